@@ -1,0 +1,42 @@
+"""Write the repository's address from settings.ini into the notebooks: Colab badges and the install cells
+
+    python nbs/_tools/addresses.py             # all notebooks
+"""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from execnb.nbio import read_nb, write_nb
+
+from project import NOTEBOOKS, ROOT, notebooks, settings
+
+COLAB = re.compile(r"https://colab\.research\.google\.com/github/[^\s)\"]*")
+INSTALL = re.compile(r"git\+https://github\.com/[\w.-]+/[\w.-]+")
+
+
+def colab_address(path: Path) -> str:
+    "Where Colab opens the notebook at `path`"
+    place = path.resolve().relative_to(ROOT).as_posix()
+    return f"https://colab.research.google.com/github/{settings.user}/{settings.repo}/blob/{settings.branch}/{place}"
+
+
+def readdress(source: str, path: Path) -> str:
+    "The text of a cell of the notebook at `path`, with its own Colab address and our install address"
+    source = COLAB.sub(colab_address(path), source)
+    return INSTALL.sub(f"git+{settings.git_url}", source) if "google.colab" in source else source
+
+
+def main() -> None:
+    for notebook in notebooks():
+        nb = read_nb(notebook.path)
+        changed = [cell for cell in nb.cells if readdress(cell.source, notebook.path) != cell.source]
+        for cell in changed:
+            cell.source = readdress(cell.source, notebook.path)
+        if changed:
+            write_nb(nb, notebook.path)
+            print(f"{notebook.path.relative_to(NOTEBOOKS)}: {len(changed)} cells")
+
+
+if __name__ == "__main__":
+    main()

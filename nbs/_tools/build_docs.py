@@ -1,0 +1,242 @@
+"""The documentation site and README.md, made from the notebooks with nothing but pandoc
+
+    python nbs/_tools/build_docs.py                 # writes _docs/, README.md and the images of README.md
+    python nbs/_tools/build_docs.py --out elsewhere # the site alone, elsewhere
+
+The site needs no server and loads nothing from elsewhere: open `_docs/index.html`. Warnings (links that lead nowhere,
+what pandoc says) are printed, and make the exit status 1.
+"""
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from string import Template
+
+import pypandoc
+from fastcore.script import call_parse
+
+from addresses import colab_address
+from project import NOTEBOOKS, PACKAGE, ROOT, Notebook, modules, notebooks, settings
+from render import FOR_README, Rendering, linked
+from symbols import Symbol, public_symbols
+
+TEMPLATES = Path(__file__).parent / "site"
+OUTPUTS, IMAGES = "outputs", "images"  # folders of the site: images from outputs, and those of nbs/images
+README_IMAGES = NOTEBOOKS / IMAGES / "readme"
+DIALECT = "gfm+attributes+raw_attribute+tex_math_dollars"
+NAME = re.compile(r"(?<!\[)`([A-Za-z_][\w.]*)(\(\))?`(?!\]\()")  # `name` or `name()` in prose, not yet a link
+
+
+RELATIVE = re.compile(r"""(\]\(|(?:src|href)=")(?![a-z]+:|[#/])([^)"\s]+)""")  # a relative address, in Markdown or HTML
+
+
+def up(page: Notebook) -> str:
+    "The way from a page to the top of the site"
+    return "../" * (len(page.page.parts) - 1)
+
+
+@dataclass
+class Site:
+    "All pages, where each name is documented, and what was found wrong"
+
+    pages: list[Notebook]
+    warnings: list[str] = field(default_factory=list)
+
+    @cached_property
+    def symbols(self) -> dict[str, dict[str, Symbol]]:
+        "Notebook -> the names it exports"
+        return {str(module.notebook): public_symbols(module) for module in modules()}
+
+    @cached_property
+    def places(self) -> dict[str, str]:
+        "Name -> page and anchor, for functions, classes, methods and modules (`sae_nb.sae`)"
+        found = {}
+        for page in self.pages:
+            if page.module:
+                found[f"{PACKAGE}.{page.module}"] = str(page.page)
+            for symbol in self.symbols.get(page.name, {}).values():
+                for documented in [symbol, *symbol.methods]:
+                    found.setdefault(documented.name, f"{page.page}#{documented.anchor}")
+        return found
+
+    def link(self, line: str, page: Notebook) -> str:
+        "Make names in back-ticks links, but not words that a sentence may mean otherwise"
+
+        def replace(match: re.Match) -> str:
+            place = self.places.get(match[1], "")
+            is_word = re.fullmatch("[a-z]+", match[1]) and not match[2] and not place.startswith(f"{page.page}#")
+            return match[0] if not place or is_word else f"[{match[0]}]({up(page)}{place})"
+
+        return NAME.sub(replace, line)
+
+    def address(self, target: str, page: Notebook) -> str:
+        "A relative address in a notebook, as its page has to say it: notebooks are pages, other files are on GitHub"
+        path, _, anchor = target.partition("#")
+        if path.endswith(".html") or path.removeprefix(up(page)).startswith((OUTPUTS, IMAGES)):
+            return target
+        file = (page.path.parent / path).resolve()
+        there = next((up(page) + str(other.page) for other in self.pages if other.path == file), "")
+        if there:
+            return f"{there}#{anchor.lower()}" if anchor else there
+        if not file.exists() or not file.is_relative_to(ROOT):
+            self.warnings.append(f"{page.name}: a link to {target}, which does not exist")
+            return target
+        return f"{settings.git_url}/blob/{settings.branch}/{file.relative_to(ROOT).as_posix()}"
+
+    def html(self, page: Notebook, images: dict[str, bytes]) -> str:
+        "The page of a notebook; `images` is filled with those in its outputs"
+        rendering = Rendering(
+            image_folder=up(page) + OUTPUTS,
+            symbols=self.symbols.get(page.name, {}),
+            link=lambda line: self.link(line, page),
+            images=images,
+        )
+        contents, body = self.pandoc(rendering.markdown(page), page)
+        body = RELATIVE.sub(lambda match: match[1] + self.address(match[2], page), body)
+        i = self.pages.index(page)
+        return Template((TEMPLATES / "page.html").read_text(encoding="utf-8")).substitute(
+            title=html.escape(page.title),
+            description=inline(page.description),
+            site=html.escape(settings.title),
+            root=up(page),
+            sidebar=self.sidebar(page),
+            contents=contents,
+            body=body,
+            previous=self.neighbour(page, i - 1, "&larr; {}"),
+            next=self.neighbour(page, i + 1, "{} &rarr;"),
+            github=f"{settings.git_url}/blob/{settings.branch}/nbs/{page.name}",
+            colab=colab_address(page.path),
+        )
+
+    def pandoc(self, markdown: str, page: Notebook) -> tuple[str, str]:
+        "The table of contents and the body of a page"
+        options = ["--from", DIALECT, "--to", "html5", "--mathml", "--toc", "--toc-depth", "3", "--wrap", "preserve"]
+        template = ["--template", str(TEMPLATES / "pandoc.html"), "--metadata", f"title={page.title}"]
+        command = [pypandoc.get_pandoc_path(), *options, *template]
+        done = subprocess.run(command, input=markdown, text=True, capture_output=True, check=True, encoding="utf-8")
+        self.warnings += [f"{page.name}: {line}" for line in done.stderr.splitlines()]
+        contents, body = done.stdout.split("<!-- body -->")
+        return contents, body
+
+    def sidebar(self, here: Notebook) -> str:
+        "Links to all pages, by section"
+        parts = []
+        for section, pages in groupby(self.pages, key=lambda page: page.section):
+            links = (self.sidebar_entry(page, here) for page in pages)
+            parts.append((f"<h2>{section}</h2>" if section else "") + f"<ul>{''.join(links)}</ul>")
+        return "".join(parts)
+
+    def sidebar_entry(self, page: Notebook, here: Notebook) -> str:
+        mark = ' aria-current="page"' if page == here else ""
+        return f'<li><a href="{up(here)}{page.page}"{mark}>{html.escape(page.title)}</a></li>'
+
+    def neighbour(self, page: Notebook, i: int, label: str) -> str:
+        "A link to the page before or after, if there is one"
+        if not 0 <= i < len(self.pages):
+            return "<span></span>"
+        other = self.pages[i]
+        return f'<a href="{up(page)}{other.page}">{label.format(html.escape(other.title))}</a>'
+
+
+def inline(text: str) -> str:
+    "A description as HTML: only code in back-ticks is marked"
+    return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+
+
+def search_index(pages: dict[Notebook, str]) -> list[tuple[str, str, str]]:
+    "What the search box finds: text, title of its page, address. Titles first, then names, then headings"
+    found: list[list[tuple[str, str, str]]] = [[], [], []]
+    for page, text in pages.items():
+        found[0].append((page.title, re.sub("`", "", page.description), str(page.page)))
+        for level, attributes, heading in re.findall(r"<h([234]) ([^>]*)>(.*?)</h\1>", text, re.S):
+            anchor = re.search('id="([^"]+)"', attributes)
+            words = html.unescape(re.sub(r"<a class=\"source\".*?</a>|<[^>]+>", "", heading)).strip()
+            if anchor:
+                found[1 if "symbol" in attributes else 2].append((words, page.title, f"{page.page}#{anchor[1]}"))
+        for anchor in re.findall(r'class="method" id="([^"]+)"', text):
+            found[1].append((anchor, page.title, f"{page.page}#{anchor}"))
+    return [entry for entries in found for entry in entries]
+
+
+def dead_links(folder: Path) -> list[str]:
+    "Links and images of the site that lead nowhere within it"
+    texts = {path.resolve(): path.read_text(encoding="utf-8") for path in folder.rglob("*.html")}
+    anchors = {path: set(re.findall(r'\bid="([^"]+)"', text)) for path, text in texts.items()}
+    dead = []
+    for path, text in texts.items():
+        for target in re.findall(r'\b(?:href|src)="(?![a-z]+:)([^"]+)"', text):
+            file, _, anchor = html.unescape(target).partition("#")
+            there = (path.parent / file).resolve() if file else path
+            if not there.exists() or (anchor and there in anchors and anchor not in anchors[there]):
+                dead.append(f"{path.relative_to(folder.resolve())}: {target} leads nowhere")
+    return sorted(set(dead))
+
+
+def build_site(
+    folder: Path,  # Where to; what is there goes
+) -> list[str]:
+    "Write the site into `folder`; returns warnings"
+    site, images = Site(notebooks()), {}
+    with ThreadPoolExecutor(2) as pool:
+        pages = dict(zip(site.pages, pool.map(lambda page: site.html(page, images), site.pages)))
+    shutil.rmtree(folder, ignore_errors=True)
+    for page, text in pages.items():
+        write(folder / page.page, text.encode())
+    for name, content in images.items():
+        write(folder / OUTPUTS / name, content)
+    for path in [TEMPLATES / "style.css", *(NOTEBOOKS / IMAGES).rglob("*.*")]:
+        write(folder / (path.name if path.suffix == ".css" else path.relative_to(NOTEBOOKS)), path.read_bytes())
+    script = (TEMPLATES / "search.js").read_text(encoding="utf-8")
+    write(folder / "search.js", f"const INDEX = {json.dumps(search_index(pages), ensure_ascii=False)};\n{script}".encode())
+    write(folder / ".nojekyll", b"")
+    return site.warnings + dead_links(folder)
+
+
+def readme() -> dict[Path, bytes]:
+    "README.md and the images it shows, from the index notebook: path -> content"
+    page = Notebook(NOTEBOOKS / settings.readme_nb)
+    rendering = Rendering(image_folder=README_IMAGES.relative_to(NOTEBOOKS).as_posix(), preferred=FOR_README, boxed=False)
+    text = linked(rendering.markdown(page), lambda line: RELATIVE.sub(from_top, line), html_too=True)
+    workflow = f"{settings.git_url}/actions/workflows/test.yml"
+    head = [
+        f"# {page.title}",
+        f"[![tests]({workflow}/badge.svg)]({workflow}) [Documentation]({settings.doc_host}{settings.doc_baseurl})",
+        page.description,
+        f"<!-- Made from nbs/{page.name} by nbs/_tools/build_docs.py: edit the notebook -->",
+    ]
+    files = {ROOT / "README.md": ("\n\n".join([*head, text]) + "\n").encode()}
+    return files | {README_IMAGES / name: content for name, content in rendering.images.items()}
+
+
+def from_top(match: re.Match) -> str:
+    "A relative address in the index notebook, as seen from the top folder"
+    path, mark, anchor = match[2].partition("#")
+    return match[1] + os.path.relpath(NOTEBOOKS / path, ROOT) + mark + anchor
+
+
+def write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+@call_parse
+def main(
+    out: str = "",  # Write the site here, and nothing else
+):
+    "Build the documentation site and README.md"
+    warnings = build_site(Path(out) if out else ROOT / settings.doc_path.name)
+    if not out:
+        shutil.rmtree(README_IMAGES, ignore_errors=True)
+        for path, content in readme().items():
+            write(path, content)
+    sys.exit("\n".join(warnings) or 0)

@@ -1,0 +1,44 @@
+"""Load, train, evaluate and explore sparse autoencoders on language models, from a notebook.
+
+    from sae_nb import SAE, TrainConfig, load_model, train
+
+`import sae_nb` loads nothing: a name comes from its module when it is first used. Which names there are stands in
+`__init__.pyi`, one line per module, where type checkers and editors look; the code below reads the same file.
+"""
+
+import ast
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+__version__ = "0.1.0"
+
+_stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+_imports = [node for node in _stub.body if isinstance(node, ast.ImportFrom)]
+_module_of = {alias.name: str(node.module) for node in _imports for alias in node.names}
+__all__ = sorted(_module_of)
+
+
+class _Package(ModuleType):
+    "Importing the module `sae_nb.features` must not hide the function of the same name: the names above go first"
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _module_of and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _module_of:
+        from sae_nb.core import unknown
+
+        raise AttributeError(f"module {__name__!r}: {unknown('name', name, __all__)}")
+    globals()[name] = value = getattr(importlib.import_module(_module_of[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+sys.modules[__name__].__class__ = _Package
