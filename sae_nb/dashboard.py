@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['chunk_size', 'text_chunk', 'shade', 'number', 'context_html', 'histogram_image', 'card', 'Html', 'table', 'pack',
-           'unpack', 'cover', 'page_blocks', 'write_page']
+__all__ = ['chunk_size', 'text_chunk', 'shade', 'number', 'signed', 'context_html', 'histogram_image', 'card', 'Html', 'table',
+           'pack', 'unpack', 'cover', 'page_blocks', 'write_page']
 
 # %% ../nbs/71_dashboard.ipynb #1ef316c6
 import base64
@@ -46,6 +46,12 @@ def number(
 ) -> str:
     "Three digits, thousands separated"
     return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.3g}"
+
+def signed(
+    x: float,
+) -> str:
+    "Two digits, with its sign"
+    return f"{float(f'{x:.2g}'):+g}"
 
 def _group_html(latent: Latent, context: Context, group: Group) -> str:
     "One group of tokens, coloured by its strongest value"
@@ -124,9 +130,9 @@ def _logits_html(latent: Latent) -> str:
     for title, pairs in zip(("promotes", "suppresses"), latent.logits()):
         rows = "".join(
             f'<div style="display:flex;justify-content:space-between"><span style="font-family:monospace;white-space:pre">'
-            f"{pieces_html(latent.stats.vocabulary.pieces(token))}</span> {_span(f'{effect:+.2f}', 'opacity:0.7;padding-left:14px')}</div>"
+            f"{pieces_html(latent.stats.vocabulary.pieces(token))}</span> {_span(signed(effect), 'opacity:0.7;padding-left:14px')}</div>"
             for token, effect in pairs)
-        columns.append(f'<div style="min-width:130px">{_span(title, title="direct effect on the logits")}{rows}</div>' if rows else "")
+        columns.append(f'<div style="min-width:130px;padding-right:28px">{_span(title, title="direct effect on the logits")}{rows}</div>' if rows else "")
     return "".join(columns)
 
 def _band_html(latent: Latent, band: Band) -> str:
@@ -149,13 +155,10 @@ def card(
     if more:
         more = f"<details><summary>{_span(f'{len(strongest) - shown} more of the strongest')}</summary>{more}</details>"
     bands = "".join(_band_html(latent, band) for band in latent.bands() if band.rows)
-    picture = f'<div style="display:flex;flex-wrap:wrap;padding:8px 0px">{_pad(histogram_image(latent))}{_pad(_logits_html(latent))}</div>'
-    body = [_head_html(latent), _numbers_html(latent), picture if latent.count else _logits_html(latent), top, more, bands,
-            _neighbours_html(latent)]
+    picture = f'<div style="padding-right:28px">{histogram_image(latent)}</div>' if latent.count else ""
+    side_by_side = f'<div style="display:flex;flex-wrap:wrap;align-items:flex-start;padding:8px 0px">{picture}{_logits_html(latent)}</div>'
+    body = [_head_html(latent), _numbers_html(latent), side_by_side, top, more, bands, _neighbours_html(latent)]
     return f'<div style="font-size:13px;line-height:1.6;max-width:1100px">{"".join(body)}</div>'
-
-def _pad(inner: str) -> str:
-    return f'<div style="display:flex;padding-right:28px">{inner}</div>'
 
 # %% ../nbs/71_dashboard.ipynb #2234348a
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Sums', 'gather_tokens', 'kept_positions', 'norm_limit', 'Metrics', 'run_evals']
+__all__ = ['Sums', 'gather_tokens', 'Metrics', 'run_evals']
 
 # %% ../nbs/51_evals.ipynb #fca2e0cb
 import html
@@ -47,30 +47,6 @@ def gather_tokens(
     whole = torch.cat(batches)
     return whole if n_tokens is None else whole[:max(n_tokens // whole.shape[1], 1)]
 
-# %% ../nbs/51_evals.ipynb #9d27648e
-def kept_positions(
-    model: nn.Module,  # Its tokenizer says what is special
-    tokens: Int[Tensor, "sequence position"],
-    special: Sequence[int] | None = None,  # Ids of the tokens to leave out; None: those of the tokenizer
-    first: bool = True,  # Leave out the first position of each sequence
-) -> Bool[Tensor, "sequence position"]:
-    "True where a position counts"
-    special = special_ids(getattr(model, "tokenizer")) if special is None else special
-    return keep_mask(tokens, special, first)
-
-def norm_limit(
-    model: nn.Module,
-    tokens: Int[Tensor, "sequence position"],
-    keep: Bool[Tensor, "sequence position"],
-    hook: str,  # Site of the activations
-    sinks: float,  # How many times the median norm is too much
-    n_sequences: int = 64,  # The median is taken over so many sequences from the start
-) -> float:
-    "The norm from which on an activation counts as a sink"
-    parts = zip(tokens[:n_sequences].split(8), keep[:n_sequences].split(8))
-    norms = [read_sites(model, batch, [hook])[hook].float().norm(dim=-1).cpu()[part.cpu()] for batch, part in parts]
-    return sinks * torch.cat(norms).median().item()
-
 # %% ../nbs/51_evals.ipynb #d990de63
 Sums = dict[str, Tensor]
 
@@ -82,21 +58,16 @@ class _Task:
     hook: str  # Site of the input
     target: str  # Site of what is reconstructed, and replaced
     tokens: Int[Tensor, "sequence position"]
-    keep: Bool[Tensor, "sequence position"]
-    limit: float  # Norm from which on a position is left out
     batch_size: int
+    mask: dict[str, Any]  # How `keep_mask` is called
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        "Tokens and the positions that count"
-        yield from zip(self.tokens.split(self.batch_size), self.keep.split(self.batch_size))
-
-    def reconstruct(self, tokens: Tensor, keep: Tensor) -> tuple[Tensor, Tensor, Tensor, SparseCodes]:
+    def reconstruct(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, SparseCodes]:
         "The target, its reconstruction, where it counts, and the latents"
         found = read_sites(self.model, tokens, list({self.hook, self.target}))
         x, target = (found[name].to(self.sae.device) for name in (self.hook, self.target))
         codes = self.sae.encode_sparse(x)
         x_hat = self.sae.decode(codes) if type(self.sae).forward is SAE.forward else self.sae(x)
-        return target, x_hat, keep.to(x.device) & (x.float().norm(dim=-1) < self.limit), codes
+        return target, x_hat, keep_mask(tokens.to(x.device), x=x, **self.mask), codes
 
 def _check_finite(x: Tensor, keep: Tensor, hook: str) -> None:
     bad = (~x.isfinite().all(-1) & keep).nonzero()
@@ -111,8 +82,8 @@ def _sparsity_sums(codes: SparseCodes, keep: Tensor) -> Sums:
 def _reconstruction_pass(task: _Task) -> tuple[Sums, Int[Tensor, "d_sae"]]:
     "Sums per sequence, and how often each latent fired"
     parts, fired = [], torch.zeros(task.sae.cfg.d_sae, dtype=torch.int64, device=task.sae.device)
-    for tokens, keep in task.batches():
-        target, x_hat, keep, codes = task.reconstruct(tokens, keep)
+    for tokens in task.tokens.split(task.batch_size):
+        target, x_hat, keep, codes = task.reconstruct(tokens)
         _check_finite(target, keep, task.target)
         parts.append(reconstruction_sums(target, x_hat, keep) | _sparsity_sums(codes, keep))
         fired += firing_counts(codes, keep)
@@ -130,16 +101,12 @@ def _compare(clean: Tensor, changed: Tensor, tokens: Tensor, keep: Tensor, count
         ce += torch.where(counted, cross_entropy(changed[:, start:start + target.shape[1]], target), 0).sum(-1)
     return kl, ce
 
-def _predicted(tokens: Tensor, keep: Tensor, special: Sequence[int]) -> Tensor:
-    "Where the next token is a prediction that counts: [sequence, position - 1]"
-    return keep[:, :-1] & keep_mask(tokens, special, first=False)[:, 1:].to(keep.device)
-
-def _prediction_sums(task: _Task, tokens: Tensor, keep: Tensor, mean: Tensor, special: Sequence[int]) -> Sums:
+def _prediction_sums(task: _Task, tokens: Tensor, mean: Tensor) -> Sums:
     "KL and cross-entropy of one batch, with the SAE and with both ablations"
-    target, x_hat, keep, _ = task.reconstruct(tokens, keep)
+    target, x_hat, keep, _ = task.reconstruct(tokens)
     clean = run_logits(task.model, tokens)
     tokens, keep = tokens.to(clean.device), keep.to(clean.device)
-    counts = _predicted(tokens, keep, special)
+    counts = keep[:, :-1] & keep_mask(tokens, task.mask["special"], first=False)[:, 1:]  # what comes next is ordinary
     sums = {"targets": counts.sum(-1).double(), "ce_clean": _compare(clean, clean, tokens, keep, counts)[1]}
     for name, instead in {"sae": x_hat, "zero": torch.zeros_like(target), "mean": mean.expand_as(target)}.items():
         def replace(activation: Tensor, instead: Tensor = instead) -> Tensor:
@@ -149,8 +116,8 @@ def _prediction_sums(task: _Task, tokens: Tensor, keep: Tensor, mean: Tensor, sp
         sums[f"kl_{name}"], sums[f"ce_{name}"] = _compare(clean, changed, tokens, keep, counts)
     return sums
 
-def _prediction_pass(task: _Task, mean: Float[Tensor, "d"], special: Sequence[int]) -> Sums:
-    parts = [_prediction_sums(task, tokens, keep, mean.to(task.sae.device), special) for tokens, keep in task.batches()]
+def _prediction_pass(task: _Task, mean: Float[Tensor, "d"]) -> Sums:
+    parts = [_prediction_sums(task, tokens, mean.to(task.sae.device)) for tokens in task.tokens.split(task.batch_size)]
     return {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
 
 # %% ../nbs/51_evals.ipynb #9f6069c4
@@ -213,7 +180,9 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}" if math.isfinite(value) else "undefined"
+    if not math.isfinite(value):
+        return "undefined"
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
 
 def _title(about: Mapping[str, Any]) -> str:
     return " ".join(f"{about[name]}" for name in ("sae", "at", "on") if name in about) + "; 95% intervals over sequences"
@@ -241,23 +210,21 @@ def run_evals(
     batch_size: int = 8,  # Sequences at a time; changes nothing but memory and time
     special: Sequence[int] | None = None,  # Tokens to leave out; None: the tokenizer's special tokens
     first: bool = True,  # Leave out the first position
-    sinks: float | None = None,  # Leave out activations longer than this many times the median
+    sink_multiple: float | None = None,  # Leave out activations longer than this many times the median of the batch
     predictions: bool = True,  # Also run the rest of the model: cross-entropy and KL divergence
     seed: int = 0,  # Of the bootstrap
 ) -> Metrics:
     "Quality of an SAE on held-out text, with 95% bootstrap intervals over sequences"
     check_processing(sae, model)
     hook, target = _sites_of(sae, hook)
-    tokens = gather_tokens(tokens, n_tokens)
-    special = special_ids(getattr(model, "tokenizer")) if special is None else special
-    keep = kept_positions(model, tokens, special, first)
-    limit = math.inf if sinks is None else norm_limit(model, tokens, keep, hook, sinks)
-    task, was_training = _Task(sae, model, hook, target, tokens, keep, limit, batch_size), sae.training
+    special = special_ids(getattr(model, "tokenizer", None)) if special is None else list(special)
+    mask = {"special": special, "first": first, "sink_multiple": sink_multiple}
+    task, was_training = _Task(sae, model, hook, target, gather_tokens(tokens, n_tokens), batch_size, mask), sae.training
     sae.eval()
     try:
         sums, fired = _reconstruction_pass(task)
         if predictions:
-            sums |= _prediction_pass(task, sums["x"].sum(0) / sums["tokens"].sum(), special)
+            sums |= _prediction_pass(task, sums["x"].sum(0) / sums["tokens"].sum())
     finally:
         sae.train(was_training)
     return _report(task, sums, fired.cpu(), seed)
@@ -270,6 +237,6 @@ def _report(task: _Task, sums: Sums, fired: Int[Tensor, "d_sae"], seed: int) -> 
                "tokens": n, "tokens_ignored": task.tokens.numel() - n, "sequences": len(task.tokens)}
     about = {"sae": f"{type(task.sae).__name__} with {task.sae.cfg.d_sae:,} latents", "at": f"at {task.target}",
              "on": f"on {n:,.0f} tokens", "model_name": task.sae.cfg.metadata.model_name, "hook_name": task.hook,
-             "hook_name_out": task.target, "context_size": task.tokens.shape[1], "norm_limit": _finite(task.limit), "seed": seed}
+             "hook_name_out": task.target, "context_size": task.tokens.shape[1], **task.mask, "seed": seed}
     intervals = bootstrap_interval(sums, _totals, generator=torch.Generator().manual_seed(seed))
     return Metrics(values, intervals, density, about)

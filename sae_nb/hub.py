@@ -32,7 +32,8 @@ def _folder_of(repo: str, sae_id: str) -> Path:
 def _published(repo: str) -> list[str]:
     "The folders of a repository that hold an SAE"
     from huggingface_hub import list_repo_files
-    return [name.removesuffix(config_file).rstrip("/") for name in list_repo_files(repo) if name.rpartition("/")[2] == config_file]
+    files = [name for name in list_repo_files(repo) if name.rpartition("/")[2] == config_file]
+    return [name.removesuffix(config_file).rstrip("/") for name in files]
 
 def from_pretrained(
     release: str,  # "demo", or a repository of the Hugging Face hub, "owner/name"
@@ -57,7 +58,8 @@ def _fetch(repo: str, sae_id: str) -> Path:
     try:
         return _folder_of(repo, sae_id)
     except LocalEntryNotFoundError as error:
-        raise ConnectionError(f"{repo}: the hub cannot be reached and {sae_id or 'the SAE'} is not in the cache") from error
+        wanted = sae_id or "the SAE"
+        raise ConnectionError(f"{repo}: the hub cannot be reached and {wanted} is not in the cache") from error
     except RepositoryNotFoundError as error:
         raise ValueError(f"{repo}: no such repository on the hub, or it is private and needs a token") from error
     except EntryNotFoundError as error:

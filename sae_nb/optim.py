@@ -71,7 +71,7 @@ class SAEOptimizer:
 
     @torch.no_grad()
     def step(self, factor: float = 1.0) -> Float[Tensor, ""]:
-        "One update at `factor` times the learning rate, from the gradients as they are; returns their norm before clipping"
+        "One update at `factor` times the learning rate; returns the norm of the gradients before clipping"
         if self.sae.unit_norm_decoder and self.sae.W_dec.grad is not None:
             remove_parallel(self.sae.W_dec.grad, self.sae.W_dec)
         norm = torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.max_grad_norm)

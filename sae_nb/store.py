@@ -26,7 +26,7 @@ from .sae import SAE, SAEConfig
 from .topk import TopKSAE
 
 config_file, weights_file = "cfg.json", "sae_weights.safetensors"
-format_version = "6.54.12"  # of SAELens, whose format this is; files without one are taken for those of its early versions
+format_version = "6.54.12"  # of SAELens; it takes files without one for those of its early versions
 
 # %% ../nbs/20_store.ipynb #12dbfbba
 def save_model(
@@ -51,7 +51,8 @@ def _check_tensors(sae: SAE, tensors: dict[str, Tensor], source: Path) -> None:
         if name not in tensors:
             raise ValueError(f"{source}: tensor {name!r} is missing; the file has {', '.join(sorted(tensors))}")
         if tuple(tensors[name].shape) != shape:
-            raise ValueError(f"{source}: tensor {name!r} has shape {tuple(tensors[name].shape)}, cfg.json asks for {shape}")
+            found = tuple(tensors[name].shape)
+            raise ValueError(f"{source}: tensor {name!r} has shape {found}, cfg.json asks for {shape}")
     if surplus := tensors.keys() - expected:
         raise ValueError(f"{source}: tensors {sorted(surplus)} do not belong to a {type(sae).__name__}")
 
@@ -77,8 +78,8 @@ def _canonical(cfg: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[dict[st
         cfg["normalize_activations"] = "none"
     if cfg.pop("rescale_acts_by_decoder_norm", False):
         norms = tensors["W_dec"].norm(dim=1)
-        scaled = {"W_enc": tensors["W_enc"] * norms, "b_enc": tensors["b_enc"] * norms, "W_dec": tensors["W_dec"] / norms[:, None]}
-        tensors = {**tensors, **scaled}
+        tensors = {**tensors, "W_enc": tensors["W_enc"] * norms, "b_enc": tensors["b_enc"] * norms,
+                   "W_dec": tensors["W_dec"] / norms[:, None]}
     return cfg, tensors
 
 def read_config(
@@ -87,7 +88,7 @@ def read_config(
     "The content of `cfg.json`"
     file = folder / config_file
     if not file.is_file():
-        raise FileNotFoundError(f"{folder}: no {config_file} there" + ("" if folder.is_dir() else ", nor such a folder"))
+        raise FileNotFoundError(f"{folder}: no {config_file} there{'' if folder.is_dir() else ', nor such a folder'}")
     try:
         cfg = json.loads(file.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:

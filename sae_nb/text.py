@@ -143,8 +143,8 @@ def listed_pieces(
 def plain(
     shown: Iterable[Piece],  # From `pieces`
 ) -> str:
-    "Pieces as a plain string"
-    return "".join(what for _, what in shown)
+    "Pieces as a plain string, boxes in brackets"
+    return "".join(f"[{what}]" if kind == "box" else what for kind, what in shown)
 
 # %% ../nbs/35_text.ipynb #f584c340
 _styles = {

@@ -343,16 +343,33 @@ class TokenStream:
         return self
 
     def __next__(self) -> Int[Tensor, "batch context_size"]:
-        if self.epochs is not None and self.epoch >= self.epochs:
+        tokens = self._next(self.batch_size)
+        if not len(tokens):
             raise StopIteration
-        contexts = list(islice(self._contexts, self.batch_size))
-        if not contexts:
+        return tokens
+
+    def read(
+        self,
+        n_tokens: int,  # How many, rounded up to whole contexts
+    ) -> Int[Tensor, "n_contexts context_size"]:
+        "The next `n_tokens` in one tensor; fewer if the data set ends"
+        missing, parts = -(-n_tokens // self.context_size), []
+        while missing > 0 and len(part := self._next(missing)):
+            parts.append(part)
+            missing -= len(part)
+        return torch.cat(parts) if parts else torch.empty(0, self.context_size, dtype=torch.int64)
+
+    def _next(self, n: int) -> Int[Tensor, "n_contexts context_size"]:
+        "The next `n` contexts; fewer at the end of an epoch, none when all is over"
+        while self.epochs is None or self.epoch < self.epochs:
+            contexts = list(islice(self._contexts, n))
+            self.n_contexts += len(contexts)
+            if contexts:
+                return self._checked(torch.from_numpy(np.array(contexts, dtype=np.int64)))
             if not self.n_contexts:
                 raise ValueError(f"the data set does not fill one context of {self.context_size} tokens")
             self._begin(self.epoch + 1)
-            return next(self)
-        self.n_contexts += len(contexts)
-        return self._checked(torch.from_numpy(np.array(contexts, dtype=np.int64)))
+        return torch.empty(0, self.context_size, dtype=torch.int64)
 
     def _checked(self, tokens: Int[Tensor, "batch context_size"]) -> Int[Tensor, "batch context_size"]:
         "The same tokens, if the model knows them"

@@ -74,7 +74,7 @@ class TopKSAE(SAE):
     def scale_latents(self, factors: Float[Tensor, "d_sae"]) -> None:
         "Refused unless all factors agree: others would change which latents are largest"
         if not torch.allclose(factors, factors[:1].expand_as(factors), rtol=1e-4):
-            raise NotImplementedError("decoder rows of different norms cannot be folded: it would change which latents are largest")
+            raise NotImplementedError("rows of different norms: folding them would change which latents are largest")
         super().scale_latents(factors)
 
     def loss(self, x: Float[Tensor, "tokens d_in"], target: Float[Tensor, "tokens d_out"] | None = None,
@@ -122,7 +122,9 @@ class BatchTopKSAE(TopKSAE):
     @torch.no_grad()
     def learn_threshold(self, codes: SparseCodes) -> None:
         "Move the threshold towards the smallest positive latent of the batch"
-        smallest = codes.values.masked_fill(codes.values <= 0, torch.inf).amin() if len(codes.values) else self.threshold
+        if not len(codes.values):
+            return
+        smallest = codes.values.masked_fill(codes.values <= 0, torch.inf).amin()
         smallest = torch.where(smallest.isfinite(), smallest, self.threshold).to(self.threshold.dtype)
         self.threshold_steps += 1
         weight = (10 / self.threshold_steps).clamp(self.cfg.threshold_rate, 1.0).to(self.threshold.dtype)
@@ -146,4 +148,5 @@ class BatchTopKSAE(TopKSAE):
         cfg, tensors = super().state_for_file()
         own = {name: cfg.pop(name) for name in asdict(self.cfg).keys() - SAEConfig.__dataclass_fields__.keys()}
         cfg["metadata"] |= {"training_architecture": self.cfg.architecture(), "training_architecture_details": own}
-        return {**cfg, "architecture": "jumprelu"}, {**tensors, "threshold": self.threshold.expand(self.cfg.d_sae).contiguous()}
+        tensors["threshold"] = self.threshold.expand(self.cfg.d_sae).contiguous()
+        return {**cfg, "architecture": "jumprelu"}, tensors

@@ -48,7 +48,8 @@ def read_rows(
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 # %% ../nbs/41_track.ipynb #0ac478f3
-short_names = {"losses/overall_loss": "loss", "metrics/l0": "L0", "metrics/explained_variance": "EV", "sparsity/dead_features": "dead"}
+short_names = {"losses/overall_loss": "loss", "metrics/l0": "L0",
+               "metrics/explained_variance": "EV", "sparsity/dead_features": "dead"}
 
 def summary(
     row: Row,  # Numbers by their long names

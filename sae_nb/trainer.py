@@ -9,9 +9,10 @@ from __future__ import annotations
 __all__ = ['Batch', 'TrainConfig', 'geometric_median', 'input_scale', 'SAETraining', 'Trainer', 'new_saes']
 
 # %% ../nbs/43_trainer.ipynb #d9f155bd
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -31,8 +32,9 @@ Batch = Tensor | Mapping[str, Tensor]  # [n, d_in], or one such tensor per hook
 class TrainConfig:
     "Everything that decides a training run"
     model: str = "demo"  # Language model: a name on the Hugging Face hub, a folder, or the bundled "demo"
-    hook: str | dict[str, str] = "blocks.2.hook_resid_post"  # Site in the model; with several SAEs, one for all or one for each
-    sae: SAEConfig | dict[str, SAEConfig] = field(default_factory=lambda: BatchTopKSAEConfig(d_sae=1024, k=32))  # One, or several by name
+    hook: str | dict[str, str] = "blocks.2.hook_resid_post"  # Site in the model; one for all SAEs, or one for each
+    sae: SAEConfig | dict[str, SAEConfig] = field(  # One SAE, or several by name
+        default_factory=lambda: BatchTopKSAEConfig(d_sae=1024, k=32))
 
     dataset: str = "demo"  # A data set on the hub, a text/JSON/Parquet file or folder, or the bundled "demo"
     split: str = "train"  # Which part of the data set
@@ -42,7 +44,7 @@ class TrainConfig:
     context_size: int = 128  # Tokens the model sees at once
     prepend_bos: bool = True  # Begin each context with the BOS token
     exclude_special_tokens: bool = True  # Leave special tokens and the first position out
-    sink_multiple: float | None = 10.0  # Leave out activations whose norm exceeds this multiple of the median; None: keep them
+    sink_multiple: float | None = 10.0  # Leave out activations of more than this times the median norm; None: keep
     buffer_size: int | None = None  # Activations to shuffle among; None: 16 batches
 
     lr: float | None = None  # Learning rate; None: 2e-3 up to 500 steps, falling with the root of the steps to 3e-4
@@ -51,8 +53,8 @@ class TrainConfig:
     lr_decay: float = 0.2  # Share of the run, at its end, over which the rate falls to zero
     betas: tuple[float, float] = (0.9, 0.999)  # Averaging of Adam
     max_grad_norm: float = 1.0  # Gradients are clipped to this joint norm
-    scale_inputs: bool = True  # Train on inputs scaled to a mean norm of sqrt(d_in), and undo it in the weights at the end
-    dead_after_tokens: int | None = None  # Silence after which a latent counts as dead; None: 10M, or a tenth of a shorter run
+    scale_inputs: bool = True  # Train on inputs of mean norm sqrt(d_in); the weights undo it at the end
+    dead_after_tokens: int | None = None  # Silence that makes a latent dead; None: 10M, or a tenth of a shorter run
 
     seed: int = 0  # Of the initial weights, the order of the data and the shuffling
     device: str | None = None  # Where to train; None: the best there is
@@ -66,12 +68,13 @@ class TrainConfig:
     wandb_project: str | None = None  # Also log to this project of Weights & Biases
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "batch_size", "context_size", "log_every", "buffer_size", "dead_after_tokens", "checkpoint_every"):
+        counts = ("tokens", "batch_size", "context_size", "log_every", "buffer_size", "dead_after_tokens", "checkpoint_every")
+        for name in counts:
             value = getattr(self, name)
             if value is not None and (int(value) != value or value < 1):
                 raise ValueError(f"{name}={value!r}: must be a whole number of at least 1")
         if self.batch_size > self.tokens:
-            raise ValueError(f"batch_size={self.batch_size} is larger than tokens={self.tokens}: there would be no step")
+            raise ValueError(f"batch_size={self.batch_size} is larger than tokens={self.tokens}: there is no step")
         if self.lr is not None and not self.lr > 0:
             raise ValueError(f"lr={self.lr}: must be positive")
         if not 0 <= self.lr_decay <= 1:
@@ -82,7 +85,7 @@ class TrainConfig:
             raise ValueError(f"buffer_size={self.buffer_size} is smaller than batch_size={self.batch_size}")
         if isinstance(self.hook, dict) and not (isinstance(self.sae, dict) and self.hook.keys() == self.sae.keys()):
             raise ValueError(f"hook names the SAEs {sorted(self.hook)}, sae names {sorted(self.saes)}")
-        if isinstance(self.sae, dict) and any(not name or set(name) & set("/\\") or name.startswith(".") for name in self.sae):
+        if isinstance(self.sae, dict) and not all(re.fullmatch(r"[^./\\][^/\\]*", name) for name in self.sae):
             raise ValueError(f"sae names {sorted(self.sae)}: each becomes a folder, so no slashes and no leading dot")
         as_dtype(self.model_dtype)
 
@@ -206,8 +209,8 @@ class SAETraining:
 
     def state_dict(self) -> dict[str, Any]:
         "Everything that changes"
-        return {"sae": self.sae.state_dict(), "optimizer": self.optimizer.state_dict(), "scale": self.scale, "steps_done": self.steps_done,
-                "tokens_since_fired": self.tokens_since_fired, "dead": self.dead}
+        return {"sae": self.sae.state_dict(), "optimizer": self.optimizer.state_dict(), "scale": self.scale,
+                "steps_done": self.steps_done, "tokens_since_fired": self.tokens_since_fired, "dead": self.dead}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         "Go on from `state_dict`"

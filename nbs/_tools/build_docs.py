@@ -37,7 +37,8 @@ DIALECT = "gfm+attributes+raw_attribute+tex_math_dollars"
 NAME = re.compile(r"(?<!\[)`([A-Za-z_][\w.]*)(\(\))?`(?!\]\()")  # `name` or `name()` in prose, not yet a link
 
 
-RELATIVE = re.compile(r"""(\]\(|(?:src|href)=")(?![a-z]+:|[#/])([^)"\s]+)""")  # a relative address, in Markdown or HTML
+IN_HTML = re.compile(r"""((?:src|href)=")(?![a-z]+:|[#/])([^"\s]+)""")  # a relative address
+IN_MARKDOWN = re.compile(r"""(\]\(|(?:src|href)=")(?![a-z]+:|[#/])([^)"\s]+)""")
 
 
 def up(page: Notebook) -> str:
@@ -102,7 +103,7 @@ class Site:
             images=images,
         )
         contents, body = self.pandoc(rendering.markdown(page), page)
-        body = RELATIVE.sub(lambda match: match[1] + self.address(match[2], page), body)
+        body = IN_HTML.sub(lambda match: match[1] + self.address(match[2], page), body)
         i = self.pages.index(page)
         return Template((TEMPLATES / "page.html").read_text(encoding="utf-8")).substitute(
             title=html.escape(page.title),
@@ -158,7 +159,7 @@ def search_index(pages: dict[Notebook, str]) -> list[tuple[str, str, str]]:
     found: list[list[tuple[str, str, str]]] = [[], [], []]
     for page, text in pages.items():
         found[0].append((page.title, re.sub("`", "", page.description), str(page.page)))
-        for level, attributes, heading in re.findall(r"<h([234]) ([^>]*)>(.*?)</h\1>", text, re.S):
+        for attributes, heading in re.findall(r"<h[234] ([^>]*)>(.*?)</h[234]>", text, re.S):
             anchor = re.search('id="([^"]+)"', attributes)
             words = html.unescape(re.sub(r"<a class=\"source\".*?</a>|<[^>]+>", "", heading)).strip()
             if anchor:
@@ -206,7 +207,7 @@ def readme() -> dict[Path, bytes]:
     "README.md and the images it shows, from the index notebook: path -> content"
     page = Notebook(NOTEBOOKS / settings.readme_nb)
     rendering = Rendering(image_folder=README_IMAGES.relative_to(NOTEBOOKS).as_posix(), preferred=FOR_README, boxed=False)
-    text = linked(rendering.markdown(page), lambda line: RELATIVE.sub(from_top, line), html_too=True)
+    text = linked(rendering.markdown(page), lambda line: IN_MARKDOWN.sub(from_top, line), html_too=True)
     workflow = f"{settings.git_url}/actions/workflows/test.yml"
     head = [
         f"# {page.title}",

@@ -12,6 +12,7 @@ from symbols import Symbol, docs
 
 HIDDEN = {"hide", "exporti", "default_exp"}
 IMAGES = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg"}
+COLAB_BADGE = re.compile(r"\[!\[[^\]]*\]\([^)]*\)\]\(https://colab\.[^)]*\)")  # every page links to Colab anyway
 FOR_PAGES = ["text/html", *IMAGES, "text/markdown", "text/latex", "text/plain"]  # the first that an output has is shown
 FOR_README = [*IMAGES, "text/markdown", "text/plain", "text/html"]  # GitHub takes inline styles out of HTML
 
@@ -36,7 +37,7 @@ class Rendering:
         "One cell, in parts"
         if cell.cell_type == "markdown":
             text = cell.source if i else re.sub(r"^(# |>).*$", "", cell.source, flags=re.M)
-            yield linked(text, self.link)
+            yield linked(COLAB_BADGE.sub("", text), self.link)
         elif cell.cell_type == "code" and is_shown(cell):
             directives = cell.directives_
             if self.symbols and {"export", "exports"} & set(directives):
@@ -75,6 +76,7 @@ class Rendering:
         if kind in IMAGES:
             return self.box(self.image(f"{name}.{IMAGES[kind]}", kind, data, output.get("metadata", {}).get(kind, {})))
         if kind == "text/html":
+            data = re.sub(r"<style scoped>.*?</style>", "", data, flags=re.S)
             return self.box(fenced(data, "{=html}") if self.boxed else data)
         return self.box(data if kind in ("text/markdown", "text/latex") else fenced(data))
 
