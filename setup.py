@@ -42,7 +42,7 @@ setup(
     project_urls={"Documentation": settings["doc_host"] + settings["doc_baseurl"]},
     packages=find_packages(include=[package, f"{package}.*"]),
     package_dir={"": "."},  # makes an editable install a plain path, which works from the parent folder too
-    package_data={name: patterns.split(",") for name, patterns in (entry.split("=") for entry in words("package_data"))},
+    package_data={entry.split("=")[0]: entry.split("=")[1].split(",") for entry in words("package_data")},
     python_requires=">=" + settings["min_python"],
     install_requires=words("requirements"),
     extras_require={"dev": words("dev_requirements")},

@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 _stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
 _imports = [node for node in _stub.body if isinstance(node, ast.ImportFrom)]
 _module_of = {alias.name: str(node.module) for node in _imports for alias in node.names}
-__all__ = [*sorted(_module_of)]
+__all__ = sorted(_module_of)  # noqa: PLE0605  (a list, but made here)
 
 
 class _Package(ModuleType):

@@ -1,6 +1,6 @@
 # The names of the package, by module. To add one, write it here and nowhere else.
 from sae_nb.activations import ActivationsStore as ActivationsStore, TensorStream as TensorStream
-from sae_nb.core import default_device as default_device
+from sae_nb.core import default_device as default_device, register as register
 from sae_nb.evals import Metrics as Metrics, run_evals as run_evals
 from sae_nb.features import FeatureStats as FeatureStats, features as features
 from sae_nb.jumprelu import JumpReLUSAE as JumpReLUSAE, JumpReLUSAEConfig as JumpReLUSAEConfig

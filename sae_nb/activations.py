@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Batch', 'ShuffleBuffer', 'ActivationsStore', 'TensorStream']
+__all__ = ['ShuffleBuffer', 'ActivationsStore', 'TensorStream']
 
 # %% ../nbs/33_activations.ipynb #08e4b55b
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -19,13 +19,11 @@ from torch import Tensor, nn
 
 from .core import as_dtype
 from .models import check_processing, model_device, vocabulary_size
-from .sites import find_site, read_sites
+from .sites import find_site, read_sites, site_width
 from .tokens import TokenStream, keep_mask, special_ids
 
 if TYPE_CHECKING:
     from sae_nb.sae import SAE
-
-Batch: TypeAlias = Float[Tensor, "batch width"] | dict[str, Float[Tensor, "batch width"]]
 
 # %% ../nbs/33_activations.ipynb #4c37e59e
 class ShuffleBuffer:
@@ -38,7 +36,8 @@ class ShuffleBuffer:
         device: str | torch.device = "cpu",
         seed: int = 0,  # Decides the order
     ):
-        self.rows = {name: torch.empty(size, width, dtype=dtype, device=device) for name, (width, dtype) in shapes.items()}
+        self.rows = {name: torch.empty(size, width, dtype=kind, device=device)
+                     for name, (width, kind) in shapes.items()}
         self.slots = torch.arange(size, dtype=torch.int32, device=device)  # unread ones first, then free ones
         self.size, self.n_unread = size, 0
         self.generator = torch.Generator().manual_seed(seed)
@@ -87,7 +86,7 @@ class ShuffleBuffer:
         shapes = {name: buffer.shape[1:] for name, buffer in self.rows.items()}
         saved = {name: rows.shape[1:] for name, rows in state["rows"].items()}
         if (shapes, self.size) != (saved, state["size"]):
-            raise ValueError(f"the saved buffer holds {state['size']} rows of {saved}, this one {self.size} of {shapes}")
+            raise ValueError(f"the saved buffer has {state['size']} rows of {saved}, this one {self.size} of {shapes}")
         for name, rows in state["rows"].items():
             self.rows[name][:len(rows)] = rows.to(self.rows[name])
             self.n_unread = len(rows)
@@ -95,6 +94,8 @@ class ShuffleBuffer:
         self.generator.set_state(state["generator"].cpu())
 
 # %% ../nbs/33_activations.ipynb #293cf92d
+Rows: TypeAlias = Float[Tensor, "batch width"] | dict[str, Float[Tensor, "batch width"]]  # One site, or several by name
+
 def _longest_context(model: nn.Module) -> int | None:
     "The number of positions a model has, if it says so"
     config: Any = getattr(model, "cfg", None) or getattr(model, "config", None)
@@ -153,8 +154,9 @@ class ActivationsStore:
         if self.batch_size < 1 or self.batch_size > size:
             raise ValueError(f"batch_size={self.batch_size}: must be at least 1 and at most buffer_size={size}")
         if size < 2 * self.rows_at_once:
-            raise ValueError(f"buffer_size={size}: must hold two model batches, which are {2 * self.rows_at_once} rows; "
-                             "make it larger, or the token stream's batch_size smaller")
+            least = 2 * self.rows_at_once
+            raise ValueError(f"buffer_size={size}: must hold two model batches, which are {least} rows; "
+                             "or give the token stream a smaller batch_size")
 
     def _shapes(self, dtype: str | torch.dtype | None) -> dict[str, tuple[int, torch.dtype]]:
         "Width and number type of each site"
@@ -176,17 +178,19 @@ class ActivationsStore:
         "Activations like those that an SAE was trained on"
         check_processing(sae, model)
         metadata, more = sae.cfg.metadata, sae.cfg.metadata.extra
+        hook, texts = metadata.hook_name, metadata.dataset_path if dataset is None else dataset
+        if hook is None or texts is None:
+            raise ValueError(f"hook_name={hook!r}, dataset={texts!r}: the SAE's metadata do not say")
         tokens = TokenStream(
-            metadata.dataset_path if dataset is None else dataset, getattr(model, "tokenizer", None),
-            context_size=metadata.context_size or 128, prepend_bos=metadata.prepend_bos is not False,
-            separator=more.get("sequence_separator_token", "bos"), disable_concat=more.get("disable_concat_sequences", False))
+            texts, getattr(model, "tokenizer", None), context_size=metadata.context_size or 128,
+            prepend_bos=metadata.prepend_bos is not False, separator=more.get("sequence_separator_token", "bos"),
+            disable_concat=more.get("disable_concat_sequences", False))
         if metadata.exclude_special_tokens is not None:
             options.setdefault("exclude_special", metadata.exclude_special_tokens)
-        store = cls(model, tokens, metadata.hook_name, **options)
-        width = store.buffer.rows[metadata.hook_name].shape[1]
+        width = site_width(model, hook)
         if width != sae.cfg.d_in:
-            raise ValueError(f"site {metadata.hook_name!r} is {width} wide, the SAE expects d_in={sae.cfg.d_in}")
-        return store
+            raise ValueError(f"site {hook!r} is {width} wide, the SAE expects d_in={sae.cfg.d_in}")
+        return cls(model, tokens, hook, **options)
 
     # Running the model
 
@@ -231,7 +235,7 @@ class ActivationsStore:
             return
         row, position = bad.nonzero()[0].tolist()
         context = self.tokens.n_contexts - len(bad) + row
-        raise ValueError(f"the model gave NaN or infinite activations at position {position} of context {context} of epoch "
+        raise ValueError(f"NaN or infinite activations at position {position} of context {context} of epoch "
                          f"{self.tokens.epoch}; skip_nonfinite=True leaves them out")
 
     # Batches
@@ -255,7 +259,7 @@ class ActivationsStore:
         self.buffer.add(found, chosen)
         self.n_read += len(chosen)
 
-    def next_batch(self) -> Batch:
+    def next_batch(self) -> Rows:
         "The next rows: a tensor for one site, a dictionary for several; smaller at the very end of the data"
         if self.buffer.n_unread <= self.buffer.size // 2 and not self.exhausted:
             self._refill()
@@ -303,7 +307,7 @@ class TensorStream:
             raise ValueError(f"the tensors must have the same number of rows; they have {sizes}")
         self.n, self.batch_size, self.seed, self.epochs = min(sizes.values()), batch_size, seed, epochs
         if not 1 <= batch_size <= self.n:
-            raise ValueError(f"batch_size={batch_size}: must be at least 1 and at most the {self.n} rows that there are")
+            raise ValueError(f"batch_size={batch_size}: must be at least 1 and at most the {self.n} rows there are")
         self._begin(0)
 
     def _begin(self, epoch: int, position: int = 0) -> None:
@@ -311,7 +315,7 @@ class TensorStream:
         order = torch.from_numpy(np.random.default_rng((self.seed, epoch)).permutation(self.n))
         self.epoch, self.position, self.order = epoch, position, order
 
-    def next_batch(self) -> Batch:
+    def next_batch(self) -> Rows:
         "The next rows, across epochs; smaller at the very end"
         numbers: list[Tensor] = []
         missing = self.batch_size

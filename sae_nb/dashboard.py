@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,34 +54,38 @@ def signed(
     "Two digits, with its sign"
     return f"{float(f'{x:.2g}'):+g}"
 
-def _group_html(latent: Latent, context: Context, group: Group) -> str:
-    "One group of tokens, coloured by its strongest value"
-    shown = pieces_html([("chip", group.text)] if group.special else pieces(group.text))
+def _group_html(context: Context, group: Group, largest: float, longest: int = 60) -> str:
+    "One group of tokens, coloured by its strongest value; a very long token is cut"
+    text = group.text if len(group.text) <= longest else group.text[:longest] + "…"
+    shown = pieces_html((("chip", text),) if group.special else pieces(text))
     value = max(context.values[group.start:group.stop], key=abs)
     if group.special or not value:
         return shown
     ids = " + ".join(map(str, context.tokens[group.start:group.stop]))
-    title = html.escape(f"{group.text!r}, id {ids}: {number(value)}, {abs(value) / latent.max:.0%} of the maximum")
-    return f'<span title="{title}" style="{shade(value, latent.max)}">{shown}</span>'
+    title = f"{number(value)}, {abs(value) / largest:.0%}, id {ids}"
+    return f'<span title="{title}" style="{shade(value, largest)}">{shown}</span>'
 
 _flex = "display:flex;min-width:0px;overflow:hidden"
 
 def context_html(
-    latent: Latent,
+    stats: FeatureStats,
     context: Context,
+    largest: float,  # Largest value of the latent
 ) -> str:
     "One context: value, text with the peak in bold, repeats"
     sides: dict[str, list[str]] = {"before": [], "peak": [], "after": []}
-    for group in latent.stats.vocabulary.groups(context.tokens):
+    for group in stats.vocabulary.groups(context.tokens):
         side = "before" if group.stop <= context.peak else "after" if group.start > context.peak else "peak"
-        sides[side].append(_group_html(latent, context, group))
+        sides[side].append(_group_html(context, group, largest))
     before, peak, after = ("".join(parts) for parts in sides.values())
     repeats = f"&times;{context.repeats:,}" if context.repeats > 1 else ""
     return (
         f'<div style="display:flex" title="sequence {context.sequence}, position {context.position}">'
-        f'<span style="flex:none;width:52px;padding-right:10px;text-align:right;opacity:0.7">{number(context.value)}</span> '
+        f'<span style="flex:none;width:52px;padding-right:10px;text-align:right;opacity:0.7">'
+        f"{number(context.value)}</span> "
         f'<div dir="auto" style="{_flex};flex:1;font-family:monospace;white-space:pre">'
-        f'<span style="{_flex};flex:none;width:58%;justify-content:flex-end"><span style="flex:none">{before}</span></span>'
+        f'<span style="{_flex};flex:none;width:58%;justify-content:flex-end">'
+        f'<span style="flex:none">{before}</span></span>'
         f'<b style="flex:none">{peak}</b><span style="overflow:hidden">{after}</span></div>'
         f'<span style="flex:none;width:44px;padding-left:8px;opacity:0.7">{repeats}</span></div>')
 
@@ -100,10 +105,12 @@ def histogram_image(
         f'height="{height * n / tallest:.1f}"/>' for i, n in enumerate(counts) if n)
     text = "".join(f'<text x="{x}" y="{height + 12}" text-anchor="{anchor}">{number(edges[i])}</text>'
                    for x, anchor, i in ((0, "start", first), (width, "end", min(last + 1, len(counts)))))
-    svg = (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height + 16}" font-size="11" font-family="sans-serif">'
+    svg = (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height + 16}" '
+           'font-size="11" font-family="sans-serif">'
            f'<g fill="rgb(217,95,2)">{bars}</g><g fill="rgb(136,136,136)">{text}</g></svg>')
     source = base64.b64encode(svg.encode()).decode()
-    return f'<img alt="histogram of the values where the latent fires" width="{width}" src="data:image/svg+xml;base64,{source}">'
+    words = "histogram of the values where the latent fires"
+    return f'<img alt="{words}" width="{width}" src="data:image/svg+xml;base64,{source}">'
 
 # %% ../nbs/71_dashboard.ipynb #fb546474
 def _span(text: str, style: str = "opacity:0.7", title: str = "") -> str:
@@ -112,7 +119,8 @@ def _span(text: str, style: str = "opacity:0.7", title: str = "") -> str:
 
 def _head_html(latent: Latent) -> str:
     about = " at ".join(str(latent.stats.about[name]) for name in ("sae", "hook_name") if latent.stats.about.get(name))
-    notes = "".join(" " + _span(note, "border:1px solid;border-radius:8px;padding:0px 7px;opacity:0.8") for note in latent.notes())
+    chip = "border:1px solid;border-radius:8px;padding:0px 7px;opacity:0.8"
+    notes = "".join(" " + _span(note, chip) for note in latent.notes())
     return f'<div><b style="font-size:120%">Latent {latent.index}</b> {_span(html.escape(about))}{notes}</div>'
 
 def _numbers_html(latent: Latent) -> str:
@@ -120,25 +128,42 @@ def _numbers_html(latent: Latent) -> str:
     one = f" (1 in {round(1 / latent.rate):,})" if latent.count else ""
     share = int(stats.sequences[latent.index]) / max(len(stats.tokens), 1)
     parts = [
-        _span(f"fires on <b>{100 * latent.rate:.3g}%</b>{one} of {stats.n_tokens:,} tokens", title="special tokens and first positions left out"),
+        _span(f"fires on <b>{100 * latent.rate:.3g}%</b>{one} of {stats.n_tokens:,} tokens",
+              title="special tokens and first positions left out"),
         _span(f"in <b>{100 * share:.3g}%</b> of the contexts", title=f"contexts of {stats.tokens.shape[1]} tokens"),
         _span(f"largest <b>{number(latent.max)}</b>"), _span(f"mean where it fires <b>{number(latent.mean)}</b>")]
     return f"<div>{' &middot; '.join(parts)}</div>"
 
+def _effect_html(latent: Latent, token: int, effect: float) -> str:
+    word = f'<span style="font-family:monospace;white-space:pre">{pieces_html(latent.stats.vocabulary.pieces(token))}</span>'
+    value = _span(signed(effect), "opacity:0.7;padding-left:14px")
+    return f'<div style="display:flex;justify-content:space-between">{word} {value}</div>'
+
 def _logits_html(latent: Latent) -> str:
     columns = []
     for title, pairs in zip(("promotes", "suppresses"), latent.logits()):
-        rows = "".join(
-            f'<div style="display:flex;justify-content:space-between"><span style="font-family:monospace;white-space:pre">'
-            f"{pieces_html(latent.stats.vocabulary.pieces(token))}</span> {_span(signed(effect), 'opacity:0.7;padding-left:14px')}</div>"
-            for token, effect in pairs)
-        columns.append(f'<div style="min-width:130px;padding-right:28px">{_span(title, title="direct effect on the logits")}{rows}</div>' if rows else "")
+        if pairs:
+            rows = "".join(_effect_html(latent, token, effect) for token, effect in pairs)
+            title = _span(title, title="direct effect on the logits")
+            columns.append(f'<div style="min-width:130px;padding-right:28px">{title}{rows}</div>')
     return "".join(columns)
 
 def _band_html(latent: Latent, band: Band) -> str:
-    n, rows = len(band.rows), "".join(context_html(latent, context) for context in band.contexts)
-    of = f": {number(band.low)} to {number(band.high)}, {n} of {band.firings:,}, random" if band.firings else f", {n} random"
-    return f'<details><summary>{_span(html.escape(band.name) + of)}</summary>{rows}</details>'
+    n, rows = len(band.rows), "".join(context_html(latent.stats, context, latent.max) for context in band.contexts)
+    of = f": {number(band.low)} to {number(band.high)}, {n} of {band.firings:,}" if band.firings else f", {n}"
+    of += " random"
+    return _folded(band.name + of, rows)
+
+def _folded(title: str, rows: str) -> str:
+    return f"<details><summary>{_span(html.escape(title))}</summary>{rows}</details>"
+
+def _bands_html(latent: Latent, room: int) -> list[str]:
+    "The bands, with as many contexts each as there is room for"
+    for n in (3, 2, 1):
+        bands = [_band_html(latent, band) for band in latent.bands(n) if band.rows]
+        if sum(map(len, bands)) <= room:
+            return bands
+    return []
 
 def _neighbours_html(latent: Latent) -> str:
     near = ", ".join(f"{other} ({cosine:.2f})" for other, cosine in latent.neighbours())
@@ -148,16 +173,19 @@ def _neighbours_html(latent: Latent) -> str:
 def card(
     latent: Latent,
     shown: int = 5,  # Strongest contexts; the others are folded away
+    largest_size: int = 60_000,  # Characters; fewer of the folded contexts if needed
 ) -> str:
     "A latent as a piece of HTML that needs no style sheet and no script"
-    strongest = latent.strongest().contexts
-    top, more = ("".join(context_html(latent, context) for context in part) for part in (strongest[:shown], strongest[shown:]))
-    if more:
-        more = f"<details><summary>{_span(f'{len(strongest) - shown} more of the strongest')}</summary>{more}</details>"
-    bands = "".join(_band_html(latent, band) for band in latent.bands() if band.rows)
     picture = f'<div style="padding-right:28px">{histogram_image(latent)}</div>' if latent.count else ""
-    side_by_side = f'<div style="display:flex;flex-wrap:wrap;align-items:flex-start;padding:8px 0px">{picture}{_logits_html(latent)}</div>'
-    body = [_head_html(latent), _numbers_html(latent), side_by_side, top, more, bands, _neighbours_html(latent)]
+    side_by_side = "display:flex;flex-wrap:wrap;align-items:flex-start;padding:8px 0px"
+    head = [_head_html(latent), _numbers_html(latent), f'<div style="{side_by_side}">', picture, _logits_html(latent), "</div>"]
+    top = [context_html(latent.stats, context, latent.max) for context in latent.strongest().contexts]
+    room = largest_size - 1000 - sum(map(len, [*head, *top[:shown]]))
+    bands = _bands_html(latent, room)
+    room -= sum(map(len, bands))
+    more = [row for row, size in zip(top[shown:], accumulate(map(len, top[shown:]))) if size < room]
+    folded = _folded(f"{len(more)} more of the strongest", "".join(more)) if more else ""
+    body = [*head, *top[:shown], folded, *bands, _neighbours_html(latent)]
     return f'<div style="font-size:13px;line-height:1.6;max-width:1100px">{"".join(body)}</div>'
 
 # %% ../nbs/71_dashboard.ipynb #2234348a
@@ -240,7 +268,8 @@ def _context_columns(stats: FeatureStats, bands: Sequence[Band], largest: NDArra
     row = np.array([row for band in bands for row in band.rows], dtype=np.int64)
     rows = {table: row[kind == code] for table, code in _kinds.items()}
     order = np.argsort(np.argsort(kind, kind="stable"), kind="stable")
-    position, value, scale, window = (_concatenated(stats, name, rows, order) for name in ("position", "value", "scale", "window"))
+    names = ("position", "value", "scale", "window")
+    position, value, scale, window = (_concatenated(stats, name, rows, order) for name in names)
     repeats = np.ones(len(row), np.int64)
     repeats[kind == 0] = stats.repeats.numpy()[rows["top"]]
     place, length = position % stats.tokens.shape[1], stats.tokens.shape[1]
@@ -249,7 +278,8 @@ def _context_columns(stats: FeatureStats, bands: Sequence[Band], largest: NDArra
     def fraction(x: NDArray) -> NDArray:
         return np.round(np.abs(x) / np.maximum(largest, 1e-30) * 65535).clip(0, 65535).astype(np.uint16)
     return {"first": position - place + first, "length": last - first, "peak": (place - first).astype(np.uint8),
-            "value": fraction(value), "scale": fraction(scale), "repeats": repeats.clip(0, 65535).astype(np.uint16), "window": window}
+            "value": fraction(value), "scale": fraction(scale), "window": window,
+            "repeats": repeats.clip(0, 65535).astype(np.uint16)}
 
 def _smallest(values: NDArray) -> NDArray:
     "As 16-bit numbers if they fit, else 32-bit"
@@ -284,33 +314,37 @@ def _peaks(stats: FeatureStats, latents: Sequence[int], n: int = 6) -> NDArray:
             result[i] = np.pad(tokens, (0, n - len(tokens)), mode="edge")
     return result
 
-def _index(stats: FeatureStats, latents: NDArray, peaks: NDArray, promoted: NDArray, inside: NDArray) -> dict[str, NDArray]:
+def _index(stats: FeatureStats, latents: NDArray, peaks: NDArray, promoted: NDArray,
+           inside: NDArray) -> dict[str, NDArray]:
     "What the list, the search and the numbers of a latent need"
     sources = inside.nonzero()[0]
     segment = np.flatnonzero(np.diff(sources, prepend=-2) != 1)
     flags = stats.notes[latents].numpy() @ (1 << np.arange(len(note_names)))
     count = stats.count.numpy()[latents]
     mean = stats.sum.numpy()[latents] / np.maximum(count, 1)
-    return {
-        "number": latents.astype(np.uint32), "count": count.astype(np.uint32), "rate": stats.rate.numpy()[latents].astype(np.float32),
-        "max": stats.max.numpy()[latents].astype(np.float32), "mean": mean.astype(np.float32),
-        "sequences": stats.sequences.numpy()[latents].astype(np.uint32), "notes": flags.astype(np.uint8), "peaks": peaks,
-        "promoted": promoted, "segment": segment.astype(np.uint32), "segment_source": sources[segment].astype(np.uint32)}
+    columns = {
+        "number": (latents, np.uint32), "count": (count, np.uint32), "rate": (stats.rate.numpy()[latents], np.float32),
+        "max": (stats.max.numpy()[latents], np.float32), "mean": (mean, np.float32), "notes": (flags, np.uint8),
+        "sequences": (stats.sequences.numpy()[latents], np.uint32), "segment": (segment, np.uint32),
+        "segment_source": (sources[segment], np.uint32)}
+    return {name: column.astype(kind) for name, (column, kind) in columns.items()} | {"peaks": peaks, "promoted": promoted}
 
-def _latent_columns(stats: FeatureStats, latents: NDArray, bands: Sequence[Sequence[Band]], logits: NDArray) -> dict[str, NDArray]:
+def _latent_columns(stats: FeatureStats, latents: NDArray, bands: Sequence[Sequence[Band]],
+                    logits: NDArray) -> dict[str, NDArray]:
     "What a block of latents needs besides its contexts"
     flat, effects = [band for group in bands for band in group], stats.logit_effects[latents].numpy()
     scale = np.abs(effects).max(-1, initial=1e-30)
-    return {
-        "n_bands": np.array([len(group) for group in bands], np.uint8),
-        "band_kind": np.array([_kinds[band.table] for band in flat], np.uint8),
-        "band_low": np.array([band.low for band in flat], np.float32), "band_high": np.array([band.high for band in flat], np.float32),
-        "band_firings": np.array([band.firings for band in flat], np.uint32),
-        "band_contexts": np.array([len(band.rows) for band in flat], np.uint8),
-        "histogram": stats.histogram[latents].numpy().astype(np.uint32), "logit_tokens": logits,
-        "logit_effects": np.round(effects / scale[:, None] * 32767).astype(np.int16), "logit_scale": scale.astype(np.float32),
-        "neighbours": stats.neighbours[latents].numpy().astype(np.uint32),
-        "cosines": np.round(stats.neighbour_cosines[latents].numpy() * 100).astype(np.int8)}
+    cosines = stats.neighbour_cosines[latents].numpy()
+    columns = {
+        "n_bands": ([len(group) for group in bands], np.uint8),
+        "band_kind": ([_kinds[band.table] for band in flat], np.uint8),
+        "band_low": ([band.low for band in flat], np.float32), "band_high": ([band.high for band in flat], np.float32),
+        "band_firings": ([band.firings for band in flat], np.uint32),
+        "band_contexts": ([len(band.rows) for band in flat], np.uint8),
+        "histogram": (stats.histogram[latents].numpy(), np.uint32), "logit_scale": (scale, np.float32),
+        "logit_effects": (np.round(effects / scale[:, None] * 32767), np.int16),
+        "neighbours": (stats.neighbours[latents].numpy(), np.uint32), "cosines": (np.round(cosines * 100), np.int8)}
+    return {name: np.asarray(column).astype(kind) for name, (column, kind) in columns.items()} | {"logit_tokens": logits}
 
 # %% ../nbs/71_dashboard.ipynb #fa4f2a6a
 def page_blocks(
@@ -324,30 +358,40 @@ def page_blocks(
     sizes = [sum(len(band.rows) for band in group) for group in bands]
     largest = np.repeat(stats.max.numpy()[numbers], sizes)
     contexts = _context_columns(stats, [band for group in bands for band in group], largest)
-    inside, contexts["start"] = cover(contexts.pop("first"), contexts["length"], stats.tokens.numel())
-    contexts |= {"start": contexts["start"].astype(np.uint32), "length": contexts["length"].astype(np.uint8)}
-    text, logits, peaks = stats.tokens.flatten().numpy()[inside], stats.logit_tokens[numbers].numpy(), _peaks(stats, latents)
+    inside, start = cover(contexts.pop("first"), contexts["length"], stats.tokens.numel())
+    contexts |= {"start": start.astype(np.uint32), "length": contexts["length"].astype(np.uint8)}
+    text, logits = stats.tokens.flatten().numpy()[inside], stats.logit_tokens[numbers].numpy()
+    peaks = _peaks(stats, latents)
     words = _Words(text, logits, peaks)
     promoted = words.local(logits[:, :logits.shape[1] // 2][:, :6])
-    blocks = {"meta": _json(_meta(stats, len(numbers), title)), "vocabulary": _json(words.json(stats)),
-              "index": pack(_index(stats, numbers, words.local(peaks), promoted, inside))}
-    ends = np.cumsum([0, *sizes])
+    return {"meta": _json(_meta(stats, len(numbers), title)), "vocabulary": _json(words.json(stats)),
+            "index": pack(_index(stats, numbers, words.local(peaks), promoted, inside)),
+            **_latent_blocks(stats, numbers, bands, words.local(logits), contexts, np.cumsum([0, *sizes])),
+            **_text_blocks(words.local(text))}
+
+def _latent_blocks(stats: FeatureStats, numbers: NDArray, bands: Sequence[Sequence[Band]], logits: NDArray,
+                   contexts: Mapping[str, NDArray], ends: NDArray) -> dict[str, str]:
+    "The latents and their contexts, in blocks"
+    blocks = {}
     for i, start in enumerate(range(0, len(numbers), chunk_size)):
         rows = slice(start, start + chunk_size)
         part = slice(ends[start], ends[min(start + chunk_size, len(numbers))])
-        columns = _latent_columns(stats, numbers[rows], bands[rows], words.local(logits[rows]))
+        columns = _latent_columns(stats, numbers[rows], bands[rows], logits[rows])
         blocks[f"latents{i}"] = pack(columns | {name: column[part] for name, column in contexts.items()})
-    local = words.local(text)
-    return blocks | {f"text{i}": pack({"token": local[start:start + text_chunk]})
-                     for i, start in enumerate(range(0, len(local), text_chunk))}
+    return blocks
+
+def _text_blocks(text: NDArray) -> dict[str, str]:
+    "The text, in blocks"
+    starts = range(0, len(text), text_chunk)
+    return {f"text{i}": pack({"token": text[start:start + text_chunk]}) for i, start in enumerate(starts)}
 
 def _json(value: Any) -> str:
     return _compressed(json.dumps(value).encode())
 
 def _meta(stats: FeatureStats, n: int, title: str) -> dict[str, Any]:
     about = stats.about
-    shown = [about.get("sae"), f"at {about.get('hook_name')}", f"of {about.get('model_name')}", f"{stats.n_tokens:,} tokens",
-             "special tokens and first positions left out", f"seed {about.get('seed')}"]
+    shown = [about.get("sae"), f"at {about.get('hook_name')}", f"of {about.get('model_name')}",
+             f"{stats.n_tokens:,} tokens", "special tokens and first positions left out", f"seed {about.get('seed')}"]
     pattern = re.sub(r"\\U0*([0-9a-f]+)", r"\\u{\1}", special_characters)
     return {"title": title, "foot": ", ".join(map(str, shown)), "n": n, "chunk": chunk_size, "text_chunk": text_chunk,
             "before": stats.before, "after": stats.top.window.shape[1] - stats.before - 1, "n_tokens": stats.n_tokens,

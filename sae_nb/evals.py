@@ -72,7 +72,8 @@ class _Task:
 def _check_finite(x: Tensor, keep: Tensor, hook: str) -> None:
     bad = (~x.isfinite().all(-1) & keep).nonzero()
     if len(bad):
-        raise ValueError(f"activations at {hook} are not finite, first in sequence {bad[0, 0]} of a batch, position {bad[0, 1]}")
+        sequence, position = bad[0].tolist()
+        raise ValueError(f"activations at {hook} are not finite: sequence {sequence} of a batch, position {position}")
 
 def _sparsity_sums(codes: SparseCodes, keep: Tensor) -> Sums:
     size = torch.zeros(keep.numel(), dtype=torch.float64, device=keep.device)
@@ -90,7 +91,8 @@ def _reconstruction_pass(task: _Task) -> tuple[Sums, Int[Tensor, "d_sae"]]:
     return {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}, fired
 
 # %% ../nbs/51_evals.ipynb #553cf85f
-def _compare(clean: Tensor, changed: Tensor, tokens: Tensor, keep: Tensor, counts: Tensor, chunk: int = 32) -> tuple[Tensor, Tensor]:
+def _compare(clean: Tensor, changed: Tensor, tokens: Tensor, keep: Tensor, counts: Tensor,
+             chunk: int = 32) -> tuple[Tensor, Tensor]:
     "KL divergence and cross-entropy of a changed run, summed over the positions of each sequence"
     kl, ce = torch.zeros(2, len(tokens), dtype=torch.float64, device=clean.device)
     for start in range(0, tokens.shape[1], chunk):
@@ -148,12 +150,13 @@ class Metrics:
 
     def groups(self) -> dict[str, dict[str, float]]:
         "The numbers as SAELens groups them"
-        found = {group: {name: self.values[name] for name in names if name in self.values} for group, names in _groups.items()}
-        return {group: numbers for group, numbers in found.items() if numbers}
+        found = {group: [name for name in names if name in self.values] for group, names in _groups.items()}
+        return {group: {name: self.values[name] for name in names} for group, names in found.items() if names}
 
     def to_dict(self) -> dict[str, Any]:
         "Everything but the densities, ready for JSON (NaN becomes None)"
-        groups = {group: {name: _finite(value) for name, value in numbers.items()} for group, numbers in self.groups().items()}
+        groups = {group: {name: _finite(value) for name, value in numbers.items()}
+                  for group, numbers in self.groups().items()}
         intervals = {name: [_finite(end) for end in ends] for name, ends in self.intervals.items()}
         return {**groups, "intervals": intervals, "about": self.about}
 
@@ -170,10 +173,9 @@ class Metrics:
         return "\n".join([_title(self.about), *(line.rstrip() for line in lines)])
 
     def _repr_html_(self) -> str:
-        style = 'style="text-align:{};padding:1px 12px"'
-        rows = [f"<tr><td {style.format('left')}>{name}</td><td {style.format('right')}>{value}</td>"
-                f"<td {style.format('left')}>{ends}</td></tr>" if value else f"<tr><th colspan=3 {style.format('left')}>{name}</th></tr>"
-                for name, value, ends in self.rows()]
+        left, right = (f'style="text-align:{side};padding:1px 12px"' for side in ("left", "right"))
+        rows = [f"<tr><td {left}>{name}</td><td {right}>{value}</td><td {left}>{ends}</td></tr>" if value
+                else f'<tr><th colspan="3" {left}>{name}</th></tr>' for name, value, ends in self.rows()]
         return f"<div>{html.escape(_title(self.about))}</div><table>{''.join(rows)}</table>"
 
 def _finite(value: float) -> float | None:
@@ -185,7 +187,8 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
 
 def _title(about: Mapping[str, Any]) -> str:
-    return " ".join(f"{about[name]}" for name in ("sae", "at", "on") if name in about) + "; 95% intervals over sequences"
+    known = [str(about[name]) for name in ("sae", "at", "on") if name in about]
+    return " ".join(known) + "; 95% intervals over sequences"
 
 # %% ../nbs/51_evals.ipynb #ac76987b
 def _totals(sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -206,7 +209,7 @@ def run_evals(
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata say
     tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]],  # Held-out text, packed
     hook: str | None = None,  # Site of the activations; None: the SAE's own
-    n_tokens: int | None = 100_000,  # At most so many tokens, whole sequences; None: all
+    n_tokens: int | None = 50_000,  # At most so many tokens, whole sequences; None: all
     batch_size: int = 8,  # Sequences at a time; changes nothing but memory and time
     special: Sequence[int] | None = None,  # Tokens to leave out; None: the tokenizer's special tokens
     first: bool = True,  # Leave out the first position
@@ -218,9 +221,8 @@ def run_evals(
     check_processing(sae, model)
     hook, target = _sites_of(sae, hook)
     special = special_ids(getattr(model, "tokenizer", None)) if special is None else list(special)
-    mask = {"special": special, "first": first, "sink_multiple": sink_multiple}
-    task, was_training = _Task(sae, model, hook, target, gather_tokens(tokens, n_tokens), batch_size, mask), sae.training
-    sae.eval()
+    mask, was_training = {"special": special, "first": first, "sink_multiple": sink_multiple}, sae.training
+    task = _Task(sae.eval(), model, hook, target, gather_tokens(tokens, n_tokens), batch_size, mask)
     try:
         sums, fired = _reconstruction_pass(task)
         if predictions:
@@ -231,7 +233,8 @@ def run_evals(
 
 def _report(task: _Task, sums: Sums, fired: Int[Tensor, "d_sae"], seed: int) -> Metrics:
     n = sums["tokens"].sum().item()
-    values = {name: value.item() for name, value in _totals({name: total.sum(0) for name, total in sums.items()}).items()}
+    pooled = {name: total.sum(0) for name, total in sums.items()}
+    values = {name: value.item() for name, value in _totals(pooled).items()}
     density = fired.double() / n
     values |= {"dead_share": dead_share(fired), "dense_share": (density > 0.1).double().mean().item(),
                "tokens": n, "tokens_ignored": task.tokens.numel() - n, "sequences": len(task.tokens)}

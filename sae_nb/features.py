@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['note_names', 'unembedding', 'logit_effects', 'nearest_directions', 'Context', 'Band', 'Latent', 'FeatureStats',
-           'peak_tokens', 'most_frequent', 'find_notes', 'scores', 'rank_latents', 'count_repeats', 'features']
+__all__ = ['note_names', 'Context', 'Band', 'Latent', 'FeatureStats', 'peak_tokens', 'most_frequent', 'find_notes', 'purity',
+           'variety', 'scores', 'rank_latents', 'count_repeats', 'features']
 
 # %% ../nbs/61_features.ipynb #ea92ac5b
 import json
@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,72 +23,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .core import write_safely
-from .evals import gather_tokens, kept_positions, norm_limit
-from .firing import (Collector, Contexts, bin_edges, bin_of, favourite_tokens, fingerprints, lowest, n_bins, n_strata,
-                           uniform)
+from .evals import gather_tokens
+from .firing import (Collector, Contexts, bin_edges, bin_of, draw, favourite_tokens, fingerprints, lowest, n_bins,
+                           n_strata, quarters, uniform)
 from .models import check_processing
 from .sae import SAE
 from .sites import read_sites
 from .text import Vocabulary
+from .tokens import keep_mask, special_ids
+from .weights import logit_effects, nearest_directions, unembedding
 
 if TYPE_CHECKING:
     import pandas
-
-# %% ../nbs/61_features.ipynb #e28d0775
-def _final_norm(model: Any) -> Any:
-    "The module that normalises the residual stream before the unembedding: the last norm outside the layers"
-    if hasattr(model, "ln_final"):
-        return model.ln_final
-    outside = [module for name, module in model.named_modules()
-               if "norm" in type(module).__name__.lower() and not any(part.isdigit() for part in name.split("."))]
-    return outside[-1] if outside else torch.nn.Identity()
-
-def unembedding(
-    model: Any,  # A TransformerBridge or a Hugging Face model
-) -> Float[Tensor, "d_model vocab"]:
-    "The map from residual stream to logits, with the final norm's gain (and LayerNorm's centring) folded in"
-    matrix = model.W_U if hasattr(model, "W_U") else model.get_output_embeddings().weight.T  # type: ignore[union-attr]
-    probe = torch.ones(len(matrix), dtype=matrix.dtype, device=matrix.device)
-    probe[::2] = -1  # mean 0, size 1: what comes out is the gain
-    norm = _final_norm(model)
-    gain, shifted = ((norm(p[None, None]) - norm(-p[None, None]))[0, 0] / 2 for p in (probe, probe + 0.5))
-    matrix = (gain * probe)[:, None].float() * matrix.float()
-    centred = torch.allclose(gain.float(), shifted.float(), rtol=1e-2, atol=1e-3)
-    return matrix - matrix.mean(0) if centred else matrix
-
-def logit_effects(
-    W_dec: Float[Tensor, "d_sae d_model"],  # Decoder
-    matrix: Float[Tensor, "d_model vocab"],  # From `unembedding`
-    n: int = 10,  # Tokens per latent and side
-    block: int = 512,  # Latents at a time
-) -> tuple[Float[Tensor, "d_sae sides"], Int[Tensor, "d_sae sides"]]:
-    "Effect and id of the `n` tokens that each latent promotes most, then of the `n` it suppresses most"
-    n, effects, ids = min(n, matrix.shape[1] // 2), [], []
-    for rows in W_dec.split(block):
-        effect = rows.to(matrix) @ matrix
-        effect -= effect.mean(-1, keepdim=True)
-        up, down = effect.topk(n, dim=-1), effect.topk(n, dim=-1, largest=False)
-        effects.append(torch.cat([up.values, down.values], -1))
-        ids.append(torch.cat([up.indices, down.indices], -1).int())
-    return torch.cat(effects), torch.cat(ids)
-
-# %% ../nbs/61_features.ipynb #065817ca
-def nearest_directions(
-    W_dec: Float[Tensor, "d_sae d"],  # Decoder
-    n: int = 5,  # Neighbours per latent
-    block: int = 1024,  # Latents at a time
-) -> tuple[Float[Tensor, "d_sae n"], Int[Tensor, "d_sae n"]]:
-    "Cosine and number of the latents whose decoder rows are nearest"
-    rows = torch.nn.functional.normalize(W_dec.float(), dim=-1)
-    n, cosines, ids = min(n, len(rows) - 1), [], []
-    for start in range(0, len(rows), block):
-        cosine = rows[start:start + block] @ rows.T
-        own = torch.arange(len(cosine), device=cosine.device)
-        cosine[own, own + start] = -torch.inf
-        best = cosine.topk(n, dim=-1)
-        cosines.append(best.values)
-        ids.append(best.indices.int())
-    return torch.cat(cosines), torch.cat(ids)
 
 # %% ../nbs/61_features.ipynb #5e9647a2
 @dataclass(frozen=True)
@@ -123,24 +68,6 @@ class Band:
     def contexts(self) -> list[Context]:
         "The contexts, strongest first"
         return [self.stats.context(self.table, row) for row in self.rows]
-
-# %% ../nbs/61_features.ipynb #029c6c2e
-def _quarters(histogram: Sequence[int]) -> list[int]:
-    "Bins at which the quarters of the firings begin and end, as near as bins allow"
-    total, below = sum(histogram), [0, *accumulate(histogram)]
-    nearest = {min(range(len(below)), key=lambda i: abs(below[i] - quarter * total)) for quarter in (0.25, 0.5, 0.75)}
-    return [0, *sorted(i for i in nearest if 0 < below[i] < total), len(histogram)]
-
-def _draw(bins: Sequence[int], luck: Sequence[float], histogram: Sequence[int], first: int, last: int, n: int) -> list[int]:
-    "A random sample of the firings in the bins from `first` to `last`, among those that were kept of each stratum"
-    width = n_bins // n_strata
-    inside = [row for row, bin in enumerate(bins) if first <= bin < last]
-    kept = Counter(bins[row] // width for row in inside)
-    firings = {s: sum(histogram[max(first, s * width):min(last, s * width + width)]) for s in kept}
-    def order(row: int) -> float:  # each kept firing stands for firings / kept of its stratum
-        stratum = bins[row] // width
-        return luck[row] * kept[stratum] / firings[stratum]
-    return sorted(inside, key=order)[:n]
 
 # %% ../nbs/61_features.ipynb #a5866e33
 @dataclass(frozen=True)
@@ -205,17 +132,18 @@ class Latent:
         first, last = self.stats.random.offsets[self.index:self.index + 2].tolist()
         bins, luck = (column[first:last].tolist() for column in self.stats.sample)
         histogram, edges, above, result = self.histogram.tolist(), self.stats.edges.tolist(), 0, []
-        limits = _quarters(histogram) if self.count else []
+        limits = quarters(histogram) if self.count else []
         for low, high in zip(limits[-2::-1], limits[:0:-1]):
             firings = sum(histogram[low:high])
-            rows = [first + row for row in _draw(bins, luck, histogram, low, high, n)]
+            rows = [first + row for row in draw(bins, luck, histogram, low, high, n)]
             rows.sort(key=lambda row: -abs(float(self.stats.random.value[row])))
             name = f"{100 * above / self.count:.0f}-{100 * (above + firings) / self.count:.0f}% of firings"
             ends = edges[low] if low else 0.0, min(edges[high], self.max)
             result.append(Band(name, *ends, firings, firings / self.count, self.stats, "random", rows))
             above += firings
         begin, end = self.stats.silent.offsets[self.index:self.index + 2].tolist()
-        return [*result, Band("silent on its favourite token", 0.0, 0.0, 0, 0.0, self.stats, "silent", list(range(begin, end))[:n])]
+        rows = list(range(begin, end))[:n]
+        return [*result, Band("silent on its favourite token", 0.0, 0.0, 0, 0.0, self.stats, "silent", rows)]
 
     def notes(self) -> list[str]:
         "What is unusual about it, of `note_names`"
@@ -276,6 +204,14 @@ class FeatureStats:
         return bin_of(self.random.value.abs(), self.scale), luck
 
     @cached_property
+    def stands_for(self) -> Float[Tensor, "n"]:
+        "How many firings each random context stands for: those of its stratum, shared among its contexts there"
+        latent = torch.arange(len(self)).repeat_interleave(self.random.offsets.diff())
+        cell = latent * n_strata + self.sample[0] * n_strata // n_bins
+        firings = self.histogram.view(len(self) * n_strata, -1).sum(1)
+        return (firings / torch.bincount(cell, minlength=len(firings)))[cell].double()
+
+    @cached_property
     def notes(self) -> Bool[Tensor, "d_sae notes"]:
         "Which of `note_names` hold for each latent"
         return find_notes(self)
@@ -294,7 +230,8 @@ class FeatureStats:
         values = (contexts.window[row, first - start:last - start].float() / 127 * contexts.scale[row]).tolist()
         values[position - first] = float(contexts.value[row])
         repeats = int(self.repeats[row]) if table == "top" else 1
-        return Context(self.tokens[sequence, first:last].tolist(), values, position - first, sequence, position, repeats)
+        tokens = self.tokens[sequence, first:last].tolist()
+        return Context(tokens, values, position - first, sequence, position, repeats)
 
     def to(
         self,
@@ -311,7 +248,7 @@ class FeatureStats:
         self,
         n: int = 20,  # How many
     ) -> list[int]:
-        "Latents worth a first look, see `rank_latents`; no two with the same favourite token or direction"
+        "Latents worth a first look, best first: see `rank_latents`"
         return rank_latents(self, n)
 
     def page(
@@ -323,6 +260,14 @@ class FeatureStats:
         "Write an HTML page about the latents, which needs nothing else to be read"
         from sae_nb.dashboard import write_page
         return write_page(self, path, latents, title)
+
+    def table(
+        self,
+        latents: Sequence[int] | None = None,  # Rows; the 20 most interesting without it
+    ) -> Any:
+        "Latents as a table that shows itself in a notebook"
+        from sae_nb.dashboard import table
+        return table(self, self.interesting(20) if latents is None else latents)
 
     def to_pandas(self) -> pandas.DataFrame:
         "One row per latent"
@@ -338,7 +283,8 @@ class FeatureStats:
         "Write everything into one safetensors file"
         from safetensors.torch import save_file
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        tensors = {name: value for name, value in plain.items() if isinstance(value, Tensor)} | self.vocabulary.tensors()
+        tensors = {name: value for name, value in plain.items() if isinstance(value, Tensor)}
+        tensors |= self.vocabulary.tensors()
         for name in ("top", "random", "silent"):
             tensors |= {f"{name}.{f.name}": getattr(plain[name], f.name) for f in fields(Contexts)}
         rest = {name: value for name, value in plain.items() if isinstance(value, (int, float, dict))}
@@ -359,7 +305,8 @@ class FeatureStats:
             raise ValueError(f"{path} is not a file of feature statistics of version 1")
         contexts = {name: Contexts(*(tensors.pop(f"{name}.{f.name}") for f in fields(Contexts)))
                     for name in ("top", "random", "silent")}
-        vocabulary = Vocabulary.from_tensors({name: tensors.pop(name) for name in ("vocabulary", "token_lengths", "special")})
+        names = ("vocabulary", "token_lengths", "special")
+        vocabulary = Vocabulary.from_tensors({name: tensors.pop(name) for name in names})
         return cls(vocabulary=vocabulary, **rest, **contexts, **tensors)
 
 # %% ../nbs/61_features.ipynb #5e424c44
@@ -387,7 +334,7 @@ def most_frequent(
 def find_notes(
     stats: FeatureStats,
 ) -> Bool[Tensor, "d_sae notes"]:
-    "Which of `note_names` hold: dense above 10% of tokens, one token or position in 9 of 10 strongest contexts, cosine above 0.9"
+    "Which of `note_names` hold: dense on 10% of tokens, one in 9 of 10 strongest contexts, duplicate from cosine 0.9"
     (latent, token), n_top = peak_tokens(stats), stats.top.offsets.diff()
     position = stats.top.position % stats.tokens.shape[1]
     alike = [(n_top >= 5) & (most_frequent(latent, label, len(stats)) >= 0.9 * n_top) for label in (token, position)]
@@ -396,17 +343,44 @@ def find_notes(
     return torch.stack([stats.count == 0, stats.rate > 0.1, *alike, twin, stats.outside > max(0.5 * n_outside, 1)], -1)
 
 # %% ../nbs/61_features.ipynb #ae594006
+def _sum_by(latent: Tensor, values: Tensor, d_sae: int) -> Float[Tensor, "d_sae"]:
+    return torch.zeros(d_sae, dtype=torch.float64).index_add_(0, latent, values.double())
+
+def purity(
+    stats: FeatureStats,
+) -> Float[Tensor, "d_sae"]:
+    "Share of each latent's activation on the tokens of its strongest peaks, from 0 (chance) to 1"
+    text, d_sae, (latent, token) = stats.tokens.flatten().long(), len(stats), peak_tokens(stats)
+    width = int(text.max()) + 1
+    known = (latent * width + token).unique()
+    by_chance = _sum_by(known // width, torch.bincount(text, minlength=width)[known % width] / len(text), d_sae)
+    drawn = torch.arange(d_sae).repeat_interleave(stats.random.offsets.diff())
+    amount = stats.stands_for * stats.random.value.abs()
+    hit = torch.isin(drawn * width + text[stats.random.position], known)
+    share = _sum_by(drawn, amount * hit, d_sae) / _sum_by(drawn, amount, d_sae).clamp_min(1e-12)
+    return ((share - by_chance) / (1 - by_chance)).clamp_min(0)
+
+def variety(
+    stats: FeatureStats,
+) -> Float[Tensor, "d_sae"]:
+    "Effective number of different tokens at the strongest peaks"
+    (latent, token), n_top = peak_tokens(stats), stats.top.offsets.diff()
+    width = int(token.max()) + 1 if len(token) else 1
+    pair, times = (latent * width + token).unique(return_counts=True)
+    share = times / n_top[pair // width]
+    return _sum_by(pair // width, -share * share.log(), len(stats)).exp()
+
 def scores(
     stats: FeatureStats,
 ) -> Float[Tensor, "d_sae"]:
     "How promising each latent is for a first look; 0 for those that are dead, rare or dense"
-    (latent, token), n_top = peak_tokens(stats), stats.top.offsets.diff().clamp_min(1)
-    height = torch.zeros(len(stats), dtype=torch.float64).index_add_(0, latent, stats.top.value.abs().double()) / n_top
+    latent, n_top = peak_tokens(stats)[0], stats.top.offsets.diff().clamp_min(1)
+    height = _sum_by(latent, stats.top.value.abs(), len(stats)) / n_top
     stands_out = height / (stats.sum.abs() / stats.count.clamp_min(1)).clamp_min(1e-12)
-    agreement = most_frequent(latent, token, len(stats), n=2) / n_top
-    live = (stats.rate >= 1e-4) & (stats.rate <= 2e-2) & (stats.sequences >= 10)
-    return torch.where(live, stands_out * agreement, 0.0)
+    score = stands_out * purity(stats) * (1 + variety(stats).clamp_max(4)).log2()
+    return torch.where((stats.rate >= 1e-4) & (stats.rate <= 2e-2) & (stats.sequences >= 10), score, 0.0)
 
+# %% ../nbs/61_features.ipynb #28791adf
 def rank_latents(
     stats: FeatureStats,
     n: int = 20,  # How many
@@ -416,8 +390,10 @@ def rank_latents(
     order = score.argsort(descending=True, stable=True).tolist()
     chosen: dict[int, int] = {}
     for latent in order:
+        if len(chosen) == n or score[latent] == 0:
+            break
         near = {other for other, cosine in stats[latent].neighbours() if cosine > 0.5}
-        if len(chosen) < n and score[latent] > 0 and favourite[latent] not in chosen.values() and not near & chosen.keys():
+        if favourite[latent] not in chosen.values() and not near & chosen.keys():
             chosen[latent] = favourite[latent]
     return [*chosen, *(latent for latent in order if latent not in chosen)][:n]
 
@@ -446,7 +422,7 @@ def features(
     after: int = 9,  # Tokens after it
     special: Sequence[int] | None = None,  # Tokens to leave out; None: the tokenizer's special tokens
     first: bool = True,  # Leave out the first position
-    sinks: float | None = None,  # Leave out activations longer than this many times the median
+    sink_multiple: float | None = None,  # Leave out activations longer than this many times the median of the batch
     n_logits: int = 10,  # Tokens promoted, and as many suppressed
     n_neighbours: int = 5,  # Nearest latents
     seed: int = 0,  # Of the random contexts
@@ -455,21 +431,20 @@ def features(
     check_processing(sae, model)
     if (hook := hook or sae.cfg.metadata.hook_name) is None:
         raise ValueError("hook is None, and the SAE's metadata has no hook_name: give the site of the activations")
-    tokens = gather_tokens(tokens, n_tokens)
-    keep = kept_positions(model, tokens, special, first)
-    limit = torch.inf if sinks is None else norm_limit(model, tokens, keep, hook, sinks)
+    special = special_ids(getattr(model, "tokenizer", None)) if special is None else list(special)
     collector = Collector(sae.cfg.d_sae, n_top, n_random, before, after, seed, sae.device)
-    for batch, kept in zip(tokens.split(batch_size), keep.split(batch_size)):
+    for batch in gather_tokens(tokens, n_tokens).split(batch_size):
         x = read_sites(model, batch, [hook])[hook].to(sae.device)
-        collector.add(batch, kept.to(x.device) & (x.float().norm(dim=-1) < limit), sae.encode_sparse(x))
-    settings = {"context_size": tokens.shape[1], "norm_limit": limit if sinks else None, "seed": seed}
+        batch = batch.to(sae.device)
+        collector.add(batch, keep_mask(batch, special, first, x, sink_multiple), sae.encode_sparse(x))
+    settings = {"special": special, "first": first, "sink_multiple": sink_multiple, "seed": seed}
     return _gather(collector, sae, model, hook, settings, n_logits, n_neighbours)
 
 def _gather(collector: Collector, sae: SAE, model: torch.nn.Module, hook: str, settings: dict[str, Any], n_logits: int,
             n_neighbours: int) -> FeatureStats:
     "What was collected, and what the weights say, on the CPU"
-    vocabulary, tokens, metadata = Vocabulary.from_tokenizer(model.tokenizer), torch.cat(collector.tokens), sae.cfg.metadata
-    top, n_tokens = collector.strongest(), int(collector.n_kept)
+    vocabulary, tokens = Vocabulary.from_tokenizer(model.tokenizer), torch.cat(collector.tokens)
+    metadata, top, n_tokens = sae.cfg.metadata, collector.strongest(), int(collector.n_kept)
     matrix = unembedding(model)[:, :len(vocabulary)]
     if len(matrix) != sae.W_dec.shape[1]:  # the SAE does not write to the residual stream
         matrix = matrix.new_zeros(sae.W_dec.shape[1], 0)

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['n_bins', 'n_strata', 'lowest', 'mixed', 'uniform', 'Pool', 'bin_of', 'bin_edges', 'power_of_two', 'Events', 'events',
-           'windows', 'fingerprints', 'Contexts', 'Collector', 'favourite_tokens']
+__all__ = ['n_bins', 'n_strata', 'lowest', 'mixed', 'uniform', 'Pool', 'bin_of', 'bin_edges', 'power_of_two', 'quarters', 'draw',
+           'Events', 'events', 'windows', 'fingerprints', 'Contexts', 'Collector', 'favourite_tokens']
 
 # %% ../nbs/53_firing.ipynb #b548b912
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import accumulate
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -120,6 +123,33 @@ def power_of_two(
 ) -> float:
     "The power of two nearest to their median; 1 if there are none"
     return 2.0 ** strength.double().median().log2().round().item() if len(strength) else 1.0
+
+# %% ../nbs/53_firing.ipynb #5364fee4
+def quarters(
+    histogram: Sequence[int],  # Firings per bin
+) -> list[int]:
+    "Bins at which the quarters of the firings begin and end, as near as bins allow"
+    total, below = sum(histogram), [0, *accumulate(histogram)]
+    nearest = {min(range(len(below)), key=lambda i: abs(below[i] - quarter * total)) for quarter in (0.25, 0.5, 0.75)}
+    return [0, *sorted(i for i in nearest if 0 < below[i] < total), len(histogram)]
+
+def draw(
+    bins: Sequence[int],  # Bin of each firing that was kept
+    luck: Sequence[float],  # An exponentially distributed random number for each
+    histogram: Sequence[int],  # All firings per bin
+    first: int,  # Bins to draw from: this one
+    last: int,  # up to before this one
+    n: int,  # How many, at most
+) -> list[int]:
+    "A random sample of the firings in the bins from `first` to `last`, among those that were kept of each stratum"
+    width = n_bins // n_strata
+    inside = [row for row, bin in enumerate(bins) if first <= bin < last]
+    kept = Counter(bins[row] // width for row in inside)
+    firings = {s: sum(histogram[max(first, s * width):min(last, s * width + width)]) for s in kept}
+    def order(row: int) -> float:  # each kept firing stands for firings / kept of its stratum
+        stratum = bins[row] // width
+        return luck[row] * kept[stratum] / firings[stratum]
+    return sorted(inside, key=order)[:n]
 
 # %% ../nbs/53_firing.ipynb #eceff877
 @dataclass

@@ -72,17 +72,22 @@ def _all_runs(runs: Rows | str | Path | Mapping[str, Rows | str | Path]) -> dict
     named = runs if isinstance(runs, Mapping) else {"": runs}
     return {name: read_rows(run) if isinstance(run, (str, Path)) else run for name, run in named.items()}
 
+def _curves_of_all(named: Mapping[str, Rows], names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    "For each number that was logged, its curves by run and SAE"
+    drawn = {name: {f"{run} {sae}".strip(): curve
+                    for run, rows in named.items() for sae, curve in curves(rows, name).items()} for name in names}
+    drawn = {name: lines for name, lines in drawn.items() if lines}
+    if not drawn:
+        raise ValueError(f"none of {', '.join(names)} was logged")
+    return drawn
+
 def training_curves(
     runs: Rows | str | Path | Mapping[str, Rows | str | Path],  # Rows, a metrics.jsonl, or several of either by name
     names: Mapping[str, str] | None = None,  # What to draw: logged name -> title; by default `panels`
 ) -> Figure:
     "The course of one or more training runs, one panel per number, all SAEs overlaid"
-    names, named = names or panels, _all_runs(runs)
-    drawn = {name: {f"{run} {sae}".strip(): curve for run, rows in named.items() for sae, curve in curves(rows, name).items()}
-             for name in names}
-    drawn = {name: lines for name, lines in drawn.items() if lines}
-    if not drawn:
-        raise ValueError(f"none of {', '.join(names)} was logged")
+    names = names or panels
+    drawn = _curves_of_all(_all_runs(runs), names)
     figure, axes = new_figure(9, 2.6 * -(-len(drawn) // 2), -(-len(drawn) // 2), min(len(drawn), 2))
     for panel, (name, lines) in zip(axes, drawn.items()):
         for label, (tokens, values) in lines.items():
@@ -112,7 +117,7 @@ def _short_count(value: float, _: object = None) -> str:
 
 # %% ../nbs/70_plots.ipynb #e5ff2188
 def density_histogram(
-    density: Float[Tensor, "d_sae"] | Mapping[str, Float[Tensor, "d_sae"]],  # Share of tokens per latent; several by name
+    density: Float[Tensor, "d_sae"] | Mapping[str, Float[Tensor, "d_sae"]],  # Share of tokens; several by name
     bins: int = 50,
 ) -> Figure:
     "Histogram of the logarithm of firing rates"

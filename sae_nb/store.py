@@ -21,9 +21,8 @@ from torch import Tensor
 
 import sae_nb
 from .core import as_dtype, write_safely
-from .jumprelu import JumpReLUSAE  # architectures register themselves when imported
+from . import jumprelu, topk  # noqa: F401  (architectures register themselves when imported)
 from .sae import SAE, SAEConfig
-from .topk import TopKSAE
 
 config_file, weights_file = "cfg.json", "sae_weights.safetensors"
 format_version = "6.54.12"  # of SAELens; it takes files without one for those of its early versions

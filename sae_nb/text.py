@@ -75,6 +75,7 @@ class Group:
     text: str  # Their text; bytes that do not decode as U+DC80 to U+DCFF
     special: bool = False  # A special token, shown as a chip
 
+@lru_cache(1 << 16)
 def _whole(data: bytes) -> bool | None:
     "True if `data` is whole UTF-8 characters, None if it could become so, False if never"
     try:
@@ -83,9 +84,11 @@ def _whole(data: bytes) -> bool | None:
         return None if error.reason == "unexpected end of data" else False
     return True
 
-def _end_of_group(data: Sequence[bytes], start: int) -> int:
+def _end_of_group(data: Sequence[bytes], special: Sequence[bool], start: int) -> int:
     "One past the last token of the group that begins at `start`"
     for stop in range(start + 1, min(start + 8, len(data)) + 1):
+        if special[stop - 1]:
+            break
         whole = _whole(b"".join(data[start:stop]))
         if whole is not None:
             return stop if whole else start + 1
@@ -96,13 +99,13 @@ def group_tokens(
     special: Sequence[bool] | None = None,  # Which of them are special tokens
 ) -> list[Group]:
     "Split tokens into groups whose bytes decode together"
-    special = special or [False] * len(data)
-    groups: list[Group] = []
-    while (start := groups[-1].stop if groups else 0) < len(data):
-        border = next((i for i in range(start, len(data)) if special[i]), len(data))
-        stop = start + 1 if border == start else _end_of_group(data[:border], start)
+    special, groups, start = special or [False] * len(data), [], 0
+    while start < len(data):
+        alone = special[start] or _whole(data[start])
+        stop = start + 1 if alone else _end_of_group(data, special, start)
         text = b"".join(data[start:stop]).decode(errors="surrogateescape")
         groups.append(Group(start, stop, text, special[start]))
+        start = stop
     return groups
 
 # %% ../nbs/35_text.ipynb #0037193c
@@ -121,23 +124,24 @@ def _piece(part: str) -> Piece:
         return "box", " ".join(f"{ord(c) - 0xDC00:02X}" for c in part)
     return ("box", f"U+{ord(part):04X}") if _special_character.fullmatch(part) else ("text", part)
 
+@lru_cache(1 << 16)
 def pieces(
     text: str,  # Text of a group
-) -> list[Piece]:
+) -> tuple[Piece, ...]:
     "What to show for `text` in running text, where spaces are spaces unless there is nothing else"
     if text and not text.strip(" "):
-        return [("mark", "·" * len(text) if len(text) < 4 else f"·×{len(text)}")]
-    return [_piece(part) for part in _special_character.split(text) if part]
+        return (("mark", "·" * len(text) if len(text) < 4 else f"·×{len(text)}"),)
+    return tuple(_piece(part) for part in _special_character.split(text) if part)
 
 def listed_pieces(
     text: str,  # Text of a token
     longest: int = 24,  # Characters after which it is cut
-) -> list[Piece]:
+) -> tuple[Piece, ...]:
     "What to show for `text` in a list of tokens, where a leading space is a muted dot and a long token is cut"
     if len(text) > longest:
-        return [*listed_pieces(text[:longest], longest), ("mark", "…")]
+        return (*listed_pieces(text[:longest], longest), ("mark", "…"))
     if text.startswith(" ") and text.strip(" "):
-        return [("mark", "·"), *pieces(text[1:])]
+        return (("mark", "·"), *pieces(text[1:]))
     return pieces(text)
 
 def plain(
@@ -152,8 +156,9 @@ _styles = {
     "box": "opacity:0.6;border:1px dotted;font-size:75%",
 }
 
+@lru_cache(1 << 16)
 def pieces_html(
-    shown: Iterable[Piece],  # From `pieces` or `listed_pieces`
+    shown: tuple[Piece, ...],  # From `pieces` or `listed_pieces`
 ) -> str:
     "Pieces as HTML with inline styles"
     return "".join(
@@ -195,9 +200,9 @@ class Vocabulary:
     def pieces(
         self,
         token: int,  # Id
-    ) -> list[Piece]:
+    ) -> tuple[Piece, ...]:
         "What to show for a token in a list"
-        return [("chip", self.text(token))] if token in self.special else listed_pieces(self.text(token))
+        return (("chip", self.text(token)),) if token in self.special else listed_pieces(self.text(token))
 
     def listed(
         self,

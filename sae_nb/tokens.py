@@ -10,7 +10,7 @@ __all__ = ['Packing', 'special_ids', 'begin_id', 'sink_mask', 'keep_mask', 'Text
 
 # %% ../nbs/32_tokens.ipynb #c79d5da8
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice

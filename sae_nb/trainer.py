@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+import sae_nb.store  # noqa: F401  (every architecture registers itself)
 from .core import as_dtype, default_device
 from .optim import SAEOptimizer, lr_factor, schedules
 from .sae import SAE, SAEConfig, SAELoss
@@ -34,7 +35,7 @@ class TrainConfig:
     model: str = "demo"  # Language model: a name on the Hugging Face hub, a folder, or the bundled "demo"
     hook: str | dict[str, str] = "blocks.2.hook_resid_post"  # Site in the model; one for all SAEs, or one for each
     sae: SAEConfig | dict[str, SAEConfig] = field(  # One SAE, or several by name
-        default_factory=lambda: BatchTopKSAEConfig(d_sae=1024, k=32))
+        default_factory=lambda: BatchTopKSAEConfig(d_sae=2048, k=16))
 
     dataset: str = "demo"  # A data set on the hub, a text/JSON/Parquet file or folder, or the bundled "demo"
     split: str = "train"  # Which part of the data set
@@ -45,7 +46,8 @@ class TrainConfig:
     prepend_bos: bool = True  # Begin each context with the BOS token
     exclude_special_tokens: bool = True  # Leave special tokens and the first position out
     sink_multiple: float | None = 10.0  # Leave out activations of more than this times the median norm; None: keep
-    buffer_size: int | None = None  # Activations to shuffle among; None: 16 batches
+    buffer_size: int | None = None  # Activations to shuffle among; None: 32 batches
+    model_batch_size: int | None = None  # Contexts the model reads at once; None: about 2,048 tokens
 
     lr: float | None = None  # Learning rate; None: 2e-3 up to 500 steps, falling with the root of the steps to 3e-4
     lr_schedule: str = "constant"  # "constant" or "cosine", between warm-up and decay
@@ -68,7 +70,8 @@ class TrainConfig:
     wandb_project: str | None = None  # Also log to this project of Weights & Biases
 
     def __post_init__(self) -> None:
-        counts = ("tokens", "batch_size", "context_size", "log_every", "buffer_size", "dead_after_tokens", "checkpoint_every")
+        counts = ("tokens", "batch_size", "context_size", "log_every", "buffer_size", "model_batch_size",
+                  "dead_after_tokens", "checkpoint_every")
         for name in counts:
             value = getattr(self, name)
             if value is not None and (int(value) != value or value < 1):

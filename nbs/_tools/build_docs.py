@@ -197,8 +197,8 @@ def build_site(
         write(folder / OUTPUTS / name, content)
     for path in [TEMPLATES / "style.css", *(NOTEBOOKS / IMAGES).rglob("*.*")]:
         write(folder / (path.name if path.suffix == ".css" else path.relative_to(NOTEBOOKS)), path.read_bytes())
-    script = (TEMPLATES / "search.js").read_text(encoding="utf-8")
-    write(folder / "search.js", f"const INDEX = {json.dumps(search_index(pages), ensure_ascii=False)};\n{script}".encode())
+    index = json.dumps(search_index(pages), ensure_ascii=False, separators=(",", ":"))
+    write(folder / "search.js", f"const INDEX = {index};\n".encode() + (TEMPLATES / "search.js").read_bytes())
     write(folder / ".nojekyll", b"")
     return site.warnings + dead_links(folder)
 
@@ -206,8 +206,8 @@ def build_site(
 def readme() -> dict[Path, bytes]:
     "README.md and the images it shows, from the index notebook: path -> content"
     page = Notebook(NOTEBOOKS / settings.readme_nb)
-    rendering = Rendering(image_folder=README_IMAGES.relative_to(NOTEBOOKS).as_posix(), preferred=FOR_README, boxed=False)
-    text = linked(rendering.markdown(page), lambda line: IN_MARKDOWN.sub(from_top, line), html_too=True)
+    rendering = Rendering(f"{IMAGES}/readme", preferred=FOR_README, boxed=False)
+    text = linked(rendering.markdown(page), lambda line: IN_MARKDOWN.sub(from_top, line), everywhere=True)
     workflow = f"{settings.git_url}/actions/workflows/test.yml"
     head = [
         f"# {page.title}",

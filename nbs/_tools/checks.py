@@ -13,22 +13,35 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib.util import resolve_name
 from pathlib import Path
 
 from execnb.nbio import read_nb
 from fastcore.script import Param, call_parse
 
 from addresses import readdress
-from project import LIBRARY, NOTEBOOKS, PACKAGE, ROOT, Module, modules, notebooks, settings
+from project import LIBRARY, PACKAGE, ROOT, Module, modules, notebooks, settings
 from symbols import Function, public_symbols
 
 DOORS = {  # the methods that may import upstairs: files for an SAE, pages for what was found about its latents
     *("SAE.from_pretrained", "SAE.load_from_disk", "SAE.save_model"),
     *("Latent._repr_html_", "FeatureStats.page"),
 }
-HEAVY = "transformers transformer_lens datasets wandb matplotlib ipywidgets pandas pyarrow scipy sklearn".split()
+HEAVY = {
+    *("transformers", "transformer_lens", "datasets", "wandb", "matplotlib"),
+    *("ipywidgets", "pandas", "pyarrow", "scipy", "sklearn"),
+}
 MACHINE_PATH = re.compile(r"(?<![\w./:])/(?:work|root|tmp|home/\w+|Users/\w+)/[\w.-]+")
 DIRECTIVE = re.compile(r"\s*#\s*\|\s*(export|exports|exporti|default_exp|hide|eval|echo|output|slow|cuda|hub|multi)\b")
+IMPORT_ALL = f"""
+import importlib, sys
+known = set()
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+    new = {HEAVY} & set(sys.modules) - known
+    known |= new
+    if new: print(name, "loads", *sorted(new))
+"""
 LINE, MODULE = 120, 400  # characters of a line, lines of code of a module
 
 Check = Callable[[], Iterator[str]]
@@ -78,11 +91,10 @@ def is_generated(path: Path) -> bool:
 
 def own_imports(tree: ast.AST, module: Module) -> set[str]:
     "Modules of the package that the nodes of `tree` import: `sparse`, `formats.base`"
-    found = set()
+    found, package = set(), f"{PACKAGE}.{module.name}".rpartition(".")[0]
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
-            parts = module.name.split(".")[: -node.level] if node.level else []
-            base = ".".join([PACKAGE, *parts] if node.level else []) + "." * bool(node.level and node.module) + (node.module or "")
+            base = resolve_name("." * node.level + (node.module or ""), package) if node.level else str(node.module)
             found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
@@ -123,24 +135,27 @@ def public_names() -> Iterator[str]:
     stub = Module(LIBRARY / "__init__.pyi")
     for node in stub.tree.body:
         for alias in node.names if isinstance(node, ast.ImportFrom) else []:
-            if f"{PACKAGE}.{home.get(alias.name)}" != node.module or alias.asname != alias.name:
-                yield f"__init__.pyi: {alias.name} is in {home.get(alias.name)}; write `from module import name as name`"
+            if f"{PACKAGE}.{home.get(alias.name)}" != node.module:
+                yield f"__init__.pyi: {alias.name} is not in {node.module}, but in {home.get(alias.name)}"
+            if alias.asname != alias.name:
+                yield f"__init__.pyi: write `{alias.name} as {alias.name}`, which makes it public"
 
 
-@check("shorten the lines, split the module at a heading, add the types or the docstring")
+@check("shorten the lines, split the module at a heading, add the types")
 def style() -> Iterator[str]:
-    "Lines and modules of a size to read; everything public is typed and says what it does"
+    "Lines and modules of a size to read, and types on everything public"
     for module in modules():
         lines = module.source.splitlines()
-        for i, line in enumerate(lines[1:], 2):
+        for line in lines[1:]:
             if len(line) > LINE and not line.startswith(("__all__", " " * 11 + "'")):
                 yield f"{module.notebook}: a line of {len(line)} characters: {line.strip()[:60]}..."
         code = [line for line in lines if line.strip() and not line.strip().startswith("#")]
         if len(code) > MODULE:
             yield f"{module.notebook}: {len(code)} lines of code"
         for symbol in public_symbols(module).values():
-            methods = symbol.methods if isinstance(symbol.node, ast.ClassDef) else [symbol]
-            yield from (f"{module.notebook}: {method.name} is not fully typed" for method in methods if not is_typed(method.node))
+            for function in symbol.methods if isinstance(symbol.node, ast.ClassDef) else [symbol]:
+                if not is_typed(function.node):
+                    yield f"{module.notebook}: {function.name} is not fully typed"
 
 
 def is_typed(node: ast.FunctionDef) -> bool:
@@ -151,7 +166,7 @@ def is_typed(node: ast.FunctionDef) -> bool:
 
 @check("run nbs/_tools/refresh.py, and nbs/_tools/addresses.py for badges")
 def hygiene() -> Iterator[str]:
-    "Notebooks hold no errors, no paths of a machine and no flags that nbdev overlooks; badges lead to the notebook itself"
+    "No errors, no paths of a machine and no flags that nbdev overlooks; badges lead to the notebook itself"
     for notebook in notebooks():
         found = MACHINE_PATH.search(notebook.path.read_text(encoding="utf-8"))
         if found:
@@ -176,11 +191,11 @@ def late_directive(source: str) -> bool:
 @check("import heavy packages inside the functions that use them")
 def import_budget() -> Iterator[str]:
     "`import sae_nb`, and each of its modules, loads none of the heavy packages"
-    for name in [PACKAGE, *(f"{PACKAGE}.{module.name}" for module in modules())]:
-        code = f"import sys, {name}; print(*(set({HEAVY}) & set(sys.modules)))"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        if done.returncode or done.stdout.strip():
-            yield f"import {name}: loads {done.stdout.strip()}{done.stderr.strip()[-300:]}"
+    names = [PACKAGE, *(f"{PACKAGE}.{module.name}" for module in modules())]
+    done = subprocess.run([sys.executable, "-c", IMPORT_ALL, *names], capture_output=True, text=True)
+    yield from done.stdout.splitlines()
+    if done.returncode:
+        yield done.stderr.strip()
 
 
 @check("mend the links, or the Markdown that pandoc complains about")
@@ -204,25 +219,22 @@ def readme() -> Iterator[str]:
             yield f"{path.relative_to(ROOT)}: differs from nbs/{settings.readme_nb}"
 
 
-@check("the package data stand in settings.ini, `package_data`")
+@check("the package data stand in settings.ini, `package_data`; what modules import, in `requirements`")
 def installed() -> Iterator[str]:
-    "An installed package (PYTHON, without development extras) has every module and file, and they load"
-    files = [name for name in git_files() if name.startswith(f"{PACKAGE}/")]
-    code = f"import {PACKAGE}, pathlib; print(pathlib.Path({PACKAGE}.__file__).parent)"
-    folder = Path(in_empty(code).stdout.strip())
-    if folder == LIBRARY:
-        yield "the checkout itself was imported"
-    yield from (f"{name} is not installed" for name in files if not (folder.parent / name).is_file())
-    for module in modules():
-        done = in_empty(f"import {PACKAGE}.{module.name}")
-        if done.returncode:
-            yield f"{module.name}: {done.stderr.strip().splitlines()[-1]}"
+    "The package in .ci/empty, without development extras, has every file, and every module loads"
+    program = "import sys, importlib; print(*(importlib.import_module(name).__file__ for name in sys.argv[1:]))"
+    names = [PACKAGE, *(f"{PACKAGE}.{module.name}" for module in modules())]
+    command = [str(ROOT / ".ci/empty/bin/python"), "-c", program, *names]
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True)  # where the checkout is not in sight
+    if done.returncode:
+        yield done.stderr.strip()
+    else:
+        folder = Path(done.stdout.split()[0]).parent
+        yield from (f"{name} is not installed" for name in package_files() if not (folder.parent / name).is_file())
 
 
-def in_empty(code: str) -> subprocess.CompletedProcess[str]:
-    "Run code with the Python of .ci/empty, from a folder where the checkout is not in sight"
-    command = [str(ROOT / ".ci/empty/bin/python"), "-c", code]
-    return subprocess.run(command, cwd="/", capture_output=True, text=True)
+def package_files() -> list[str]:
+    return [name for name in git_files() if name.startswith(f"{PACKAGE}/")]
 
 
 @call_parse

@@ -1,7 +1,7 @@
 """Edit notebooks as text: `py:percent` files in `_text/`, a folder that git ignores
 
     python nbs/_tools/edit.py pull 31_sites    # nbs/31_sites.ipynb -> _text/31_sites.py, to edit
-    python nbs/_tools/edit.py push 31_sites    # back into the notebook (or a new one); export its module, run it, keep outputs
+    python nbs/_tools/edit.py push 31_sites    # back, or into a new one; exports, runs, keeps outputs
 """
 from __future__ import annotations
 

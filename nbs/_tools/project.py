@@ -64,7 +64,8 @@ class Notebook:
     @cached_property
     def module(self) -> str | None:
         "The module it exports, without the package: `sae`"
-        return next((cell.directives_["default_exp"][0] for cell in self.cells if "default_exp" in cell.directives_), None)
+        exports = (cell.directives_["default_exp"] for cell in self.cells if "default_exp" in cell.directives_)
+        return next((name for name, *_ in exports), None)
 
     @property
     def section(self) -> str:

@@ -108,13 +108,13 @@ def fenced(text: str, language: str = "") -> str:
     return f"{ticks}{language}\n{text.strip(chr(10)).rstrip()}\n{ticks}"
 
 
-def linked(text: str, link: Callable[[str], str], html_too: bool = False) -> str:
+def linked(text: str, link: Callable[[str], str], everywhere: bool = False) -> str:
     "Apply `link` to the lines of prose, not to code and, unless asked, not to headings and HTML"
     lines, fence = text.splitlines(), ""
     for i, line in enumerate(lines):
         mark = re.match(r"\s*(`{3,}|~{3,})", line)
         if mark and (not fence or line.strip() == fence):
             fence = "" if fence else mark[1]
-        elif not fence and (html_too or not line.startswith(("#", "<"))) and not line.startswith("    "):
+        elif not fence and (everywhere or not line.startswith(("#", "<"))) and not line.startswith("    "):
             lines[i] = link(line)
     return "\n".join(lines)

@@ -85,11 +85,14 @@ def signature(symbol: Symbol) -> str:
     node, module = symbol.node, symbol.module
     words = []
     for argument, default, stars in parameters(node):
-        annotation = source(argument.annotation, module)
-        equals = " = " if annotation else "="
-        words.append(stars + argument.arg + (f": {annotation}" if annotation else "") + (equals + source(default, module) if default else ""))
+        word = stars + argument.arg
+        if argument.annotation:
+            word += f": {source(argument.annotation, module)}"
+        if default:
+            word += (" = " if argument.annotation else "=") + source(default, module)
+        words.append(word)
     result = f" -> {source(node.returns, module)}" if node.returns else ""
-    name = symbol.name if "." not in symbol.name else symbol.name.split(".")[-1]
+    name = symbol.name.rpartition(".")[2]
     start = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
     line = f"{start} {name}({', '.join(words)}){result}"
     if len(line) <= WIDTH:
@@ -126,7 +129,8 @@ def field_table(symbol: Symbol) -> str:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and not node.target.id.startswith("_"):
             kind, default = source(node.annotation, symbol.module), source(node.value, symbol.module)
             if not kind.startswith("ClassVar"):
-                rows.append((f"`{node.target.id}`", f"`{kind}`", default and f"`{default}`", said.get(node.end_lineno, "")))
+                cells = (f"`{node.target.id}`", f"`{kind}`", default and f"`{default}`", said.get(node.end_lineno, ""))
+                rows.append(cells)
     return table(rows, "field", "type", "default", "")
 
 
