@@ -117,6 +117,9 @@ def _span(text: str, style: str = "opacity:0.7", title: str = "") -> str:
     title = f' title="{html.escape(title)}"' if title else ""
     return f'<span{title} style="{style}">{text}</span>'
 
+def _word(stats: FeatureStats, token: int) -> str:
+    return f'<span style="font-family:monospace;white-space:pre">{pieces_html(stats.vocabulary.pieces(token))}</span>'
+
 def _head_html(latent: Latent) -> str:
     about = " at ".join(str(latent.stats.about[name]) for name in ("sae", "hook_name") if latent.stats.about.get(name))
     chip = "border:1px solid;border-radius:8px;padding:0px 7px;opacity:0.8"
@@ -135,7 +138,7 @@ def _numbers_html(latent: Latent) -> str:
     return f"<div>{' &middot; '.join(parts)}</div>"
 
 def _effect_html(latent: Latent, token: int, effect: float) -> str:
-    word = f'<span style="font-family:monospace;white-space:pre">{pieces_html(latent.stats.vocabulary.pieces(token))}</span>'
+    word = _word(latent.stats, token)
     value = _span(signed(effect), "opacity:0.7;padding-left:14px")
     return f'<div style="display:flex;justify-content:space-between">{word} {value}</div>'
 
@@ -177,8 +180,8 @@ def card(
 ) -> str:
     "A latent as a piece of HTML that needs no style sheet and no script"
     picture = f'<div style="padding-right:28px">{histogram_image(latent)}</div>' if latent.count else ""
-    side_by_side = "display:flex;flex-wrap:wrap;align-items:flex-start;padding:8px 0px"
-    head = [_head_html(latent), _numbers_html(latent), f'<div style="{side_by_side}">', picture, _logits_html(latent), "</div>"]
+    row = '<div style="display:flex;flex-wrap:wrap;align-items:flex-start;padding:8px 0px">'
+    head = [_head_html(latent), _numbers_html(latent), row, picture, _logits_html(latent), "</div>"]
     top = [context_html(latent.stats, context, latent.max) for context in latent.strongest().contexts]
     room = largest_size - 1000 - sum(map(len, [*head, *top[:shown]]))
     bands = _bands_html(latent, room)
@@ -211,9 +214,6 @@ def table(
     names = ("latent", "fires on", "largest", "strongest on", "promotes", "notes")
     head = "".join(f'<th style="text-align:left">{name}</th>' for name in names)
     return Html(f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>")
-
-def _word(stats: FeatureStats, token: int) -> str:
-    return f'<span style="font-family:monospace;white-space:pre">{pieces_html(stats.vocabulary.pieces(token))}</span>'
 
 # %% ../nbs/71_dashboard.ipynb #b697301a
 _types = {"uint8": "u1", "int8": "i1", "uint16": "u2", "int16": "i2", "uint32": "u4", "float32": "f4"}
@@ -327,7 +327,8 @@ def _index(stats: FeatureStats, latents: NDArray, peaks: NDArray, promoted: NDAr
         "max": (stats.max.numpy()[latents], np.float32), "mean": (mean, np.float32), "notes": (flags, np.uint8),
         "sequences": (stats.sequences.numpy()[latents], np.uint32), "segment": (segment, np.uint32),
         "segment_source": (sources[segment], np.uint32)}
-    return {name: column.astype(kind) for name, (column, kind) in columns.items()} | {"peaks": peaks, "promoted": promoted}
+    typed = {name: column.astype(kind) for name, (column, kind) in columns.items()}
+    return typed | {"peaks": peaks, "promoted": promoted}
 
 def _latent_columns(stats: FeatureStats, latents: NDArray, bands: Sequence[Sequence[Band]],
                     logits: NDArray) -> dict[str, NDArray]:
@@ -344,7 +345,8 @@ def _latent_columns(stats: FeatureStats, latents: NDArray, bands: Sequence[Seque
         "histogram": (stats.histogram[latents].numpy(), np.uint32), "logit_scale": (scale, np.float32),
         "logit_effects": (np.round(effects / scale[:, None] * 32767), np.int16),
         "neighbours": (stats.neighbours[latents].numpy(), np.uint32), "cosines": (np.round(cosines * 100), np.int8)}
-    return {name: np.asarray(column).astype(kind) for name, (column, kind) in columns.items()} | {"logit_tokens": logits}
+    typed = {name: np.asarray(column).astype(kind) for name, (column, kind) in columns.items()}
+    return typed | {"logit_tokens": logits}
 
 # %% ../nbs/71_dashboard.ipynb #fa4f2a6a
 def page_blocks(

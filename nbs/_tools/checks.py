@@ -25,7 +25,7 @@ from symbols import Function, public_symbols
 
 DOORS = {  # the methods that may import upstairs: files for an SAE, pages for what was found about its latents
     *("SAE.from_pretrained", "SAE.load_from_disk", "SAE.save_model"),
-    *("Latent._repr_html_", "FeatureStats.page"),
+    *("Latent._repr_html_", "FeatureStats.page", "FeatureStats.table"),
 }
 HEAVY = {
     *("transformers", "transformer_lens", "datasets", "wandb", "matplotlib"),
@@ -74,7 +74,7 @@ def sync() -> Iterator[str]:
                 (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, Path(folder) / name)
         for command in ("nbdev_export", "nbdev_clean"):
-            subprocess.run([command], cwd=folder, check=True)
+            subprocess.run([Path(sys.executable).with_name(command)], cwd=folder, check=True)
         names = {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
         for name in sorted(names | set(git_files())):
             made, ours = Path(folder) / name, ROOT / name
