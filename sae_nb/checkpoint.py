@@ -21,6 +21,7 @@ class Stateful(Protocol):
     "Anything whose state can be taken and given back"
     def state_dict(self) -> dict[str, Any]:
         "Everything that changes"
+        ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         "Go on from `state_dict`"

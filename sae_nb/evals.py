@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Sums', 'gather_tokens', 'Metrics', 'run_evals']
+__all__ = ['gather_tokens', 'Metrics', 'run_evals']
 
 # %% ../nbs/51_evals.ipynb #fca2e0cb
 import html
@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .core import unknown
-from .metrics import (bootstrap_interval, cross_entropy, dead_share, firing_counts, kl_divergence,
+from .metrics import (Sums, bootstrap_interval, cross_entropy, dead_share, firing_counts, kl_divergence,
                             prediction_metrics, reconstruction_metrics, reconstruction_sums)
 from .models import check_processing, run_logits
 from .sae import SAE
@@ -48,8 +48,6 @@ def gather_tokens(
     return whole if n_tokens is None else whole[:max(n_tokens // whole.shape[1], 1)]
 
 # %% ../nbs/51_evals.ipynb #d990de63
-Sums = dict[str, Tensor]
-
 @dataclass
 class _Task:
     "What is evaluated, where and on what"

@@ -11,7 +11,6 @@ __all__ = ['note_names', 'Context', 'Band', 'Latent', 'FeatureStats', 'peak_toke
 
 # %% ../nbs/61_features.ipynb #ea92ac5b
 import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -299,7 +298,7 @@ class FeatureStats:
         "Read what `save` wrote"
         from safetensors import safe_open
         with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             rest = json.loads((file.metadata() or {}).get("features", "{}"))
         if rest.pop("schema", None) != 1:
             raise ValueError(f"{path} is not a file of feature statistics of version 1")
@@ -417,7 +416,7 @@ def features(
     n_tokens: int | None = 2_000_000,  # At most so many tokens, whole sequences; None: all
     batch_size: int = 16,  # Sequences at a time; changes nothing but memory and time
     n_top: int = 20,  # Strongest contexts per latent
-    n_random: int = 3,  # Random contexts per latent and half octave of values
+    n_random: int = 4,  # Random contexts per latent and half octave of values
     before: int = 20,  # Tokens of a context before its peak
     after: int = 9,  # Tokens after it
     special: Sequence[int] | None = None,  # Tokens to leave out; None: the tokenizer's special tokens

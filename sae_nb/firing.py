@@ -252,7 +252,7 @@ class Collector:
         self,
         d_sae: int,
         n_top: int = 20,  # Strongest contexts per latent
-        n_random: int = 3,  # Random contexts per latent and half octave of values
+        n_random: int = 4,  # Random contexts per latent and half octave of values
         before: int = 20,  # Tokens of a window before the event
         after: int = 9,  # Tokens after it
         seed: int = 0,  # Of the random contexts

@@ -131,10 +131,10 @@ def kl_divergence(
 
 # %% ../nbs/50_metrics.ipynb #61fbcdf2
 def recovered(
-    changed: Tensor | float,  # Loss with the SAE
-    ablated: Tensor | float,  # Loss with the activation ablated
+    changed: Tensor,  # Loss with the SAE
+    ablated: Tensor,  # Loss with the activation ablated
     clean: Tensor | float = 0.0,  # Loss of the model as it is; 0 for a KL divergence
-) -> Tensor | float:
+) -> Tensor:
     "Share of the loss between ablation and the clean model that is recovered"
     return (ablated - changed) / (ablated - clean)
 

@@ -15,11 +15,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .core import unknown
 from .track import read_rows
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from torch import nn
 
 from .activations import ActivationsStore
 from .checkpoint import load_checkpoint, save_checkpoint
-from .core import as_dtype, default_device, write_safely
+from .core import default_device, write_safely
 from .models import load_model
 from .optim import SAEOptimizer
 from .sae import SAE
@@ -75,7 +75,8 @@ def fit_to_model(
         settings.d_in = widths[hook]
         settings.metadata = replace(
             settings.metadata, model_name=str(cfg.model), hook_name=hook, dataset_path=str(cfg.dataset),
-            context_size=cfg.context_size, prepend_bos=cfg.prepend_bos, exclude_special_tokens=cfg.exclude_special_tokens,
+            context_size=cfg.context_size, prepend_bos=cfg.prepend_bos,
+            exclude_special_tokens=cfg.exclude_special_tokens,
             extra={**settings.metadata.extra, "training_tokens": cfg.tokens, "seed": cfg.seed})
     return cfg
 
@@ -110,7 +111,7 @@ def _step_seconds(sae: SAE, cfg: TrainConfig) -> float:
     trial.product_dtype = torch.bfloat16 if cfg.autocast else None
     optimizer = SAEOptimizer(trial, cfg.learning_rate)
     generator = torch.Generator(device=sae.device).manual_seed(0)
-    x = torch.randn(cfg.batch_size, sae.cfg.d_in, generator=generator, device=sae.device, dtype=sae.dtype)
+    x = torch.randn(cfg.batch_size, sae.widths()[0], generator=generator, device=sae.device, dtype=sae.dtype)
     def step() -> None:
         trial.loss(x).loss.backward()
         optimizer.step()
@@ -130,7 +131,7 @@ def estimate(
     step = sum(_step_seconds(sae, cfg) for sae in saes.values())
     words = sum(4 * sum(p.numel() for p in sae.parameters()) + 2 * cfg.batch_size * sae.cfg.d_sae
                 for sae in saes.values())
-    widths = {cfg.hooks[name]: sae.cfg.d_in for name, sae in saes.items()}
+    widths = {cfg.hooks[name]: sae.widths()[0] for name, sae in saes.items()}
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     total = weights + 4 * words + 4 * buffer_rows * sum(widths.values())
     return Estimate(forward * cfg.tokens, step * cfg.steps, total / 1e9)

@@ -138,6 +138,12 @@ def reconstruction_loss(
 # %% ../nbs/03_sae.ipynb #bae87955
 class SAE(nn.Module):
     "A sparse autoencoder; architectures are its subclasses"
+    hook_sae_input: HookPoint
+    hook_sae_acts_pre: HookPoint
+    hook_sae_acts_post: HookPoint
+    hook_sae_recons: HookPoint
+    hook_sae_error: HookPoint
+    hook_sae_output: HookPoint
     config_class: ClassVar[type[SAEConfig]] = SAEConfig
     unit_norm_decoder: ClassVar[bool] = False  # Whether training keeps decoder rows at norm 1
     decoder_init_norm: ClassVar[float] = 1.0  # Norm of the decoder rows at the start
@@ -148,23 +154,27 @@ class SAE(nn.Module):
         generator: torch.Generator | None = None,  # Source of the initial weights; None: seed 0
     ):
         super().__init__()
-        if cfg.d_in is None:
-            raise ValueError("d_in is None: give it, or let training fill it in from the model")
         self.cfg = cfg
         self.product_dtype: torch.dtype | None = None  # type of the encoder's product, if not that of the weights
         for name in hook_points:
-            setattr(self, name, HookPoint())
+            self.add_module(name, HookPoint())
         self.create_parameters(generator or torch.Generator().manual_seed(0))
         wanted = torch.device("meta") if self.device.type == "meta" else cfg.device
         self.to(device=wanted, dtype=as_dtype(cfg.dtype))
 
     def create_parameters(self, generator: torch.Generator) -> None:
         "Random directions as decoder, its transpose as encoder, biases zero"
-        d_in, d_sae, d_out = self.cfg.d_in, self.cfg.d_sae, self.cfg.d_out
+        d_in, d_sae, d_out = self.widths()
         rows = F.normalize(torch.randn(d_sae, d_out, generator=generator), dim=1) * self.decoder_init_norm
         encoder = rows.clone() if d_in == d_out else torch.randn(d_sae, d_in, generator=generator) / d_in ** 0.5
         self.encoder, self.W_dec = nn.Parameter(encoder), nn.Parameter(rows)
         self.b_enc, self.b_dec = nn.Parameter(torch.zeros(d_sae)), nn.Parameter(torch.zeros(d_out))
+
+    def widths(self) -> tuple[int, int, int]:
+        "Widths of input, latents and output; ValueError while `d_in` is not known"
+        if self.cfg.d_in is None or self.cfg.d_out is None:
+            raise ValueError("d_in is None: give it, or let training fill it in from the model")
+        return self.cfg.d_in, self.cfg.d_sae, self.cfg.d_out
 
     @property
     def W_enc(self) -> Float[Tensor, "d_in d_sae"]:

@@ -89,7 +89,7 @@ class TopKSAE(SAE):
         x_hat = sparse.decode(codes, self.W_dec) + self.b_dec
         terms = {"mse_loss": reconstruction_loss(x_hat, target)}
         if dead is not None and len(dead) and self.cfg.aux_coefficient:
-            k_aux = self.cfg.k_aux or max(self.cfg.d_in // 2, 1)
+            k_aux = self.cfg.k_aux or max(x.shape[-1] // 2, 1)
             auxiliary = dead_latent_loss(self, prepared, pre, target, x_hat, dead, k_aux)
             terms["auxiliary_reconstruction_loss"] = self.cfg.aux_coefficient * auxiliary
         return SAELoss(sum(terms.values(), x_hat.new_zeros(())), terms, x_hat, codes)
@@ -105,7 +105,7 @@ class BatchTopKSAEConfig(TopKSAEConfig):
 @register("batchtopk", BatchTopKSAEConfig)
 class BatchTopKSAE(TopKSAE):
     "The k·n largest latents of n tokens in training, all above a learned threshold afterwards"
-    cfg: BatchTopKSAEConfig
+    cfg: BatchTopKSAEConfig  # pyright: ignore[reportIncompatibleVariableOverride]
     threshold: Float[Tensor, ""]
     threshold_steps: Int[Tensor, ""]
 

@@ -110,7 +110,7 @@ class TrainConfig:
     @property
     def hooks(self) -> dict[str, str]:
         "The site of each SAE"
-        return self.hook if isinstance(self.hook, dict) else {name: self.hook for name in self.saes}
+        return self.hook if isinstance(self.hook, dict) else dict.fromkeys(self.saes, self.hook)
 
     def to_dict(self) -> dict[str, Any]:
         "As JSON can hold it"
@@ -189,7 +189,7 @@ class SAETraining:
         return len(dead)
 
     @torch.no_grad()
-    def metrics(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float | int]:
         "Numbers about the last batch, by the names SAELens gives them"
         if self.last is None:
             return {}
@@ -234,7 +234,7 @@ class Trainer:
         named = saes if isinstance(saes, Mapping) else {"": saes}
         self.cfg, self.several = cfg, isinstance(saes, Mapping)
         self.runs = {name: SAETraining(sae, cfg) for name, sae in named.items()}
-        self.hooks = {name: cfg.hooks.get(name) for name in named}
+        self.hooks = {name: cfg.hooks.get(name, "") for name in named}
         self.steps_done = 0
 
     @property
@@ -269,9 +269,10 @@ class Trainer:
             if after_step is not None and after_step():
                 break
 
-    def metrics(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float | int]:
         "Numbers about the last batch; with several SAEs, each preceded by the SAE's name"
-        row = {"step": self.steps_done, "details/n_training_samples": self.steps_done * self.cfg.batch_size}
+        seen = self.steps_done * self.cfg.batch_size
+        row: dict[str, float | int] = {"step": self.steps_done, "details/n_training_samples": seen}
         for name, run in self.runs.items():
             prefix = f"{name}/" if self.several else ""
             row["details/current_learning_rate"] = self.cfg.learning_rate * run.factor()
