@@ -135,13 +135,14 @@ class ActivationsStore:
         drop_first: bool = True,  # Leave out the first position of each context
         sink_multiple: float | None = None,  # Leave out what has this many times the median norm
         autocast: bool = False,  # Run the model in bfloat16 where torch thinks it safe
+        n_rows: int | None = None,  # Rows that will be asked for: the model reads no more than they need; None: no end
         skip_nonfinite: bool = False,  # Leave out NaN and infinite activations and count them, instead of stopping
     ):
         self.model, self.tokens, self.single = model, _as_stream(tokens, model, seed), isinstance(hooks, str)
         self.sites = [find_site(model, hook) for hook in dict.fromkeys([hooks] if isinstance(hooks, str) else hooks)]
         self.special = special_ids(self.tokens.tokenizer) if exclude_special is True else list(exclude_special or ())
         self.drop_first, self.sink_multiple, self.autocast = drop_first, sink_multiple, autocast
-        self.batch_size, self.skip_nonfinite = batch_size, skip_nonfinite
+        self.batch_size, self.n_rows, self.skip_nonfinite = batch_size, n_rows, skip_nonfinite
         self.n_read, self.n_skipped, self.exhausted = 0, 0, False
         self.first_epoch = self.tokens.epoch if self.tokens.n_contexts == 0 else None  # None: joined in the middle
         self.rows_at_once = self.tokens.batch_size * (self.tokens.context_size - drop_first)
@@ -240,9 +241,13 @@ class ActivationsStore:
 
     # Batches
 
+    def _has_enough(self) -> bool:
+        "Whether there is nothing more to read"
+        return self.exhausted or (self.n_rows is not None and self.n_read >= self.n_rows)
+
     def _refill(self) -> None:
         "Run the model until the buffer is full"
-        while self.buffer.n_free >= self.rows_at_once and not self.exhausted:
+        while self.buffer.n_free >= self.rows_at_once and not self._has_enough():
             tokens = next(self.tokens, None)
             self.exhausted = tokens is None
             over = self.first_epoch is not None and (self.exhausted or self.tokens.epoch > self.first_epoch)
@@ -261,7 +266,7 @@ class ActivationsStore:
 
     def next_batch(self) -> Rows:
         "The next rows: a tensor for one site, a dictionary for several; smaller at the very end of the data"
-        if self.buffer.n_unread <= self.buffer.size // 2 and not self.exhausted:
+        if self.buffer.n_unread <= self.buffer.size // 2 and not self._has_enough():
             self._refill()
         if not self.buffer.n_unread:
             raise StopIteration

@@ -74,9 +74,9 @@ def _check_finite(x: Tensor, keep: Tensor, hook: str) -> None:
         raise ValueError(f"activations at {hook} are not finite: sequence {sequence} of a batch, position {position}")
 
 def _sparsity_sums(codes: SparseCodes, keep: Tensor) -> Sums:
-    size = torch.zeros(keep.numel(), dtype=torch.float64, device=keep.device)
-    size = size.index_add_(0, codes.rows(), codes.values.abs().double()).view(keep.shape)
-    return {"l0": (codes.l0() * keep).sum(-1).double(), "l1": (size * keep).sum(-1)}
+    size = torch.zeros(keep.numel(), device=keep.device)
+    size = size.index_add_(0, codes.rows(), codes.values.abs().float()).view(keep.shape)
+    return {"l0": (codes.l0() * keep).sum(-1).cpu().double(), "l1": (size * keep).sum(-1).cpu().double()}
 
 def _reconstruction_pass(task: _Task) -> tuple[Sums, Int[Tensor, "d_sae"]]:
     "Sums per sequence, and how often each latent fired"
@@ -92,13 +92,13 @@ def _reconstruction_pass(task: _Task) -> tuple[Sums, Int[Tensor, "d_sae"]]:
 def _compare(clean: Tensor, changed: Tensor, tokens: Tensor, keep: Tensor, counts: Tensor,
              chunk: int = 32) -> tuple[Tensor, Tensor]:
     "KL divergence and cross-entropy of a changed run, summed over the positions of each sequence"
-    kl, ce = torch.zeros(2, len(tokens), dtype=torch.float64, device=clean.device)
+    kl, ce = torch.zeros(2, len(tokens), dtype=torch.float64)
     for start in range(0, tokens.shape[1], chunk):
         part = slice(start, start + chunk)
-        kl += torch.where(keep[:, part], kl_divergence(clean[:, part], changed[:, part]), 0).sum(-1)
+        kl += torch.where(keep[:, part], kl_divergence(clean[:, part], changed[:, part]), 0).sum(-1).cpu()
         counted = counts[:, part]
         target = tokens[:, start + 1:start + 1 + counted.shape[1]]
-        ce += torch.where(counted, cross_entropy(changed[:, start:start + target.shape[1]], target), 0).sum(-1)
+        ce += torch.where(counted, cross_entropy(changed[:, start:start + target.shape[1]], target), 0).sum(-1).cpu()
     return kl, ce
 
 def _prediction_sums(task: _Task, tokens: Tensor, mean: Tensor) -> Sums:
@@ -107,7 +107,7 @@ def _prediction_sums(task: _Task, tokens: Tensor, mean: Tensor) -> Sums:
     clean = run_logits(task.model, tokens)
     tokens, keep = tokens.to(clean.device), keep.to(clean.device)
     counts = keep[:, :-1] & keep_mask(tokens, task.mask["special"], first=False)[:, 1:]  # what comes next is ordinary
-    sums = {"targets": counts.sum(-1).double(), "ce_clean": _compare(clean, clean, tokens, keep, counts)[1]}
+    sums = {"targets": counts.sum(-1).cpu().double(), "ce_clean": _compare(clean, clean, tokens, keep, counts)[1]}
     for name, instead in {"sae": x_hat, "zero": torch.zeros_like(target), "mean": mean.expand_as(target)}.items():
         def replace(activation: Tensor, instead: Tensor = instead) -> Tensor:
             return torch.where(keep[..., None].to(activation.device), instead.to(activation), activation)

@@ -402,7 +402,7 @@ def count_repeats(
     position: Int[Tensor, "n"],  # In the flattened tokens
 ) -> Int[Tensor, "n"]:
     "How often the 8 tokens up to each position occur in the whole text"
-    places = torch.arange(tokens.numel()).split(100_000)
+    places = torch.arange(tokens.numel(), device=tokens.device).split(100_000)
     every = torch.cat([fingerprints(tokens, part) for part in places]).sort().values
     wanted = fingerprints(tokens, position)
     return torch.searchsorted(every, wanted, right=True) - torch.searchsorted(every, wanted)

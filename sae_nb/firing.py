@@ -12,7 +12,7 @@ __all__ = ['n_bins', 'n_strata', 'lowest', 'mixed', 'uniform', 'Pool', 'bin_of',
 # %% ../nbs/53_firing.ipynb #b548b912
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import accumulate
 
 import torch
@@ -256,10 +256,11 @@ class Collector:
         before: int = 20,  # Tokens of a window before the event
         after: int = 9,  # Tokens after it
         seed: int = 0,  # Of the random contexts
-        device: torch.device | str = "cpu",  # Where the codes come from
+        device: torch.device | str = "cpu",  # Where to collect; on Apple's MPS, which has no float64, it is the CPU
         n_early: int = 65_536,  # Positions whose events are all kept, to find silent contexts
     ):
         self.d_sae, self.before, self.after, self.seed, self.n_early = d_sae, before, after, seed, n_early
+        self.device = device = torch.device("cpu") if torch.device(device).type == "mps" else torch.device(device)
         self.count, self.outside, self.sequences = torch.zeros(3, d_sae, dtype=torch.int64, device=device)
         self.sum, self.sum_squares = torch.zeros(2, d_sae, dtype=torch.float64, device=device)
         self.max = torch.zeros(d_sae, device=device)
@@ -276,7 +277,9 @@ class Collector:
         codes: SparseCodes,  # Latents at all positions
     ) -> None:
         "Take in a batch of whole sequences"
-        tokens, keep = tokens.to(codes.values.device), keep.to(codes.values.device)
+        tokens, keep = tokens.to(self.device), keep.to(self.device)
+        moved = {name: getattr(codes, name).to(self.device) for name in ("values", "indices", "offsets")}
+        codes = replace(codes, **moved)
         batch, outside = events(codes, keep)
         self.scale = self.scale or _scale_of(batch, tokens.shape[1])
         self._add_counts(batch, outside, tokens.shape)

@@ -196,7 +196,7 @@ def make_store(
     return ActivationsStore(
         model, tokens, list(dict.fromkeys(cfg.hooks.values())), batch_size=cfg.batch_size, buffer_size=cfg.buffer_size,
         seed=cfg.seed, device=cfg.device or default_device(), exclude_special=cfg.exclude_special_tokens,
-        drop_first=cfg.exclude_special_tokens, sink_multiple=cfg.sink_multiple)
+        drop_first=cfg.exclude_special_tokens, sink_multiple=cfg.sink_multiple, n_rows=cfg.steps * cfg.batch_size)
 
 def start_run(
     cfg: TrainConfig,

@@ -28,7 +28,7 @@ def unembedding(
     model: Any,  # A TransformerBridge or a Hugging Face model
 ) -> Float[Tensor, "d_model vocab"]:
     "The map from residual stream to logits, with the final norm's gain (and LayerNorm's centring) folded in"
-    matrix = model.W_U if hasattr(model, "W_U") else model.get_output_embeddings().weight.T  # type: ignore[union-attr]
+    matrix = model.W_U if hasattr(model, "W_U") else model.get_output_embeddings().weight.T
     probe = torch.ones(len(matrix), dtype=matrix.dtype, device=matrix.device)
     probe[::2] = -1  # mean 0, size 1: what comes out is the gain
     norm = _final_norm(model)

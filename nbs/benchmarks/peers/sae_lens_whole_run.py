@@ -28,8 +28,8 @@ def main(asked: dict) -> None:
         LanguageModelSAERunnerConfig(
             sae=BatchTopKTrainingSAEConfig(d_in=asked["d_in"], d_sae=asked["d_sae"], k=asked["k"]),
             model_name=asked["model"], model_class_name="AutoModelForCausalLM", hook_name=asked["hook"],
-            model_from_pretrained_kwargs={"dtype": torch.bfloat16}, dataset_path="none", context_size=asked["context_size"],
-            training_tokens=asked["tokens"], train_batch_size_tokens=asked["batch_size"], n_batches_in_buffer=256,
+            model_from_pretrained_kwargs={"dtype": "bfloat16"}, dataset_path="none", context_size=asked["context_size"],
+            training_tokens=asked["tokens"], train_batch_size_tokens=asked["batch_size"], n_batches_in_buffer=32,
             store_batch_size_prompts=16, device="cpu", logger=LoggingConfig(log_to_wandb=False), verbose=False,
             output_path=folder + "/out", checkpoint_path=folder),
         override_dataset=dataset)
