@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['note_names', 'Context', 'Band', 'Latent', 'FeatureStats', 'peak_tokens', 'most_frequent', 'find_notes', 'purity',
-           'variety', 'scores', 'rank_latents', 'count_repeats', 'features']
+           'variety', 'scores', 'rank_latents', 'features']
 
 # %% ../nbs/61_features.ipynb #ea92ac5b
 import json
@@ -23,8 +23,10 @@ from torch import Tensor
 
 from .core import write_safely
 from .evals import gather_tokens
-from .firing import (Collector, Contexts, bin_edges, bin_of, draw, favourite_tokens, fingerprints, lowest, n_bins,
-                           n_strata, quarters, uniform)
+from sae_nb.firing import (
+    Collector, Contexts, bin_edges, bin_of, count_repeats, draw, favourite_tokens, lowest, n_bins, n_strata,
+    quarters, uniform,
+)
 from .models import check_processing
 from .sae import SAE
 from .sites import read_sites
@@ -137,7 +139,8 @@ class Latent:
             rows = [first + row for row in draw(bins, luck, histogram, low, high, n)]
             rows.sort(key=lambda row: -abs(float(self.stats.random.value[row])))
             name = f"{100 * above / self.count:.0f}-{100 * (above + firings) / self.count:.0f}% of firings"
-            ends = edges[low] if low else 0.0, min(edges[high], self.max)
+            weakest = next(bin for bin in range(low, high) if histogram[bin])
+            ends = edges[weakest] if weakest else 0.0, min(edges[high], self.max)
             result.append(Band(name, *ends, firings, firings / self.count, self.stats, "random", rows))
             above += firings
         begin, end = self.stats.silent.offsets[self.index:self.index + 2].tolist()
@@ -147,6 +150,19 @@ class Latent:
     def notes(self) -> list[str]:
         "What is unusual about it, of `note_names`"
         return [name for name, holds in zip(note_names, self.stats.notes[self.index].tolist()) if holds]
+
+    def __repr__(self) -> str:
+        promoted = " ".join(self.stats.vocabulary.listed(token) for token, _ in self.logits(5)[0])
+        title = f"latent {self.index}: on {self.rate:.2%} of tokens, largest {self.max:.3g}, promotes {promoted}"
+        contexts = [f"{context.value:8.2f}  {self._line(context)}" for context in self.strongest(5).contexts]
+        return "\n".join([title, *contexts])
+
+    def _line(self, context: Context, before: int = 10, after: int = 4) -> str:
+        "A context in one line of plain text, its peak in brackets"
+        parts = [self.stats.vocabulary.data(token) for token in context.tokens]
+        parts[context.peak] = b"[" + parts[context.peak] + b"]"
+        shown = b"".join(parts[max(context.peak - before, 0):context.peak + after])
+        return " ".join(shown.decode(errors="replace").split())
 
     def _repr_html_(self) -> str:
         from sae_nb.dashboard import card
@@ -397,16 +413,6 @@ def rank_latents(
     return [*chosen, *(latent for latent in order if latent not in chosen)][:n]
 
 # %% ../nbs/61_features.ipynb #72b925e3
-def count_repeats(
-    tokens: Int[Tensor, "sequence position"],
-    position: Int[Tensor, "n"],  # In the flattened tokens
-) -> Int[Tensor, "n"]:
-    "How often the 8 tokens up to each position occur in the whole text"
-    places = torch.arange(tokens.numel(), device=tokens.device).split(100_000)
-    every = torch.cat([fingerprints(tokens, part) for part in places]).sort().values
-    wanted = fingerprints(tokens, position)
-    return torch.searchsorted(every, wanted, right=True) - torch.searchsorted(every, wanted)
-
 @torch.no_grad()
 def features(
     sae: SAE,

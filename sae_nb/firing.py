@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['n_bins', 'n_strata', 'lowest', 'mixed', 'uniform', 'Pool', 'bin_of', 'bin_edges', 'power_of_two', 'quarters', 'draw',
-           'Events', 'events', 'windows', 'fingerprints', 'Contexts', 'Collector', 'favourite_tokens']
+           'Events', 'events', 'windows', 'fingerprints', 'count_repeats', 'Contexts', 'Collector', 'favourite_tokens']
 
 # %% ../nbs/53_firing.ipynb #b548b912
 from collections import Counter
@@ -221,6 +221,17 @@ def fingerprints(
     for column in text.unbind(1):
         result = mixed(result ^ column)
     return result
+
+# %% ../nbs/53_firing.ipynb #c425ac8f
+def count_repeats(
+    tokens: Int[Tensor, "sequence position"],
+    position: Int[Tensor, "n"],  # In the flattened tokens
+) -> Int[Tensor, "n"]:
+    "How often the 8 tokens up to each position occur in the whole text"
+    places = torch.arange(tokens.numel(), device=tokens.device).split(100_000)
+    every = torch.cat([fingerprints(tokens, part) for part in places]).sort().values
+    wanted = fingerprints(tokens, position)
+    return torch.searchsorted(every, wanted, right=True) - torch.searchsorted(every, wanted)
 
 # %% ../nbs/53_firing.ipynb #7ea102b5
 @dataclass
