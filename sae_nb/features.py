@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['note_names', 'Context', 'Band', 'Latent', 'FeatureStats', 'peak_tokens', 'most_frequent', 'find_notes', 'purity',
-           'variety', 'scores', 'rank_latents', 'features']
+__all__ = ['note_names', 'Context', 'Band', 'Latent', 'FeatureStats', 'peak_tokens', 'find_notes', 'purity', 'variety', 'scores',
+           'rank_latents', 'features']
 
 # %% ../nbs/61_features.ipynb #ea92ac5b
 import json
@@ -23,10 +23,8 @@ from torch import Tensor
 
 from .core import write_safely
 from .evals import gather_tokens
-from sae_nb.firing import (
-    Collector, Contexts, bin_edges, bin_of, count_repeats, draw, favourite_tokens, lowest, n_bins, n_strata,
-    quarters, uniform,
-)
+from .firing import (Collector, Contexts, bin_edges, bin_of, count_repeats, draw, favourite_tokens, most_frequent,
+                           n_bins, n_strata, quarters, uniform)
 from .models import check_processing
 from .sae import SAE
 from .sites import read_sites
@@ -333,18 +331,6 @@ def peak_tokens(
     "Latent and token of the peak of every strongest context"
     latent = torch.arange(len(stats)).repeat_interleave(stats.top.offsets.diff())
     return latent, stats.tokens.flatten()[stats.top.position].long()
-
-def most_frequent(
-    latent: Int[Tensor, "n"],
-    label: Int[Tensor, "n"],  # Something said of each entry
-    d_sae: int,
-    n: int = 1,  # How many labels count
-) -> Int[Tensor, "d_sae"]:
-    "Entries of each latent that carry one of its `n` most frequent labels"
-    width = int(label.max()) + 1 if len(label) else 1
-    pair, times = (latent * width + label).unique(return_counts=True)
-    best = lowest(pair // width, -times.double(), n)
-    return torch.zeros(d_sae, dtype=torch.int64).index_add_(0, pair[best] // width, times[best])
 
 def find_notes(
     stats: FeatureStats,

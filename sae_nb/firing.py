@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['n_bins', 'n_strata', 'lowest', 'mixed', 'uniform', 'Pool', 'bin_of', 'bin_edges', 'power_of_two', 'quarters', 'draw',
-           'Events', 'events', 'windows', 'fingerprints', 'count_repeats', 'Contexts', 'Collector', 'favourite_tokens']
+__all__ = ['n_bins', 'n_strata', 'lowest', 'most_frequent', 'mixed', 'uniform', 'Pool', 'bin_of', 'bin_edges', 'power_of_two',
+           'quarters', 'draw', 'Events', 'events', 'windows', 'fingerprints', 'count_repeats', 'Contexts', 'Collector',
+           'favourite_tokens']
 
 # %% ../nbs/53_firing.ipynb #b548b912
 from collections import Counter
@@ -33,6 +34,19 @@ def lowest(
     ordered = group[order]
     place_in_group = torch.arange(len(order), device=order.device) - torch.searchsorted(ordered, ordered)
     return order[place_in_group < keep]
+
+# %% ../nbs/53_firing.ipynb #80d3488a
+def most_frequent(
+    latent: Int[Tensor, "n"],
+    label: Int[Tensor, "n"],  # Something said of each entry
+    d_sae: int,
+    n: int = 1,  # How many labels count
+) -> Int[Tensor, "d_sae"]:
+    "Entries of each latent that carry one of its `n` most frequent labels"
+    width = int(label.max()) + 1 if len(label) else 1
+    pair, times = (latent * width + label).unique(return_counts=True)
+    best = lowest(pair // width, -times.double(), n)
+    return torch.zeros(d_sae, dtype=torch.int64).index_add_(0, pair[best] // width, times[best])
 
 # %% ../nbs/53_firing.ipynb #d8e8d98e
 def _signed(constant: int) -> int:
