@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from .core import as_dtype
 from .models import check_processing, model_device, vocabulary_size
-from .sites import find_site, read_sites, site_width
+from .sites import as_vectors, find_site, read_sites, site_width
 from .tokens import TokenStream, keep_mask, special_ids
 
 if TYPE_CHECKING:
@@ -71,8 +71,16 @@ class ShuffleBuffer:
         n: int,  # At most this many
     ) -> dict[str, Float[Tensor, "n width"]]:
         "The next rows; their slots become free"
-        start = max(self.n_unread - n, 0)
-        slots, self.n_unread = self.slots[start:self.n_unread], start
+        rows = self.peek(n)
+        self.n_unread = max(self.n_unread - n, 0)
+        return rows
+
+    def peek(
+        self,
+        n: int,  # At most this many
+    ) -> dict[str, Float[Tensor, "n width"]]:
+        "The next rows, which stay"
+        slots = self.slots[max(self.n_unread - n, 0):self.n_unread]
         return {name: buffer.index_select(0, slots) for name, buffer in self.rows.items()}
 
     def state_dict(self) -> dict[str, Any]:
@@ -212,7 +220,8 @@ class ActivationsStore:
         "The model on a batch of contexts, as far as the deepest site"
         kind = model_device(self.model).type
         with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=self.autocast):
-            return read_sites(self.model, tokens, self.sites, inference=inference)
+            found = read_sites(self.model, tokens, self.sites, inference=inference)
+        return {name: as_vectors(x) for name, x in found.items()}
 
     def _keep(self, tokens: Int[Tensor, "batch pos"], found: dict[str, Tensor]) -> Bool[Tensor, "batch pos"]:
         "The positions that go into the buffer"
@@ -277,6 +286,13 @@ class ActivationsStore:
         return self
 
     __next__ = next_batch
+
+    def peek(self, n: int) -> Rows:
+        "The next `n` rows, or as many as the buffer holds, without taking them"
+        if not self.buffer.n_unread:
+            self._refill()
+        rows = self.buffer.peek(n)
+        return next(iter(rows.values())) if self.single else rows
 
     def close(self) -> None:
         "Nothing to do: there are no threads and no files"

@@ -54,11 +54,11 @@ def train_options(
     base = TrainConfig()
     d_sae = base.saes[""].d_sae
     default_sae = base.sae if isinstance(base.sae, settings) and type(base.sae) is settings else settings(d_sae=d_sae)
-    sae_fields = _options(settings, default_sae, ["metadata", "device"])
+    sae_fields = _options(settings, default_sae, ["metadata", "device", "schedules"])
     sae = dataclasses.make_dataclass("SAEOptions", sae_fields, kw_only=True)
-    rest = [*_options(TrainConfig, base, ["sae", "hook"]), *_options(After, After(), [])]
+    rest = [*_options(TrainConfig, base, ["sae", "hook", "hook_out"]), *_options(After, After(), [])]
     own = [("architecture", str, field(default=name)), ("hook", str, field(default=base.hook)),
-           ("sae", sae, field(default_factory=sae))]
+           ("hook_out", str | None, field(default=None)), ("sae", sae, field(default_factory=sae))]
     return dataclasses.make_dataclass("TrainOptions", [*own, *rest], kw_only=True)
 
 # %% ../nbs/90_cli.ipynb #597a857c

@@ -12,7 +12,9 @@ __all__ = ['gather_tokens', 'Metrics', 'run_evals']
 import html
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,7 +26,7 @@ from .metrics import (Sums, bootstrap_interval, cross_entropy, dead_share, firin
                             prediction_metrics, reconstruction_metrics, reconstruction_sums)
 from .models import check_processing, run_logits
 from .sae import SAE
-from .sites import read_sites, replace_at
+from .sites import as_vectors, read_sites, replace_at
 from .sparse import SparseCodes
 from .tokens import keep_mask, special_ids
 
@@ -53,19 +55,19 @@ class _Task:
     "What is evaluated, where and on what"
     sae: SAE
     model: nn.Module
-    hook: str  # Site of the input
-    target: str  # Site of what is reconstructed, and replaced
+    hooks: tuple[str, ...]  # Sites of the input, side by side
+    targets: tuple[str, ...]  # Sites of what is reconstructed, and replaced
     tokens: Int[Tensor, "sequence position"]
     batch_size: int
     mask: dict[str, Any]  # How `keep_mask` is called
 
     def reconstruct(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, SparseCodes]:
         "The target, its reconstruction, where it counts, and the latents"
-        found = read_sites(self.model, tokens, list({self.hook, self.target}))
-        x, target = (found[name].to(self.sae.device) for name in (self.hook, self.target))
+        found = read_sites(self.model, tokens, [*self.hooks, *self.targets])
+        x, target = (torch.cat([as_vectors(found[name]).to(self.sae.device) for name in names], -1)
+                     for names in (self.hooks, self.targets))
         codes = self.sae.encode_sparse(x)
-        x_hat = self.sae.decode(codes) if type(self.sae).forward is SAE.forward else self.sae(x)
-        return target, x_hat, keep_mask(tokens.to(x.device), x=x, **self.mask), codes
+        return target, self.sae.reconstruct(x, codes), keep_mask(tokens.to(x.device), x=x, **self.mask), codes
 
 def _check_finite(x: Tensor, keep: Tensor, hook: str) -> None:
     bad = (~x.isfinite().all(-1) & keep).nonzero()
@@ -83,7 +85,7 @@ def _reconstruction_pass(task: _Task) -> tuple[Sums, Int[Tensor, "d_sae"]]:
     parts, fired = [], torch.zeros(task.sae.cfg.d_sae, dtype=torch.int64, device=task.sae.device)
     for tokens in task.tokens.split(task.batch_size):
         target, x_hat, keep, codes = task.reconstruct(tokens)
-        _check_finite(target, keep, task.target)
+        _check_finite(target, keep, " and ".join(task.targets))
         parts.append(reconstruction_sums(target, x_hat, keep) | _sparsity_sums(codes, keep))
         fired += firing_counts(codes, keep)
     return {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}, fired
@@ -101,6 +103,17 @@ def _compare(clean: Tensor, changed: Tensor, tokens: Tensor, keep: Tensor, count
         ce += torch.where(counted, cross_entropy(changed[:, start:start + target.shape[1]], target), 0).sum(-1).cpu()
     return kl, ce
 
+@contextmanager
+def _replaced(task: _Task, instead: Tensor, keep: Tensor) -> Iterator[None]:
+    "While the context is open, `instead` takes the place of the targets, at the positions that count"
+    def at_site(part: Tensor, activation: Tensor) -> Tensor:
+        mask = keep[..., None].to(activation.device)
+        return torch.where(mask, part.to(activation), as_vectors(activation)).view_as(activation)
+    with ExitStack() as stack:
+        for name, part in zip(task.targets, instead.split(task.sae.cfg.output_widths, -1)):
+            stack.enter_context(replace_at(task.model, name, partial(at_site, part)))
+        yield
+
 def _prediction_sums(task: _Task, tokens: Tensor, mean: Tensor) -> Sums:
     "KL and cross-entropy of one batch, with the SAE and with both ablations"
     target, x_hat, keep, _ = task.reconstruct(tokens)
@@ -109,9 +122,7 @@ def _prediction_sums(task: _Task, tokens: Tensor, mean: Tensor) -> Sums:
     counts = keep[:, :-1] & keep_mask(tokens, task.mask["special"], first=False)[:, 1:]  # what comes next is ordinary
     sums = {"targets": counts.sum(-1).cpu().double(), "ce_clean": _compare(clean, clean, tokens, keep, counts)[1]}
     for name, instead in {"sae": x_hat, "zero": torch.zeros_like(target), "mean": mean.expand_as(target)}.items():
-        def replace(activation: Tensor, instead: Tensor = instead) -> Tensor:
-            return torch.where(keep[..., None].to(activation.device), instead.to(activation), activation)
-        with replace_at(task.model, task.target, replace):
+        with _replaced(task, instead, keep):
             changed = run_logits(task.model, tokens)
         sums[f"kl_{name}"], sums[f"ce_{name}"] = _compare(clean, changed, tokens, keep, counts)
     return sums
@@ -194,19 +205,21 @@ def _totals(sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found = reconstruction_metrics(sums) | {name: sums[name] / sums["tokens"] for name in ("l0", "l1")}
     return found | prediction_metrics(sums) if "targets" in sums else found
 
-def _sites_of(sae: SAE, hook: str | None) -> tuple[str, str]:
+def _sites_of(sae: SAE, hook: str | Sequence[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     "Where the SAE reads and what it reconstructs"
-    hook, target = hook or sae.cfg.metadata.hook_name, sae.cfg.metadata.hook_name_out
+    hook = hook or sae.cfg.metadata.hook_name
     if hook is None:
         raise ValueError("hook is None, and the SAE's metadata has no hook_name: give the site of the activations")
-    return hook, target or hook
+    hooks, targets = ((names,) if isinstance(names, str) else tuple(names)
+                      for names in (hook, sae.cfg.metadata.hook_name_out or hook))
+    return hooks, targets
 
 @torch.no_grad()
 def run_evals(
     sae: SAE,  # Evaluated in `eval()` mode
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata say
     tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]],  # Held-out text, packed
-    hook: str | None = None,  # Site of the activations; None: the SAE's own
+    hook: str | Sequence[str] | None = None,  # Site of the activations, or several; None: the SAE's own
     n_tokens: int | None = 50_000,  # At most so many tokens, whole sequences; None: all
     batch_size: int = 8,  # Sequences at a time; changes nothing but memory and time
     special: Sequence[int] | None = None,  # Tokens to leave out; None: the tokenizer's special tokens
@@ -217,10 +230,10 @@ def run_evals(
 ) -> Metrics:
     "Quality of an SAE on held-out text, with 95% bootstrap intervals over sequences"
     check_processing(sae, model)
-    hook, target = _sites_of(sae, hook)
+    hooks, targets = _sites_of(sae, hook)
     special = special_ids(getattr(model, "tokenizer", None)) if special is None else list(special)
     mask, was_training = {"special": special, "first": first, "sink_multiple": sink_multiple}, sae.training
-    task = _Task(sae.eval(), model, hook, target, gather_tokens(tokens, n_tokens), batch_size, mask)
+    task = _Task(sae.eval(), model, hooks, targets, gather_tokens(tokens, n_tokens), batch_size, mask)
     try:
         sums, fired = _reconstruction_pass(task)
         if predictions:
@@ -236,8 +249,10 @@ def _report(task: _Task, sums: Sums, fired: Int[Tensor, "d_sae"], seed: int) -> 
     density = fired.double() / n
     values |= {"dead_share": dead_share(fired), "dense_share": (density > 0.1).double().mean().item(),
                "tokens": n, "tokens_ignored": task.tokens.numel() - n, "sequences": len(task.tokens)}
-    about = {"sae": f"{type(task.sae).__name__} with {task.sae.cfg.d_sae:,} latents", "at": f"at {task.target}",
-             "on": f"on {n:,.0f} tokens", "model_name": task.sae.cfg.metadata.model_name, "hook_name": task.hook,
-             "hook_name_out": task.target, "context_size": task.tokens.shape[1], **task.mask, "seed": seed}
+    hook_name, target = (sites[0] if len(sites) == 1 else list(sites) for sites in (task.hooks, task.targets))
+    about = {"sae": f"{type(task.sae).__name__} with {task.sae.cfg.d_sae:,} latents",
+             "at": f"at {' and '.join(task.targets)}", "on": f"on {n:,.0f} tokens",
+             "model_name": task.sae.cfg.metadata.model_name, "hook_name": hook_name, "hook_name_out": target,
+             "context_size": task.tokens.shape[1], **task.mask, "seed": seed}
     intervals = bootstrap_interval(sums, _totals, generator=torch.Generator().manual_seed(seed))
     return Metrics(values, intervals, density, about)

@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = ['jump', 'step', 'JumpReLUSAEConfig', 'JumpReLUSAE']
 
 # %% ../nbs/06_jumprelu.ipynb #1d84a3aa
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,57 +19,61 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from . import sparse
-from .core import register, unknown
-from .sae import SAE, SAEConfig, SAELoss, reconstruction_loss, warmed_up
+from .core import SAEConfig, register, unknown
+from .sae import SAE, SAELoss, reconstruction_loss
 from .sparse import SparseCodes
 
 # %% ../nbs/06_jumprelu.ipynb #be9d0f5c
-def _near(pre: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
+def _window(pre: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
     "1 / bandwidth where the pre-activation lies within half a bandwidth of its threshold, else 0"
     return ((pre - threshold).abs() < bandwidth / 2).to(pre.dtype) / bandwidth
 
 class _Jump(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, pre, threshold, bandwidth):  # type: ignore[override]
+    def forward(ctx, pre, threshold, bandwidth, ste_to_input):  # type: ignore[override]
         ctx.save_for_backward(pre, threshold)
-        ctx.bandwidth = bandwidth
+        ctx.bandwidth, ctx.ste_to_input = bandwidth, ste_to_input
         return pre * (pre > threshold)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):  # type: ignore[override]
         pre, threshold = ctx.saved_tensors
-        grad_threshold = -threshold * (_near(pre, threshold, ctx.bandwidth) * grad).sum_to_size(threshold.shape)
-        return grad * (pre > threshold), grad_threshold, None
+        estimate = threshold * _window(pre, threshold, ctx.bandwidth) * grad
+        grad_pre = grad * (pre > threshold) + (estimate if ctx.ste_to_input else 0)
+        return grad_pre, -estimate.sum_to_size(threshold.shape), None, None
 
 class _Step(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, pre, threshold, bandwidth):  # type: ignore[override]
+    def forward(ctx, pre, threshold, bandwidth, ste_to_input):  # type: ignore[override]
         ctx.save_for_backward(pre, threshold)
-        ctx.bandwidth = bandwidth
+        ctx.bandwidth, ctx.ste_to_input = bandwidth, ste_to_input
         return (pre > threshold).to(pre.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):  # type: ignore[override]
         pre, threshold = ctx.saved_tensors
-        return None, -(_near(pre, threshold, ctx.bandwidth) * grad).sum_to_size(threshold.shape), None
+        estimate = _window(pre, threshold, ctx.bandwidth) * grad
+        return estimate if ctx.ste_to_input else None, -estimate.sum_to_size(threshold.shape), None, None
 
 def jump(
     pre: Float[Tensor, "... d_sae"],  # Pre-activations
     threshold: Float[Tensor, "d_sae"],
     bandwidth: float,  # ε, the width of the window
+    ste_to_input: bool = False,  # Whether `pre` also gets the estimate for the jump
 ) -> Float[Tensor, "... d_sae"]:
     "`pre` where it exceeds `threshold`, else 0; differentiable in both"
-    return _Jump.apply(pre, threshold, bandwidth)
+    return _Jump.apply(pre, threshold, bandwidth, ste_to_input)
 
 def step(
     pre: Float[Tensor, "... d_sae"],  # Pre-activations
     threshold: Float[Tensor, "d_sae"],
     bandwidth: float,  # ε, the width of the window
+    ste_to_input: bool = False,  # Whether `pre` also gets the estimate
 ) -> Float[Tensor, "... d_sae"]:
-    "1 where `pre` exceeds `threshold`, else 0; differentiable in `threshold` alone"
-    return _Step.apply(pre, threshold, bandwidth)
+    "1 where `pre` exceeds `threshold`, else 0; differentiable in `threshold`, and in `pre` if asked"
+    return _Step.apply(pre, threshold, bandwidth, ste_to_input)
 
 # %% ../nbs/06_jumprelu.ipynb #657d03c5
 @dataclass(kw_only=True)
@@ -76,19 +81,25 @@ class JumpReLUSAEConfig(SAEConfig):
     "Settings of `JumpReLUSAE`"
     init_threshold: float = 0.01  # Thresholds at the start
     bandwidth: float = 0.05  # ε of the gradient estimates
+    ste_to_input: bool = False  # Whether these also reach the encoder
     sparsity_loss: str = "step"  # "step", "tanh" or "quadratic"
     l0_coefficient: float = 1.0  # Weight of the penalty
-    l0_warm_up_steps: int = 0  # Steps over which the weight grows linearly from nothing
     tanh_scale: float = 4.0  # How soon the tanh saturates
-    target_l0: float | None = None  # What the quadratic penalty aims at
+    target_l0: float | None = None  # What the quadratic penalty aims at; for others, what their weight is steered to
+    pre_act_loss_coefficient: float | None = None  # Weight of the loss that revives dead latents; None: none
     penalties: ClassVar[tuple[str, ...]] = ("step", "tanh", "quadratic")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.sparsity_loss not in self.penalties:
             raise ValueError(unknown("sparsity_loss", self.sparsity_loss, self.penalties))
-        if self.sparsity_loss == "quadratic" and not 0 < (self.target_l0 or 0) <= self.d_sae:
-            raise ValueError(f"target_l0={self.target_l0}: the quadratic penalty needs one, at most d_sae={self.d_sae}")
+        if self.sparsity_loss == "quadratic" and self.target_l0 is None:
+            raise ValueError("target_l0=None: the quadratic penalty needs one")
+        if self.target_l0 is not None and not 0 < self.target_l0 <= self.d_sae:
+            raise ValueError(f"target_l0={self.target_l0}: must be more than 0 and at most d_sae={self.d_sae}")
+        if not self.bandwidth > 0 or self.init_threshold < 0:
+            raise ValueError(f"bandwidth={self.bandwidth}, init_threshold={self.init_threshold}: "
+                             "the first must be positive, the second not negative")
 
 @register("jumprelu", JumpReLUSAEConfig)
 class JumpReLUSAE(SAE):
@@ -101,13 +112,35 @@ class JumpReLUSAE(SAE):
         super().create_parameters(generator)
         self.threshold = nn.Parameter(torch.full((self.cfg.d_sae,), self.cfg.init_threshold))
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> JumpReLUSAE:
+        "As `nn.Module`, except that thresholds stay in 32 bits where the weights have 16"
+        exact = self.threshold.detach()
+        super()._apply(fn, recurse)
+        if self.threshold.dtype in (torch.bfloat16, torch.float16):
+            source = self.threshold.detach() if exact.is_meta else exact
+            self.threshold.data = source.to(self.threshold.device, torch.float32)
+        return self
+
+    def threshold_for(self, pre: Float[Tensor, "... d_sae"]) -> Float[Tensor, "d_sae"]:
+        "The thresholds in the type of the pre-activations, none below zero"
+        return self.threshold.clamp_min(0).to(pre.dtype)
+
+    @property
+    def steered_l0(self) -> float | None:
+        "`target_l0`, unless the penalty itself aims at it"
+        return None if self.cfg.sparsity_loss == "quadratic" else self.cfg.target_l0
+
+    def constrain(self) -> None:
+        "No threshold below zero"
+        self.threshold.clamp_(min=0)
+
     def activate(self, pre: Float[Tensor, "... d_sae"]) -> Float[Tensor, "... d_sae"]:
-        "ReLU, and zero up to the threshold"
-        return jump(pre.relu(), self.threshold.clamp_min(0), self.cfg.bandwidth)
+        "Zero up to the threshold, unchanged beyond"
+        return jump(pre, self.threshold_for(pre), self.cfg.bandwidth, self.cfg.ste_to_input)
 
     def select(self, pre: Float[Tensor, "... d_sae"]) -> SparseCodes:
         "The entries above their thresholds"
-        return sparse.above(pre, self.threshold)
+        return sparse.above(pre, self.threshold_for(pre))
 
     def scale_latents(self, factors: Float[Tensor, "d_sae"]) -> None:
         "As the base class; the thresholds follow"
@@ -115,21 +148,36 @@ class JumpReLUSAE(SAE):
         self.threshold *= factors
 
     def penalty(self, pre: Float[Tensor, "tokens d_sae"], z: Float[Tensor, "tokens d_sae"]) -> Float[Tensor, ""]:
-        "What sparsity costs, before its coefficient"
-        if self.cfg.sparsity_loss == "tanh":
-            return (self.cfg.tanh_scale * z * self.W_dec.norm(dim=1)).tanh().sum() / max(len(z), 1)
-        l0 = step(pre, self.threshold.clamp_min(0), self.cfg.bandwidth).sum() / max(len(z), 1)
-        if self.cfg.target_l0 is None or self.cfg.sparsity_loss == "step":
-            return l0
-        return (l0 - self.cfg.target_l0).square() * (2 / self.cfg.target_l0)
+        "What sparsity costs, averaged over tokens, before its coefficient"
+        cfg, tokens = self.cfg, max(len(z), 1)
+        if cfg.sparsity_loss == "tanh":
+            return (cfg.tanh_scale * z * self.W_dec.norm(dim=1)).tanh().sum() / tokens
+        l0 = step(pre, self.threshold_for(pre), cfg.bandwidth, cfg.ste_to_input).sum(-1)
+        if cfg.sparsity_loss == "quadratic":
+            assert cfg.target_l0 is not None
+            l0 = (l0 - cfg.target_l0).square() * (2 / cfg.target_l0)
+        return l0.sum() / tokens
+
+    def pre_act_loss(self, pre: Float[Tensor, "tokens d_sae"], dead: Int[Tensor, "n_dead"]) -> Float[Tensor, ""]:
+        "How far dead latents stay below their thresholds, weighted by their decoder rows and averaged over tokens"
+        missing = (self.threshold_for(pre)[dead] - pre[:, dead]).relu()
+        return (missing * self.W_dec[dead].norm(dim=1)).sum() / max(len(pre), 1)
+
+    def reconstruction_terms(
+        self, z: Float[Tensor, "tokens d_sae"], target: Float[Tensor, "tokens d_out"],
+    ) -> tuple[Float[Tensor, "tokens d_out"], dict[str, Tensor]]:
+        "The reconstruction, and what is lost by it"
+        x_hat = self.combine(z)
+        return x_hat, {"mse_loss": reconstruction_loss(x_hat, target)}
 
     def loss(self, x: Float[Tensor, "tokens d_in"], target: Float[Tensor, "tokens d_out"] | None = None,
-             step: int = 0, dead: Int[Tensor, "n_dead"] | None = None) -> SAELoss:
-        "Squared error and the penalty on active latents"
+             step: int = 0, dead: Int[Tensor, "n_dead"] | None = None,
+             sparsity: float | Float[Tensor, ""] = 1.0) -> SAELoss:
+        "Squared error, the penalty on active latents, and the loss of dead ones if it is asked for"
         pre = self.pre_activations(self.prepare(x))
         z = self.activate(pre)
-        x_hat = z @ self.W_dec + self.b_dec
-        coefficient = warmed_up(self.cfg.l0_coefficient, self.cfg.l0_warm_up_steps, step)
-        mse = reconstruction_loss(x_hat, x.to(self.dtype) if target is None else target)
-        terms = {"mse_loss": mse, "l0_loss": coefficient * self.penalty(pre, z)}
-        return SAELoss(sum(terms.values(), x_hat.new_zeros(())), terms, x_hat, z)
+        x_hat, terms = self.reconstruction_terms(z, self.target(x, target))
+        terms["l0_loss"] = sparsity * self.cfg.at(step, "l0_coefficient") * self.penalty(pre, z)
+        if dead is not None and len(dead) and self.cfg.pre_act_loss_coefficient:
+            terms["pre_act_loss"] = self.cfg.pre_act_loss_coefficient * self.pre_act_loss(pre, dead)
+        return SAELoss.of(terms, x_hat, z)

@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['schedules', 'lr_factor', 'remove_parallel', 'normalize_rows', 'SAEOptimizer']
+__all__ = ['schedules', 'lr_factor', 'remove_parallel', 'normalize_rows', 'SAEOptimizer', 'L0Controller', 'resample_dead']
 
 # %% ../nbs/40_optim.ipynb #ff79aabc
 import math
 from typing import Any
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from .core import unknown
@@ -80,6 +81,7 @@ class SAEOptimizer:
         self.adam.zero_grad(set_to_none=True)
         if self.sae.unit_norm_decoder:
             normalize_rows(self.sae.W_dec)
+        self.sae.constrain()
         return norm
 
     def state_dict(self) -> dict[str, Any]:
@@ -89,3 +91,63 @@ class SAEOptimizer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         "Go on from `state_dict`"
         self.adam.load_state_dict(state)
+
+# %% ../nbs/40_optim.ipynb #c3770d52
+class L0Controller:
+    "A factor for a sparsity penalty that brings L0 to a target"
+    def __init__(
+        self,
+        target: float,  # Latents per token
+        device: torch.device | str = "cpu",
+        memory: float = 0.9,  # Weight of the past in the average of L0
+        proportional: float = 1.0,  # Answer to the present deviation
+        integral: float = 0.01,  # Answer to the sum of deviations, per step
+    ):
+        self.target, self.memory, self.proportional, self.integral = target, memory, proportional, integral
+        self.deviation = torch.zeros((), device=device)  # log(L0 / target), averaged
+        self.total = torch.zeros((), device=device)  # its sum over the steps, times `integral`
+
+    def factor(self) -> Float[Tensor, ""]:
+        "What the penalty is multiplied by in the next step"
+        return (self.total + self.proportional * self.deviation).clamp(-20, 20).exp()
+
+    def observe(self, l0: Float[Tensor, ""]) -> None:
+        "Take the L0 of a batch into account"
+        deviation = (l0.clamp_min(1e-2) / self.target).log().clamp(-2, 2)
+        self.deviation.lerp_(deviation, 1 - self.memory)
+        self.total += self.integral * self.deviation
+
+    def state_dict(self) -> dict[str, Tensor]:
+        "Both deviations"
+        return {"deviation": self.deviation, "total": self.total}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        "Go on from `state_dict`"
+        self.deviation.copy_(state["deviation"])
+        self.total.copy_(state["total"])
+
+# %% ../nbs/40_optim.ipynb #77eae091
+@torch.no_grad()
+def resample_dead(
+    optimizer: SAEOptimizer,
+    dead: Int[Tensor, "n_dead"],  # Latents to start anew
+    x: Float[Tensor, "tokens d_in"],  # A batch of inputs
+    target: Float[Tensor, "tokens d_out"],  # What should have come out
+    x_hat: Float[Tensor, "tokens d_out"],  # What came out
+    seed: int,
+) -> None:
+    "Point dead latents at inputs that are reconstructed badly"
+    sae = optimizer.sae
+    weights = (target - x_hat).square().sum(-1).square().cpu()
+    drawn = torch.multinomial(weights, len(dead), replacement=True, generator=torch.Generator().manual_seed(seed))
+    drawn = drawn.to(x.device)
+    alive = torch.ones(sae.cfg.d_sae, dtype=torch.bool, device=x.device).index_fill_(0, dead, False)
+    norm = sae.encoder[alive].norm(dim=1).mean() if alive.any() else sae.encoder.norm(dim=1).mean()
+    size = 1.0 if sae.unit_norm_decoder else 0.2
+    sae.encoder[dead] = F.normalize(sae.prepare(x[drawn]), dim=1) * norm * size
+    sae.W_dec[dead] = F.normalize(target[drawn] - sae.b_dec, dim=1) * sae.W_dec.norm(dim=1).mean()
+    sae.b_enc[dead] = 0
+    for name, parameter in sae.named_parameters():
+        if len(parameter) == sae.cfg.d_sae and name != "b_dec":
+            for average in ("exp_avg", "exp_avg_sq"):
+                optimizer.adam.state[parameter][average][dead] = 0

@@ -67,14 +67,16 @@ def fit_to_model(
 ) -> TrainConfig:
     "A copy of the settings with every `d_in` and the metadata filled in; ValueError if a width does not fit"
     cfg = copy.deepcopy(cfg)
-    widths = {hook: site_width(model, hook) for hook in dict.fromkeys(cfg.hooks.values())}
+    widths = {site: site_width(model, site) for site in cfg.sites}
     for name, settings in cfg.saes.items():
-        hook = cfg.hooks[name]
-        if settings.d_in not in (None, widths[hook]):
-            raise ValueError(f"d_in={settings.d_in}, but activations at {hook} of {cfg.model} are {widths[hook]} wide")
-        settings.d_in = widths[hook]
+        inputs, outputs = ({site: widths[site] for site in hooks[name]} for hooks in (cfg.hooks, cfg.hooks_out))
+        settings.fit_widths(inputs, outputs)
+        if cfg.hooks[name][0].endswith("hook_z"):
+            settings.reshape_activations = "hook_z"
+        read, written = (next(iter(sites)) if len(sites) == 1 else list(sites) for sites in (inputs, outputs))
         settings.metadata = replace(
-            settings.metadata, model_name=str(cfg.model), hook_name=hook, dataset_path=str(cfg.dataset),
+            settings.metadata, model_name=str(cfg.model), hook_name=read,
+            hook_name_out=None if written == read else written, dataset_path=str(cfg.dataset),
             context_size=cfg.context_size, prepend_bos=cfg.prepend_bos,
             exclude_special_tokens=cfg.exclude_special_tokens,
             extra={**settings.metadata.extra, "training_tokens": cfg.tokens, "seed": cfg.seed})
@@ -111,9 +113,11 @@ def _step_seconds(sae: SAE, cfg: TrainConfig) -> float:
     trial.product_dtype = torch.bfloat16 if cfg.autocast else None
     optimizer = SAEOptimizer(trial, cfg.learning_rate)
     generator = torch.Generator(device=sae.device).manual_seed(0)
-    x = torch.randn(cfg.batch_size, sae.widths()[0], generator=generator, device=sae.device, dtype=sae.dtype)
+    d_in, _, d_out = sae.widths()
+    x, target = (torch.randn(cfg.batch_size, width, generator=generator, device=sae.device, dtype=sae.dtype)
+                 for width in (d_in, d_out))
     def step() -> None:
-        trial.loss(x).loss.backward()
+        trial.loss(x, target).loss.backward()
         optimizer.step()
     return _best_of(step)
 
@@ -127,13 +131,13 @@ def estimate(
     device = next(model.parameters()).device
     tokens = torch.zeros(max(1, 2048 // cfg.context_size), cfg.context_size, dtype=torch.long, device=device)
     with torch.no_grad():
-        forward = _best_of(lambda: read_sites(model, tokens, list(dict.fromkeys(cfg.hooks.values())))) / tokens.numel()
+        forward = _best_of(lambda: read_sites(model, tokens, cfg.sites)) / tokens.numel()
     step = sum(_step_seconds(sae, cfg) for sae in saes.values())
     words = sum(4 * sum(p.numel() for p in sae.parameters()) + 2 * cfg.batch_size * sae.cfg.d_sae
                 for sae in saes.values())
-    widths = {cfg.hooks[name]: sae.widths()[0] for name, sae in saes.items()}
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    total = weights + 4 * words + 4 * buffer_rows * sum(widths.values())
+    width = sum(site_width(model, site) for site in cfg.sites)
+    total = weights + 4 * words + 4 * buffer_rows * width
     return Estimate(forward * cfg.tokens, step * cfg.steps, total / 1e9)
 
 # %% ../nbs/45_run.ipynb #2e0d86bf
@@ -194,7 +198,7 @@ def make_store(
         context_size=cfg.context_size, batch_size=cfg.model_batch_size or max(1, 2048 // cfg.context_size),
         prepend_bos=cfg.prepend_bos, seed=cfg.seed)
     return ActivationsStore(
-        model, tokens, list(dict.fromkeys(cfg.hooks.values())), batch_size=cfg.batch_size, buffer_size=cfg.buffer_size,
+        model, tokens, cfg.sites, batch_size=cfg.batch_size, buffer_size=cfg.buffer_size,
         seed=cfg.seed, device=cfg.device or default_device(), exclude_special=cfg.exclude_special_tokens,
         drop_first=cfg.exclude_special_tokens, sink_multiple=cfg.sink_multiple, n_rows=cfg.steps * cfg.batch_size)
 
@@ -207,13 +211,15 @@ def start_run(
     folder = run_folder(cfg)
     if model is None:
         model = load_model(cfg.model, device=cfg.device, dtype=cfg.model_dtype, bridge=False)
-    for hook in cfg.hooks.values():
-        find_site(model, hook)
+    for site in cfg.sites:
+        find_site(model, site)
     cfg = fit_to_model(cfg, model)
     store, trainer = make_store(cfg, model, dataset), Trainer(new_saes(cfg), cfg)
     parts = {"trainer": trainer, "store": store}
     if cfg.resume:
         load_checkpoint(folder / checkpoint_file, parts)
+    elif cfg.normalize_inputs == "whiten":  # one batch would be a poor sample of a covariance
+        trainer.start(store.peek(32 * max(site_width(model, site) for site in cfg.sites)))
     write_safely(folder / settings_file, lambda file: file.write_text(json.dumps(cfg.to_dict(), indent=2)))
     if cfg.progress:
         cost = estimate(cfg, model, trainer.saes, store.buffer.size)

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['hook_points', 'SAEMetadata', 'SAEConfig', 'HookPoint', 'SAELoss', 'reconstruction_loss', 'SAE', 'StandardSAEConfig',
-           'warmed_up', 'StandardSAE']
+__all__ = ['hook_points', 'HookPoint', 'SAELoss', 'reconstruction_loss', 'Statistics', 'SAE', 'lp_penalty', 'StandardSAEConfig',
+           'StandardSAE']
 
 # %% ../nbs/03_sae.ipynb #6c77e468
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,89 +20,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from . import sparse
-from .core import architecture, as_dtype, dtype_name, register, unknown
+from .core import SAEConfig, SAEMetadata, Schedule, architecture, as_dtype, dtype_name, register
 from .sparse import SparseCodes
-
-# %% ../nbs/03_sae.ipynb #f9a8eb93
-@dataclass
-class SAEMetadata:
-    "What an SAE was trained on, as far as it is known"
-    model_name: str | None = None  # Name or path of the language model
-    hook_name: str | None = None  # Site whose activations go in
-    hook_name_out: str | None = None  # Site whose activations come out, where it is another (transcoders)
-    processing: str | None = None  # "compatibility": TransformerLens' folded, centred weights; None: as published
-    dataset_path: str | None = None  # Data set of the training text
-    context_size: int | None = None  # Tokens per context
-    prepend_bos: bool | None = None  # Whether contexts began with the BOS token
-    exclude_special_tokens: bool | list[int] | None = None  # Special tokens left out of training
-    neuronpedia_id: str | None = None  # Name on neuronpedia.org
-    extra: dict[str, Any] = field(default_factory=dict)  # Everything else that the file said
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name == "extra" or name not in self.extra:
-            raise AttributeError(unknown("metadata", name, [*self.__dict__, *self.__dict__.get("extra", {})]))
-        return self.extra[name]
-
-    def to_dict(self) -> dict[str, Any]:
-        "All that is known, in one flat dictionary"
-        known = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
-        return {**self.extra, **{name: value for name, value in known.items() if value is not None}}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> SAEMetadata:
-        "From a flat dictionary; unknown names go to `extra`"
-        own = {f.name for f in fields(cls)} - {"extra"}
-        extra = {name: value for name, value in values.items() if name not in own}
-        return cls(**{name: value for name, value in values.items() if name in own}, extra=extra)
-
-# %% ../nbs/03_sae.ipynb #ad88adc5
-@dataclass(kw_only=True)
-class SAEConfig:
-    "Settings that all architectures share"
-    d_in: int | None = None  # Width of the input; None: taken from the model
-    d_sae: int  # Number of latents
-    dtype: str = "float32"  # Type of the weights
-    device: str = "cpu"  # Where the weights are
-    apply_b_dec_to_input: bool = True  # Subtract `b_dec` from the input before encoding
-    normalize_activations: str = "none"  # What is done to each input vector before encoding, and undone afterwards
-    reshape_activations: str = "none"  # How inputs are flattened
-    metadata: SAEMetadata = field(default_factory=SAEMetadata)
-
-    normalizations: ClassVar[tuple[str, ...]] = ("none",)
-    _architecture: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        for name in ("d_in", "d_sae"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or int(value) != value or value < 1):
-                raise ValueError(f"{name}={value!r}: must be a whole number of at least 1")
-        if self.normalize_activations not in self.normalizations:
-            raise ValueError(unknown("normalize_activations", self.normalize_activations, self.normalizations))
-        if self.reshape_activations != "none":
-            raise ValueError(unknown("reshape_activations", self.reshape_activations, ["none"]))
-        self.dtype = dtype_name(self.dtype)
-
-    @classmethod
-    def architecture(cls) -> str:
-        "Registered name of the architecture"
-        return cls._architecture
-
-    @property
-    def d_out(self) -> int | None:
-        "Width of the output: that of the input, unless an architecture says otherwise"
-        return self.d_in
-
-    def to_dict(self) -> dict[str, Any]:
-        "As stored in `cfg.json`"
-        return {**asdict(self), "architecture": self.architecture(), "metadata": self.metadata.to_dict()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> SAEConfig:
-        "From `to_dict`; the architecture named in it decides the class"
-        kind = architecture(values["architecture"]).config_class if "architecture" in values else cls
-        own = {f.name for f in fields(kind)} - {"metadata"}
-        metadata = SAEMetadata.from_dict(values.get("metadata") or {})
-        return kind(**{name: value for name, value in values.items() if name in own}, metadata=metadata)
 
 # %% ../nbs/03_sae.ipynb #18cb0ee0
 class HookPoint(nn.Identity):
@@ -128,12 +47,43 @@ class SAELoss:
         counts = self.codes.l0() if isinstance(self.codes, SparseCodes) else (self.codes != 0).sum(-1)
         return counts.float().mean()
 
+    @staticmethod
+    def of(terms: dict[str, Tensor], x_hat: Tensor, codes: SparseCodes | Tensor) -> SAELoss:
+        "The sum of the terms, and what else a step reports"
+        return SAELoss(sum(terms.values(), x_hat.new_zeros(())), terms, x_hat, codes)
+
 def reconstruction_loss(
     x_hat: Float[Tensor, "tokens d_out"],  # Reconstruction
     target: Float[Tensor, "tokens d_out"],  # What should have come out
 ) -> Float[Tensor, ""]:
     "Squared error, summed over dimensions and averaged over tokens"
     return (x_hat - target).square().sum(-1).mean() if len(target) else x_hat.sum() * 0
+
+# %% ../nbs/03_sae.ipynb #5f478f69
+@dataclass(frozen=True)
+class Statistics:
+    "What normalisation took away from each input, to be given back to its reconstruction"
+    shift: Float[Tensor, "... 1"]
+    scale: Float[Tensor, "... 1"]
+    epsilon: float = 0.0  # Added to `scale` on the way in
+
+    @staticmethod
+    def of(x: Float[Tensor, "... d_in"], kind: str) -> Statistics | None:
+        "The statistics of each vector; None if there is nothing to do"
+        if kind == "layer_norm":
+            return Statistics(x.mean(-1, keepdim=True), x.std(-1, keepdim=True), 1e-5)
+        if kind == "constant_norm_rescale":
+            norms = x.norm(dim=-1, keepdim=True)
+            return Statistics(torch.zeros_like(norms), norms.masked_fill(norms == 0, 1) / x.shape[-1] ** 0.5)
+        return None
+
+    def normalize(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_in"]:
+        "The vectors without shift and scale"
+        return (x - self.shift) / (self.scale + self.epsilon)
+
+    def restore(self, x_hat: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_in"]:
+        "Shift and scale given back"
+        return x_hat * self.scale + self.shift
 
 # %% ../nbs/03_sae.ipynb #bae87955
 class SAE(nn.Module):
@@ -201,30 +151,65 @@ class SAE(nn.Module):
 
     def activate(self, pre: Float[Tensor, "... d_sae"]) -> Float[Tensor, "... d_sae"]:
         "Latents from pre-activations, densely"
+        if type(self).select is SAE.select:
+            raise NotImplementedError(f"{type(self).__name__} defines neither activate nor select")
         return self.select(pre).dense()
 
     def select(self, pre: Float[Tensor, "... d_sae"]) -> SparseCodes:
-        "Latents from pre-activations, sparsely"
-        raise NotImplementedError(f"{type(self).__name__} defines neither select nor activate")
+        "The same, sparsely; worth defining where it saves work, and where latents are pre-activations that passed"
+        return sparse.from_dense(self.activate(pre))
 
     def loss(
         self,
         x: Float[Tensor, "tokens d_in"],  # Inputs
         target: Float[Tensor, "tokens d_out"] | None = None,  # What should come out; None: the input
-        step: int = 0,  # Steps taken so far, for what is warmed up
+        step: int = 0,  # Steps taken so far, for settings with a schedule
         dead: Int[Tensor, "n_dead"] | None = None,  # Latents that have been silent for long
+        sparsity: float | Float[Tensor, ""] = 1.0,  # Further factor of a sparsity penalty, to steer L0 with
     ) -> SAELoss:
         "The training loss of a batch"
         raise NotImplementedError(f"{type(self).__name__} has no training loss")
 
+    @property
+    def steered_l0(self) -> float | None:
+        "The L0 to which the trainer should bring the latents by the factor `sparsity`; None: it is left alone"
+        return None
+
+    def constrain(self) -> None:
+        "Called after each optimizer step: bring parameters back to where they are allowed"
+
     # Encoding and decoding
 
-    def prepare(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_in"]:
-        "What the encoder sees: the input in the type of the weights, less `b_dec` if the configuration says so"
+    def read(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_in"]:
+        "The input as vectors in the type of the weights; ValueError if they have another width"
+        if self.cfg.reshape_activations == "hook_z" and x.shape[-1] != self.cfg.d_in and x.ndim > 1:
+            x = x.flatten(-2)
         if x.shape[-1] != self.cfg.d_in:
             raise ValueError(f"the input is {x.shape[-1]} wide, the SAE expects d_in={self.cfg.d_in}")
-        x = self.hook_sae_input(x.to(self.dtype))
+        return x.to(self.dtype)
+
+    def statistics(self, x: Float[Tensor, "... d_in"]) -> Statistics | None:
+        "What `decode` needs beside the latents of `x`; None unless inputs are normalised one by one"
+        return Statistics.of(self.read(x), self.cfg.normalize_activations)
+
+    def normalized(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_in"]:
+        "The input as the SAE sees it"
+        x = self.hook_sae_input(self.read(x))
+        statistics = Statistics.of(x, self.cfg.normalize_activations)
+        return x if statistics is None else statistics.normalize(x)
+
+    def prepare(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_in"]:
+        "What the encoder sees: the input, normalised and less `b_dec` if the configuration says so"
+        x = self.normalized(x)
         return x - self.b_dec if self.cfg.apply_b_dec_to_input else x
+
+    def target(
+        self,
+        x: Float[Tensor, "tokens d_in"],
+        target: Float[Tensor, "tokens d_out"] | None,
+    ) -> Float[Tensor, "tokens d_out"]:
+        "What training compares a reconstruction with, before normalisation is undone"
+        return self.normalized(x) if target is None else target.to(self.dtype)
 
     def pre_activations(self, prepared: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_sae"]:
         "The encoder's affine map, in `product_dtype` if that is set"
@@ -241,18 +226,41 @@ class SAE(nn.Module):
     def encode_sparse(self, x: Float[Tensor, "... d_in"]) -> SparseCodes:
         "The same latents, only those that are active; differentiable, without hook points"
         prepared = self.prepare(x)
+        if type(self).select is SAE.select:
+            return self.select(self.pre_activations(prepared))
         with torch.no_grad():
             chosen = self.select(self.pre_activations(prepared))
         return sparse.with_gradient(chosen, prepared, self.encoder, self.b_enc)
 
-    def decode(self, z: Float[Tensor, "... d_sae"] | SparseCodes) -> Float[Tensor, "... d_out"]:
-        "Reconstruction from latents, dense or sparse"
+    def combine(self, z: Float[Tensor, "... d_sae"] | SparseCodes) -> Float[Tensor, "... d_out"]:
+        "`b_dec` and the decoder rows of the latents, dense or sparse: the reconstruction that training works on"
         product = sparse.decode(z, self.W_dec) if isinstance(z, SparseCodes) else z.to(self.dtype) @ self.W_dec
-        return self.hook_sae_recons(product + self.b_dec)
+        return product + self.b_dec
+
+    def decode(
+        self,
+        z: Float[Tensor, "... d_sae"] | SparseCodes,  # Latents
+        statistics: Statistics | None = None,  # `statistics(x)` of the inputs, where they were normalised one by one
+    ) -> Float[Tensor, "... d_out"]:
+        "Reconstruction from latents; ValueError without the statistics it needs"
+        if statistics is None and self.cfg.normalize_activations != "none":
+            raise ValueError(f"normalize_activations={self.cfg.normalize_activations!r}: the latents do not hold mean "
+                             "and norm of the inputs; call decode(z, sae.statistics(x)), or sae(x)")
+        x_hat = self.hook_sae_recons(self.combine(z))
+        return x_hat if statistics is None else statistics.restore(x_hat)
+
+    def reconstruct(
+        self,
+        x: Float[Tensor, "... d_in"],  # Inputs
+        z: Float[Tensor, "... d_sae"] | SparseCodes,  # Their latents, or what was made of them
+    ) -> Float[Tensor, "... d_out"]:
+        "The output for `x`, its latents taken as they are"
+        x_hat = self.decode(z, self.statistics(x))
+        return x_hat.view_as(x) if self.cfg.reshape_activations == "hook_z" else x_hat
 
     def forward(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_out"]:
         "Reconstruction of `x`"
-        return self.hook_sae_output(self.decode(self.encode(x)))
+        return self.hook_sae_output(self.reconstruct(x, self.encode(x)))
 
     # Rescaling without changing the function
 
@@ -269,12 +277,40 @@ class SAE(nn.Module):
         self.encoder *= factors[:, None]
         self.b_enc *= factors
 
+    def check_foldable(self) -> None:
+        "Raise ValueError if a map of the input cannot go into the weights"
+        if self.cfg.normalize_activations != "none":
+            raise ValueError(f"normalize_activations={self.cfg.normalize_activations!r}: each input is normalised by "
+                             "itself, so a map of all inputs cannot be folded into the weights")
+
     @torch.no_grad()
-    def fold_activation_scale(self, scale: float) -> SAE:
+    def fold_activation_scale(
+        self,
+        scale: float | Float[Tensor, "d_in"],  # Factor of the inputs
+        scale_out: float | Float[Tensor, "d_out"] | None = None,  # Factor of the targets, where they are others
+    ) -> SAE:
         "From an SAE of `scale * x` to one of `x`, with the same latents"
+        self.check_foldable()
+        scale_out = scale if scale_out is None else scale_out
         self.encoder *= scale
-        self.W_dec /= scale
-        self.b_dec /= scale
+        self.W_dec /= scale_out
+        self.b_dec /= scale_out
+        return self
+
+    @torch.no_grad()
+    def fold_activation_whitening(
+        self,
+        mean: Float[Tensor, "d_in"],
+        matrix: Float[Tensor, "d_in d_in"],
+        inverse: Float[Tensor, "d_in d_in"],  # Of `matrix`
+    ) -> SAE:
+        "From an SAE of `(x - mean) @ matrix` to one of `x`, with the same latents"
+        self.check_foldable()
+        self.encoder.copy_(self.encoder @ matrix.T)
+        if not self.cfg.apply_b_dec_to_input:
+            self.b_enc -= self.encoder @ mean
+        self.W_dec.copy_(self.W_dec @ inverse)
+        self.b_dec.copy_(self.b_dec @ inverse + mean)
         return self
 
     # Files: the doors upstairs
@@ -315,32 +351,45 @@ class SAE(nn.Module):
         "A new SAE of the architecture that `cfg` belongs to"
         return architecture(cfg.architecture())(cfg, generator)
 
-    def extra_repr(self) -> str:
-        "What `print` shows"
+    def __repr__(self) -> str:
         cfg, hook = self.cfg, self.cfg.metadata.hook_name
-        return f"d_in={cfg.d_in}, d_sae={cfg.d_sae}, {cfg.dtype} on {cfg.device}" + (f", at {hook}" if hook else "")
+        place = f", at {hook}" if hook else ""
+        return f"{type(self).__name__}(d_in={cfg.d_in}, d_sae={cfg.d_sae}, {cfg.dtype} on {cfg.device}{place})"
 
 # %% ../nbs/03_sae.ipynb #2fd6785c
+def lp_penalty(
+    z: Float[Tensor, "tokens d_sae"],  # Latents, times the norms of their decoder rows
+    p: float,
+    epsilon: float = 1e-3,
+) -> Float[Tensor, ""]:
+    "$S_p$, averaged over tokens"
+    size = z.norm(p=p, dim=-1) if p >= 1 else ((z + epsilon) ** p - epsilon ** p).sum(-1)
+    return size.sum() / max(len(z), 1)
+
 @dataclass(kw_only=True)
 class StandardSAEConfig(SAEConfig):
     "Settings of `StandardSAE`"
     l1_coefficient: float = 1.0  # λ
-    l1_warm_up_steps: int = 0  # Steps over which λ grows linearly from nothing
     lp_norm: float = 1.0  # p
+    target_l0: float | None = None  # Multiply λ by whatever brings L0 here
 
-def warmed_up(
-    value: float,  # Final value
-    steps: int,  # Steps to get there
-    step: int,  # Steps taken so far
-) -> float:
-    "`value`, approached linearly over the first `steps` steps"
-    return value * min(1.0, (step + 1) / steps) if steps else value
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lp_norm <= 0:
+            raise ValueError(f"lp_norm={self.lp_norm}: must be positive")
+        if self.target_l0 is not None and not 0 < self.target_l0 <= self.d_sae:
+            raise ValueError(f"target_l0={self.target_l0}: must be more than 0 and at most d_sae={self.d_sae}")
 
 @register("standard", StandardSAEConfig)
 class StandardSAE(SAE):
     "ReLU latents under an L_p penalty"
     cfg: StandardSAEConfig
     decoder_init_norm: ClassVar[float] = 0.1
+
+    @property
+    def steered_l0(self) -> float | None:
+        "`target_l0`"
+        return self.cfg.target_l0
 
     def activate(self, pre: Float[Tensor, "... d_sae"]) -> Float[Tensor, "... d_sae"]:
         "ReLU"
@@ -351,12 +400,12 @@ class StandardSAE(SAE):
         return sparse.above(pre, pre.new_zeros(()))
 
     def loss(self, x: Float[Tensor, "tokens d_in"], target: Float[Tensor, "tokens d_out"] | None = None,
-             step: int = 0, dead: Int[Tensor, "n_dead"] | None = None) -> SAELoss:
+             step: int = 0, dead: Int[Tensor, "n_dead"] | None = None,
+             sparsity: float | Float[Tensor, ""] = 1.0) -> SAELoss:
         "Squared error and weighted L_p norm of the latents"
         z = self.activate(self.pre_activations(self.prepare(x)))
-        x_hat = z @ self.W_dec + self.b_dec
-        coefficient = warmed_up(self.cfg.l1_coefficient, self.cfg.l1_warm_up_steps, step)
-        size = (z * self.W_dec.norm(dim=1)).norm(p=self.cfg.lp_norm, dim=-1).sum() / max(len(z), 1)
-        mse = reconstruction_loss(x_hat, x.to(self.dtype) if target is None else target)
-        terms = {"mse_loss": mse, "l1_loss": coefficient * size}
-        return SAELoss(sum(terms.values(), x_hat.new_zeros(())), terms, x_hat, z)
+        x_hat = self.combine(z)
+        size = lp_penalty(z * self.W_dec.norm(dim=1), self.cfg.at(step, "lp_norm"))
+        terms = {"mse_loss": reconstruction_loss(x_hat, self.target(x, target)),
+                 "l1_loss": sparsity * self.cfg.at(step, "l1_coefficient") * size}
+        return SAELoss.of(terms, x_hat, z)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Site', 'module_paths', 'site_names', 'find_site', 'read_sites', 'site_width', 'replace_at']
+__all__ = ['Site', 'module_paths', 'site_names', 'find_site', 'read_sites', 'as_vectors', 'site_width', 'replace_at']
 
 # %% ../nbs/31_sites.ipynb #6f27e9bf
 from collections import OrderedDict
@@ -277,6 +277,12 @@ def read_sites(
     raise RuntimeError(f"the forward pass never reached {[site.name for site in sites if site.name not in found]}")
 
 # %% ../nbs/31_sites.ipynb #17015d38
+def as_vectors(
+    x: Float[Tensor, "batch pos *heads width"],  # Activations
+) -> Float[Tensor, "batch pos all_heads"]:
+    "One vector per position, attention heads side by side; what already is comes back as it is"
+    return x.flatten(2) if x.ndim > 3 else x
+
 def site_width(
     model: nn.Module,  # A bridge, a Hugging Face model or any module
     name: str | Site,  # The site
@@ -286,7 +292,7 @@ def site_width(
     with torch.no_grad():
         inputs = torch.zeros(1, 2, dtype=torch.long) if example is None else example
         (x,) = read_sites(model, inputs, [name]).values()
-    return x.shape[-1]
+    return as_vectors(x).shape[-1]
 
 # %% ../nbs/31_sites.ipynb #2040e691
 def _adds_up(model: nn.Module, site: Site) -> bool:

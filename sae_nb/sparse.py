@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SparseCodes', 'fixed_width', 'top_k', 'largest', 'batch_top_k', 'from_positions', 'above', 'weighted_rows',
-           'dot_products', 'summed_by_latent', 'decode', 'with_gradient']
+__all__ = ['SparseCodes', 'fixed_width', 'top_k', 'top_k_signed', 'group_max', 'largest', 'batch_top_k', 'from_positions',
+           'above', 'from_dense', 'weighted_rows', 'dot_products', 'summed_by_latent', 'decode', 'with_gradient']
 
 # %% ../nbs/02_sparse.ipynb #6113ba65
 import math
@@ -83,6 +83,25 @@ def top_k(
     values, indices = pre.topk(k, dim=-1, sorted=False)
     return fixed_width(values.relu(), indices, pre.shape[-1])
 
+# %% ../nbs/02_sparse.ipynb #0dbd483e
+def top_k_signed(
+    pre: Float[Tensor, "... d_sae"],  # Pre-activations
+    k: int,  # Latents kept per token
+) -> SparseCodes:
+    "The `k` entries of each row that are largest in magnitude, with their signs"
+    indices = pre.abs().topk(k, dim=-1, sorted=False).indices
+    return fixed_width(pre.gather(-1, indices), indices, pre.shape[-1])
+
+def group_max(
+    pre: Float[Tensor, "... d_sae"],  # Pre-activations
+    groups: int,  # Number of groups of consecutive latents, all of the same size
+) -> SparseCodes:
+    "The largest entry of each group of each row, those that are not positive set to zero"
+    size = pre.shape[-1] // groups
+    values, indices = pre.unflatten(-1, (groups, size)).max(-1)
+    starts = torch.arange(groups, device=pre.device) * size
+    return fixed_width(values.relu(), indices + starts, pre.shape[-1])
+
 # %% ../nbs/02_sparse.ipynb #e5eb1119
 def _lower_bound(flat: Float[Tensor, "entries"], wanted: int, stride: int = 97) -> Tensor:
     "A value that probably a third more than `wanted` entries exceed, from every `stride`-th entry"
@@ -130,6 +149,13 @@ def above(
     "The entries larger than `threshold` and larger than zero"
     kept = ((pre > threshold) & (pre > 0)).flatten().nonzero().squeeze(-1)
     return from_positions(pre.flatten()[kept], kept, pre.shape)
+
+def from_dense(
+    z: Float[Tensor, "... d_sae"],  # Latents, most of them zero
+) -> SparseCodes:
+    "The entries that are not zero, differentiable in them"
+    kept = z.detach().flatten().nonzero().squeeze(-1)
+    return from_positions(z.flatten()[kept], kept, z.shape)
 
 # %% ../nbs/02_sparse.ipynb #8252f7d3
 def weighted_rows(

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['spread_directions', 'SyntheticData', 'synthetic_data', 'mean_correlation']
+__all__ = ['spread_directions', 'SyntheticData', 'synthetic_data', 'assign', 'mean_correlation', 'mean_f1']
 
 # %% ../nbs/01_synth.ipynb #11565a1e
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 # %% ../nbs/01_synth.ipynb #194d4ac7
@@ -39,11 +39,21 @@ class SyntheticData:
     frequencies: Float[Tensor, "n_features"]  # Share of samples with each feature (of those with its parent)
     parents: Tensor  # Feature without which this one is silent; -1: none. A parent stands before its children
     noise: float  # Standard deviation of the noise per dimension
+    factors: Float[Tensor, "n_features n_factors"] | None = None  # Weights of the common causes; None: independent
+
+    def _chances(self, n: int, generator: torch.Generator) -> Float[Tensor, "n n_features"]:
+        "Numbers between 0 and 1, uniform for each feature; small ones make it fire"
+        count = len(self.directions)
+        if self.factors is None:
+            return torch.rand(n, count, generator=generator)
+        own = (1 - self.factors.square().sum(1)).sqrt() * torch.randn(n, count, generator=generator)
+        common = torch.randn(n, self.factors.shape[1], generator=generator) @ self.factors.T
+        return torch.special.ndtr(own + common)
 
     def features(self, n: int, generator: torch.Generator) -> Float[Tensor, "n n_features"]:
         "How strongly each feature fires on each of `n` samples"
         count = len(self.directions)
-        fires = torch.rand(n, count, generator=generator) < self.frequencies
+        fires = self._chances(n, generator) < self.frequencies
         for child in (self.parents >= 0).nonzero().flatten().tolist():
             fires[:, child] &= fires[:, int(self.parents[child])]
         strength = 1 + 0.25 * torch.randn(n, count, generator=generator)
@@ -74,11 +84,15 @@ def synthetic_data(
     l0: float = 3.0,  # Features active per sample, on average, without a hierarchy
     n_children: int = 0,  # How many of them, the last ones, fire only with a parent
     noise: float = 0.02,  # Standard deviation per dimension
+    correlation: float = 0.0,  # Share of the variance of what makes features fire that they have in common
+    n_factors: int = 4,  # Common causes, if there are any
     seed: int = 0,
 ) -> SyntheticData:
     "Features with power-law frequencies in a smaller space"
     if not 0 <= n_children <= n_features // 2:
         raise ValueError(f"n_children={n_children}: at most half of n_features={n_features}")
+    if not 0 <= correlation < 1:
+        raise ValueError(f"correlation={correlation}: at least 0 and less than 1")
     generator = torch.Generator().manual_seed(seed)
     weights = torch.arange(1, n_features + 1).float() ** -0.5
     frequencies = (weights * l0 / weights.sum()).clamp_max(0.9)
@@ -86,14 +100,37 @@ def synthetic_data(
     if n_children:
         parents[-n_children:] = torch.arange(n_children)
         frequencies[-n_children:] = 0.5
-    return SyntheticData(spread_directions(n_features, d, generator), frequencies, parents, noise)
+    directions, factors = spread_directions(n_features, d, generator), None
+    if correlation:
+        factors = F.normalize(torch.randn(n_features, n_factors, generator=generator), dim=1) * correlation ** 0.5
+    return SyntheticData(directions, frequencies, parents, noise, factors)
 
 # %% ../nbs/01_synth.ipynb #ccc1627d
+def assign(
+    rows: Float[Tensor, "d_sae d"],  # Decoder of the SAE
+    directions: Float[Tensor, "n_features d"],  # Truth
+) -> tuple[Int[Tensor, "n"], Int[Tensor, "n"], Float[Tensor, "n"]]:
+    "Features, the latents assigned to them one-to-one so that the sum of cosines is largest, and those cosines"
+    from scipy.optimize import linear_sum_assignment
+    cosines = (F.normalize(directions, dim=1) @ F.normalize(rows, dim=1).T).abs().detach().cpu().double()
+    features, latents = (torch.from_numpy(numbers) for numbers in linear_sum_assignment(cosines.numpy(), maximize=True))
+    return features, latents, cosines[features, latents]
+
 def mean_correlation(
     rows: Float[Tensor, "d_sae d"],  # Decoder of the SAE
     directions: Float[Tensor, "n_features d"],  # Truth
 ) -> float:
-    "Mean cosine of true directions with the decoder rows assigned to them, one-to-one, so that the sum is largest"
-    from scipy.optimize import linear_sum_assignment
-    cosines = (F.normalize(directions, dim=1) @ F.normalize(rows, dim=1).T).abs().detach().cpu().double().numpy()
-    return float(cosines[linear_sum_assignment(cosines, maximize=True)].mean())
+    "Mean cosine of true directions with the decoder rows assigned to them"
+    return assign(rows, directions)[2].mean().item()
+
+def mean_f1(
+    rows: Float[Tensor, "d_sae d"],  # Decoder of the SAE
+    z: Float[Tensor, "n d_sae"],  # Its latents
+    directions: Float[Tensor, "n_features d"],  # True directions
+    truth: Float[Tensor, "n n_features"],  # How strongly the features fired
+) -> float:
+    "Mean over features of the F1 score of the assigned latent, taken as a sign that the feature fires"
+    features, latents, _ = assign(rows, directions)
+    said, fires = z[:, latents] != 0, truth[:, features] > 0
+    both = (said & fires).sum(0)
+    return (2 * both / (said.sum(0) + fires.sum(0)).clamp_min(1)).mean().item()

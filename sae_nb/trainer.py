@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Batch', 'TrainConfig', 'geometric_median', 'input_scale', 'SAETraining', 'Trainer', 'new_saes']
+__all__ = ['Batch', 'TrainConfig', 'SAETraining', 'Trainer', 'new_saes']
 
 # %% ../nbs/43_trainer.ipynb #d9f155bd
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -20,9 +20,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import sae_nb.store  # noqa: F401  (every architecture registers itself)
-from .core import as_dtype, default_device
-from .optim import SAEOptimizer, lr_factor, schedules
-from .sae import SAE, SAEConfig, SAELoss
+from .core import SAEConfig, as_dtype, default_device, unknown
+from .inputs import Map, estimate_map, geometric_median, kinds, map_from_state
+from .optim import L0Controller, SAEOptimizer, lr_factor, resample_dead, schedules
+from .sae import SAE, SAELoss
 from .topk import BatchTopKSAE, BatchTopKSAEConfig
 from .track import Row
 
@@ -33,7 +34,9 @@ Batch = Tensor | Mapping[str, Tensor]  # [n, d_in], or one such tensor per hook
 class TrainConfig:
     "Everything that decides a training run"
     model: str = "demo"  # Language model: a name on the Hugging Face hub, a folder, or the bundled "demo"
-    hook: str | dict[str, str] = "blocks.2.hook_resid_post"  # Site in the model; one for all SAEs, or one for each
+    hook: str | list[str] | dict[str, str | list[str]] = "blocks.2.hook_resid_post"  # Site in the model that an SAE
+    # reads; a list for crosscoders, which read several; by name of the SAE, if they read different ones
+    hook_out: str | list[str] | dict[str, str | list[str]] | None = None  # What it reconstructs; None: what it reads
     sae: SAEConfig | dict[str, SAEConfig] = field(  # One SAE, or several by name
         default_factory=lambda: BatchTopKSAEConfig(d_sae=2048, k=16))
 
@@ -55,7 +58,8 @@ class TrainConfig:
     lr_decay: float = 0.2  # Share of the run, at its end, over which the rate falls to zero
     betas: tuple[float, float] = (0.9, 0.999)  # Averaging of Adam
     max_grad_norm: float = 1.0  # Gradients are clipped to this joint norm
-    scale_inputs: bool = True  # Train on inputs of mean norm sqrt(d_in); the weights undo it at the end
+    normalize_inputs: str = "scale"  # "scale" (to mean norm sqrt(d_in)), "whiten" or "none"; undone at the end
+    resample_every: int | None = None  # Steps between two times that dead latents start anew; None: never
     dead_after_tokens: int | None = None  # Silence that makes a latent dead; None: 10M, or a tenth of a shorter run
 
     seed: int = 0  # Of the initial weights, the order of the data and the shuffling
@@ -71,7 +75,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         counts = ("tokens", "batch_size", "context_size", "log_every", "buffer_size", "model_batch_size",
-                  "dead_after_tokens", "checkpoint_every")
+                  "dead_after_tokens", "checkpoint_every", "resample_every")
         for name in counts:
             value = getattr(self, name)
             if value is not None and (int(value) != value or value < 1):
@@ -86,8 +90,11 @@ class TrainConfig:
             raise ValueError(f"lr_schedule={self.lr_schedule!r}: must be one of {schedules}")
         if self.buffer_size is not None and self.buffer_size < self.batch_size:
             raise ValueError(f"buffer_size={self.buffer_size} is smaller than batch_size={self.batch_size}")
-        if isinstance(self.hook, dict) and not (isinstance(self.sae, dict) and self.hook.keys() == self.sae.keys()):
-            raise ValueError(f"hook names the SAEs {sorted(self.hook)}, sae names {sorted(self.saes)}")
+        if self.normalize_inputs not in kinds:
+            raise ValueError(unknown("normalize_inputs", self.normalize_inputs, kinds))
+        for name, hook in (("hook", self.hook), ("hook_out", self.hook_out)):
+            if isinstance(hook, dict) and not (isinstance(self.sae, dict) and hook.keys() == self.sae.keys()):
+                raise ValueError(f"{name} names the SAEs {sorted(hook)}, sae names {sorted(self.saes)}")
         if isinstance(self.sae, dict) and not all(re.fullmatch(r"[^./\\][^/\\]*", name) for name in self.sae):
             raise ValueError(f"sae names {sorted(self.sae)}: each becomes a folder, so no slashes and no leading dot")
         as_dtype(self.model_dtype)
@@ -108,9 +115,20 @@ class TrainConfig:
         return self.sae if isinstance(self.sae, dict) else {"": self.sae}
 
     @property
-    def hooks(self) -> dict[str, str]:
-        "The site of each SAE"
-        return self.hook if isinstance(self.hook, dict) else dict.fromkeys(self.saes, self.hook)
+    def hooks(self) -> dict[str, tuple[str, ...]]:
+        "The sites that each SAE reads"
+        hook = self.hook if isinstance(self.hook, dict) else dict.fromkeys(self.saes, self.hook)
+        return {name: (sites,) if isinstance(sites, str) else tuple(sites) for name, sites in hook.items()}
+
+    @property
+    def hooks_out(self) -> dict[str, tuple[str, ...]]:
+        "The sites that each SAE reconstructs"
+        return self.hooks if self.hook_out is None else replace(self, hook=self.hook_out, hook_out=None).hooks
+
+    @property
+    def sites(self) -> list[str]:
+        "All sites, each once"
+        return list(dict.fromkeys(site for hooks in (self.hooks, self.hooks_out) for h in hooks.values() for site in h))
 
     def to_dict(self) -> dict[str, Any]:
         "As JSON can hold it"
@@ -126,31 +144,17 @@ class TrainConfig:
         built = {name: SAEConfig.from_dict(cfg) for name, cfg in sae.items()} if several else SAEConfig.from_dict(sae)
         return cls(**{**values, "sae": built, "betas": tuple(values["betas"])})
 
-# %% ../nbs/43_trainer.ipynb #f0748228
-def geometric_median(
-    x: Float[Tensor, "n d"],  # Points
-    iterations: int = 20,  # Of Weiszfeld's algorithm
-) -> Float[Tensor, "d"]:
-    "The point whose summed distance to all points is smallest"
-    median = x.mean(0)
-    for _ in range(iterations):
-        weights = 1 / (x - median).norm(dim=1, keepdim=True).clamp_min(1e-6)
-        median = (weights * x).sum(0) / weights.sum()
-    return median
-
-def input_scale(
-    x: Float[Tensor, "n d"],  # A sample of inputs
-) -> float:
-    "The factor that brings the mean norm to sqrt(d)"
-    return float(x.shape[1] ** 0.5 / x.norm(dim=1).mean().clamp_min(1e-12))
-
 # %% ../nbs/43_trainer.ipynb #6ff5ef7c
 class SAETraining:
     "One SAE, and everything that changes while it is trained"
     def __init__(self, sae: SAE, cfg: TrainConfig):
         self.sae, self.cfg = sae.train(), cfg
         self.optimizer = SAEOptimizer(sae, cfg.learning_rate, cfg.betas, cfg.max_grad_norm)
-        self.scale, self.steps_done = 0.0, 0  # a scale of 0: no batch seen yet
+        self.input_map: Map | None = None  # estimated from the first batch
+        self.output_map: Map | None = None  # for targets that are not the inputs
+        self.steps_done = 0
+        target_l0 = sae.steered_l0
+        self.controller = None if target_l0 is None else L0Controller(target_l0, sae.device)
         self.tokens_since_fired = torch.zeros(sae.cfg.d_sae, dtype=torch.int64, device=sae.device)
         self.dead: Int[Tensor, "n_dead"] | None = None
         self.dead_after = cfg.dead_after_tokens or min(10_000_000, max(cfg.tokens // 10, 1))
@@ -159,28 +163,49 @@ class SAETraining:
         sae.product_dtype = torch.bfloat16 if cfg.autocast else None
 
     @torch.no_grad()
-    def start(self, x: Float[Tensor, "n d_in"]) -> None:
-        "Take scale and `b_dec` from a first sample"
-        self.scale = input_scale(x) if self.cfg.scale_inputs else 1.0
-        self.sae.b_dec.copy_(geometric_median(x * self.scale))
+    def start(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"] | None = None) -> None:
+        "Take the map of the inputs, and `b_dec`, from a first sample"
+        settings = self.sae.cfg
+        kind = self.cfg.normalize_inputs if settings.normalize_activations == "none" else "none"
+        if target is not None and kind == "whiten":
+            raise ValueError("normalize_inputs='whiten' is for SAEs that reconstruct their input; take 'scale'")
+        self.input_map = estimate_map(x, kind, settings.input_widths)
+        if target is not None:
+            self.output_map = estimate_map(target, kind, settings.output_widths)
+        self.sae.b_dec.copy_(geometric_median(self.sae.target(*self.mapped(x, target))))
+
+    def mapped(self, x: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        "Inputs and targets as training sees them"
+        assert self.input_map is not None
+        return self.input_map(x), None if target is None or self.output_map is None else self.output_map(target)
 
     def factor(self) -> float:
         "What the learning rate is multiplied by in the next step"
         decay = int(self.cfg.lr_decay * self.cfg.steps)
         return lr_factor(self.steps_done, self.cfg.steps, self.warm_up, decay, self.cfg.lr_schedule)
 
-    def step(self, x: Float[Tensor, "n d_in"]) -> None:
+    def step(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"] | None = None) -> None:
         "One step of training"
-        x = x.to(self.sae.device, self.sae.dtype)
-        if not self.scale:
-            self.start(x)
-        x = x * self.scale
-        out = self.sae.loss(x, step=self.steps_done, dead=self.dead)
+        device, dtype = self.sae.device, self.sae.dtype
+        x, target = x.to(device, dtype), None if target is None else target.to(device, dtype)
+        if self.input_map is None:
+            self.start(x, target)
+        x, target = self.mapped(x, target)
+        sparsity = 1.0 if self.controller is None else self.controller.factor()
+        out = self.sae.loss(x, target, self.steps_done, self.dead, sparsity)
         out.loss.backward()
         self.optimizer.step(self.factor())
+        if self.controller is not None:
+            self.controller.observe(out.l0())
         self.tokens_since_fired += len(x)
         self.tokens_since_fired.masked_fill_(out.fired(), 0)
-        self.last, self.steps_done = (x, out), self.steps_done + 1
+        self.steps_done += 1
+        target = self.sae.target(x, target).detach()
+        self.last = target, out
+        if self.cfg.resample_every and self.steps_done % self.cfg.resample_every == 0 and self.count_dead():
+            assert self.dead is not None
+            resample_dead(self.optimizer, self.dead, x, target, out.x_hat, self.cfg.seed + self.steps_done)
+            self.tokens_since_fired[self.dead] = 0
 
     def count_dead(self) -> int:
         "Find the latents that are dead by now; they get the auxiliary loss until the next count"
@@ -193,33 +218,44 @@ class SAETraining:
         "Numbers about the last batch, by the names SAELens gives them"
         if self.last is None:
             return {}
-        x, out = self.last
-        variance = (x - x.mean(0)).square().sum().clamp_min(1e-12)
+        target, out = self.last
+        variance = (target - target.mean(0)).square().sum().clamp_min(1e-12)
+        explained = 1 - (target - out.x_hat).square().sum() / variance
         values = {"losses/overall_loss": out.loss, **{f"losses/{name}": value for name, value in out.terms.items()},
-                  "metrics/explained_variance": 1 - (x - out.x_hat).square().sum() / variance, "metrics/l0": out.l0()}
+                  "metrics/explained_variance": explained, "metrics/l0": out.l0()}
+        if self.controller is not None:
+            values["details/sparsity_factor"] = self.controller.factor()
         if isinstance(self.sae, BatchTopKSAE):
             values["metrics/topk_threshold"] = self.sae.threshold
         numbers = torch.stack([value.detach().float() for value in values.values()]).tolist()
         return {**dict(zip(values, numbers)), "sparsity/dead_features": self.count_dead()}
 
     def finish(self) -> SAE:
-        "The SAE for use: of unscaled inputs, in `eval()`"
-        if self.scale:
-            self.sae.fold_activation_scale(self.scale)
+        "The SAE for use: of inputs as they are, in `eval()`"
+        if self.input_map is not None and self.sae.cfg.normalize_activations == "none":
+            self.input_map.fold(self.sae, self.output_map)
         self.sae.product_dtype = None
         self.sae.cfg.metadata.extra["num_dead_features"] = self.count_dead()
         return self.sae.eval()
 
     def state_dict(self) -> dict[str, Any]:
         "Everything that changes"
-        return {"sae": self.sae.state_dict(), "optimizer": self.optimizer.state_dict(), "scale": self.scale,
+        maps = {"input_map": self.input_map, "output_map": self.output_map}
+        return {"sae": self.sae.state_dict(), "optimizer": self.optimizer.state_dict(),
+                **{name: None if kept is None else dict(vars(kept)) for name, kept in maps.items()},
+                "controller": None if self.controller is None else self.controller.state_dict(),
                 "steps_done": self.steps_done, "tokens_since_fired": self.tokens_since_fired, "dead": self.dead}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         "Go on from `state_dict`"
         self.sae.load_state_dict(state["sae"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scale, self.steps_done = state["scale"], state["steps_done"]
+        for name in ("input_map", "output_map"):
+            kept = state[name] and {key: tensor.to(self.sae.device) for key, tensor in state[name].items()}
+            setattr(self, name, kept and map_from_state(kept))
+        if self.controller is not None:
+            self.controller.load_state_dict(state["controller"])
+        self.steps_done = state["steps_done"]
         self.tokens_since_fired.copy_(state["tokens_since_fired"])
         self.dead = None if state["dead"] is None else state["dead"].to(self.sae.device)
 
@@ -234,7 +270,7 @@ class Trainer:
         named = saes if isinstance(saes, Mapping) else {"": saes}
         self.cfg, self.several = cfg, isinstance(saes, Mapping)
         self.runs = {name: SAETraining(sae, cfg) for name, sae in named.items()}
-        self.hooks = {name: cfg.hooks.get(name, "") for name in named}
+        self.sites = {name: (cfg.hooks.get(name, ("",)), cfg.hooks_out.get(name, ("",))) for name in named}
         self.steps_done = 0
 
     @property
@@ -245,8 +281,21 @@ class Trainer:
     def step(self, x: Batch) -> None:
         "One step of every SAE on one batch [n, d_in], or on a batch per hook"
         for name, run in self.runs.items():
-            run.step(x if isinstance(x, Tensor) else x[self.hooks[name]])
+            run.step(*self._part(name, x))
         self.steps_done += 1
+
+    def start(self, x: Batch) -> None:
+        "Take the maps of inputs and the first biases from a sample of one's own, instead of the first batch"
+        for name, run in self.runs.items():
+            run.start(*self._part(name, x))
+
+    def _part(self, name: str, x: Batch) -> tuple[Tensor, Tensor | None]:
+        "Input and target of one SAE; no target where it is the input"
+        if isinstance(x, Tensor):
+            return x, None
+        source, target = (x[sites[0]] if len(sites) == 1 else torch.cat([x[site] for site in sites], -1)
+                          for sites in self.sites[name])
+        return source, None if self.sites[name][0] == self.sites[name][1] else target
 
     def fit(
         self,
