@@ -1,22 +1,48 @@
 # The names of the package, by module. To add one, write it here and nowhere else.
 from sae_nb.activations import ActivationsStore as ActivationsStore, TensorStream as TensorStream
+from sae_nb.clt import CrossLayerTranscoder as CrossLayerTranscoder
+from sae_nb.clt import CrossLayerTranscoderConfig as CrossLayerTranscoderConfig
+from sae_nb.core import SAEConfig as SAEConfig, SAEMetadata as SAEMetadata, Schedule as Schedule
 from sae_nb.core import default_device as default_device, register as register
+from sae_nb.crosscoder import Crosscoder as Crosscoder, CrosscoderConfig as CrosscoderConfig
 from sae_nb.evals import Metrics as Metrics, run_evals as run_evals
 from sae_nb.features import FeatureStats as FeatureStats, features as features
+from sae_nb.gated import GatedSAE as GatedSAE, GatedSAEConfig as GatedSAEConfig
 from sae_nb.jumprelu import JumpReLUSAE as JumpReLUSAE, JumpReLUSAEConfig as JumpReLUSAEConfig
+from sae_nb.jumprelu import MatryoshkaJumpReLUSAE as MatryoshkaJumpReLUSAE
+from sae_nb.jumprelu import MatryoshkaJumpReLUSAEConfig as MatryoshkaJumpReLUSAEConfig
+from sae_nb.matryoshka import MatryoshkaBatchTopKSAE as MatryoshkaBatchTopKSAE
+from sae_nb.matryoshka import MatryoshkaBatchTopKSAEConfig as MatryoshkaBatchTopKSAEConfig
 from sae_nb.models import load_model as load_model, run_logits as run_logits
 from sae_nb.plots import density_histogram as density_histogram, training_curves as training_curves
+from sae_nb.pursuit import MatchingPursuitSAE as MatchingPursuitSAE
+from sae_nb.pursuit import MatchingPursuitSAEConfig as MatchingPursuitSAEConfig
 from sae_nb.run import train as train
-from sae_nb.sae import SAE as SAE, SAEConfig as SAEConfig, SAEMetadata as SAEMetadata
+from sae_nb.sae import SAE as SAE
 from sae_nb.sae import StandardSAE as StandardSAE, StandardSAEConfig as StandardSAEConfig
 from sae_nb.sites import find_site as find_site, read_sites as read_sites, replace_at as replace_at
 from sae_nb.sites import site_names as site_names, site_width as site_width
 from sae_nb.sparse import SparseCodes as SparseCodes
+from sae_nb.splice import ablate as ablate, add_to as add_to, scale as scale, set_to as set_to
+from sae_nb.splice import run_with_cache_with_saes as run_with_cache_with_saes
+from sae_nb.splice import run_with_saes as run_with_saes, splice as splice
 from sae_nb.synth import SyntheticData as SyntheticData, synthetic_data as synthetic_data
+from sae_nb.temporal import TemporalSAE as TemporalSAE, TemporalSAEConfig as TemporalSAEConfig
 from sae_nb.tokens import TokenStream as TokenStream, keep_mask as keep_mask, load_texts as load_texts
+from sae_nb.topk import AbsTopKSAE as AbsTopKSAE, AbsTopKSAEConfig as AbsTopKSAEConfig
 from sae_nb.topk import BatchTopKSAE as BatchTopKSAE, BatchTopKSAEConfig as BatchTopKSAEConfig
+from sae_nb.topk import GroupMaxSAE as GroupMaxSAE, GroupMaxSAEConfig as GroupMaxSAEConfig
 from sae_nb.topk import TopKSAE as TopKSAE, TopKSAEConfig as TopKSAEConfig
 from sae_nb.track import read_rows as read_rows
 from sae_nb.trainer import TrainConfig as TrainConfig, Trainer as Trainer
+from sae_nb.transcoder import JumpReLUSkipTranscoder as JumpReLUSkipTranscoder
+from sae_nb.transcoder import JumpReLUSkipTranscoderConfig as JumpReLUSkipTranscoderConfig
+from sae_nb.transcoder import JumpReLUTranscoder as JumpReLUTranscoder
+from sae_nb.transcoder import JumpReLUTranscoderConfig as JumpReLUTranscoderConfig
+from sae_nb.transcoder import SkipTranscoder as SkipTranscoder, SkipTranscoderConfig as SkipTranscoderConfig
+from sae_nb.transcoder import TopKSkipTranscoder as TopKSkipTranscoder
+from sae_nb.transcoder import TopKSkipTranscoderConfig as TopKSkipTranscoderConfig
+from sae_nb.transcoder import TopKTranscoder as TopKTranscoder, TopKTranscoderConfig as TopKTranscoderConfig
+from sae_nb.transcoder import Transcoder as Transcoder, TranscoderConfig as TranscoderConfig
 
 __version__: str

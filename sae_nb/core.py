@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['unknown', 'register', 'architecture', 'as_dtype', 'dtype_name', 'default_device', 'SAEMetadata', 'Schedule',
-           'SAEConfig', 'write_safely', 'assets']
+__all__ = ['unknown', 'register', 'architecture', 'whole_number', 'as_dtype', 'dtype_name', 'default_device', 'SAEMetadata',
+           'Schedule', 'SAEConfig', 'write_safely', 'assets']
 
 # %% ../nbs/00_core.ipynb #73c79fd6
 import difflib
@@ -47,6 +47,8 @@ def register(
         same_place = known.__module__ == cls.__module__ or "__main__" in (known.__module__, cls.__module__)
         if known.__qualname__ != cls.__qualname__ or not same_place:
             raise ValueError(f"architecture {name!r} is already registered by {known.__module__}.{known.__qualname__}")
+        if vars(config).get("_architecture", name) != name:
+            raise ValueError(f"{config.__qualname__} belongs to {config._architecture!r}: give {name!r} a subclass of it")
         _architectures[name] = cls
         setattr(cls, "config_class", config)
         setattr(config, "_architecture", name)
@@ -58,8 +60,22 @@ def architecture(
 ) -> type:
     "The SAE class registered under `name`"
     if name not in _architectures:
-        raise ValueError(unknown("architecture", name, _architectures))
+        hint = "; one of your own is known once the module or cell that registers it has run"
+        raise ValueError(unknown("architecture", name, _architectures) + hint)
     return _architectures[name]
+
+# %% ../nbs/00_core.ipynb #22e30087
+def whole_number(
+    name: str,  # Of the setting
+    value: Any,
+    least: int = 1,
+) -> int | None:
+    "`value` as an int, None as it is; ValueError if it is not a whole number of at least `least`"
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value // 1 or value < least:
+        raise ValueError(f"{name}={value!r}: must be a whole number of at least {least}")
+    return int(value)
 
 # %% ../nbs/00_core.ipynb #0b205127
 _dtypes = {str(dtype).removeprefix("torch."): dtype for dtype in
@@ -158,9 +174,7 @@ class SAEConfig:
 
     def __post_init__(self) -> None:
         for name in ("d_in", "d_sae"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or int(value) != value or value < 1):
-                raise ValueError(f"{name}={value!r}: must be a whole number of at least 1")
+            setattr(self, name, whole_number(name, getattr(self, name)))
         for name, options in (("normalize_activations", self.normalizations), ("reshape_activations", self.reshapes)):
             if getattr(self, name) not in options:
                 raise ValueError(unknown(name, getattr(self, name), options))

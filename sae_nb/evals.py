@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -56,7 +56,8 @@ class _Task:
     sae: SAE
     model: nn.Module
     hooks: tuple[str, ...]  # Sites of the input, side by side
-    targets: tuple[str, ...]  # Sites of what is reconstructed, and replaced
+    targets: tuple[str, ...]  # Sites of what is reconstructed
+    replaced: tuple[str, ...]  # Those of them that are replaced
     tokens: Int[Tensor, "sequence position"]
     batch_size: int
     mask: dict[str, Any]  # How `keep_mask` is called
@@ -105,13 +106,14 @@ def _compare(clean: Tensor, changed: Tensor, tokens: Tensor, keep: Tensor, count
 
 @contextmanager
 def _replaced(task: _Task, instead: Tensor, keep: Tensor) -> Iterator[None]:
-    "While the context is open, `instead` takes the place of the targets, at the positions that count"
+    "While the context is open, `instead` takes the place of what is replaced, at the positions that count"
     def at_site(part: Tensor, activation: Tensor) -> Tensor:
         mask = keep[..., None].to(activation.device)
         return torch.where(mask, part.to(activation), as_vectors(activation)).view_as(activation)
     with ExitStack() as stack:
         for name, part in zip(task.targets, instead.split(task.sae.cfg.output_widths, -1)):
-            stack.enter_context(replace_at(task.model, name, partial(at_site, part)))
+            if name in task.replaced:
+                stack.enter_context(replace_at(task.model, name, partial(at_site, part)))
         yield
 
 def _prediction_sums(task: _Task, tokens: Tensor, mean: Tensor) -> Sums:
@@ -224,16 +226,23 @@ def run_evals(
     batch_size: int = 8,  # Sequences at a time; changes nothing but memory and time
     special: Sequence[int] | None = None,  # Tokens to leave out; None: the tokenizer's special tokens
     first: bool = True,  # Leave out the first position
-    sink_multiple: float | None = None,  # Leave out activations longer than this many times the median of the batch
+    sink_multiple: float | Literal["as trained"] | None = "as trained",  # Leave out what is this much longer than most
     predictions: bool = True,  # Also run the rest of the model: cross-entropy and KL divergence
+    replace: str | Sequence[str] | None = None,  # Of several reconstructed sites, those to replace then; None: all
     seed: int = 0,  # Of the bootstrap
 ) -> Metrics:
     "Quality of an SAE on held-out text, with 95% bootstrap intervals over sequences"
     check_processing(sae, model)
     hooks, targets = _sites_of(sae, hook)
     special = special_ids(getattr(model, "tokenizer", None)) if special is None else list(special)
+    if sink_multiple == "as trained":
+        sink_multiple = sae.cfg.metadata.extra.get("sink_multiple")
     mask, was_training = {"special": special, "first": first, "sink_multiple": sink_multiple}, sae.training
-    task = _Task(sae.eval(), model, hooks, targets, gather_tokens(tokens, n_tokens), batch_size, mask)
+    replaced = targets if replace is None else (replace,) if isinstance(replace, str) else tuple(replace)
+    if surplus := set(replaced) - set(targets):
+        raise ValueError(f"replace: the SAE does not reconstruct {', '.join(sorted(surplus))}, "
+                         f"but {', '.join(targets)}")
+    task = _Task(sae.eval(), model, hooks, targets, replaced, gather_tokens(tokens, n_tokens), batch_size, mask)
     try:
         sums, fired = _reconstruction_pass(task)
         if predictions:

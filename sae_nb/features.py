@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -24,10 +24,10 @@ from torch import Tensor
 from .core import write_safely
 from .evals import gather_tokens
 from .firing import (Collector, Contexts, bin_edges, bin_of, count_repeats, draw, favourite_tokens, most_frequent,
-                           n_bins, n_strata, quarters, uniform)
+                           n_bins, quarters, uniform)
 from .models import check_processing
 from .sae import SAE
-from .sites import read_sites
+from .sites import as_vectors, read_sites
 from .text import Vocabulary
 from .tokens import keep_mask, special_ids
 from .weights import logit_effects, nearest_directions, unembedding
@@ -218,10 +218,9 @@ class FeatureStats:
 
     @cached_property
     def stands_for(self) -> Float[Tensor, "n"]:
-        "How many firings each random context stands for: those of its stratum, shared among its contexts there"
+        "How many firings each random context stands for: those of its bin, shared among its contexts there"
         latent = torch.arange(len(self)).repeat_interleave(self.random.offsets.diff())
-        cell = latent * n_strata + self.sample[0] * n_strata // n_bins
-        firings = self.histogram.view(len(self) * n_strata, -1).sum(1)
+        cell, firings = latent * n_bins + self.sample[0], self.histogram.flatten()
         return (firings / torch.bincount(cell, minlength=len(firings)))[cell].double()
 
     @cached_property
@@ -404,16 +403,16 @@ def features(
     sae: SAE,
     model: torch.nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata say
     tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]],  # Packed text
-    hook: str | None = None,  # Site of the activations; None: the SAE's own
+    hook: str | Sequence[str] | None = None,  # Site of the activations, or several; None: the SAE's own
     n_tokens: int | None = 2_000_000,  # At most so many tokens, whole sequences; None: all
     batch_size: int = 16,  # Sequences at a time; changes nothing but memory and time
     n_top: int = 20,  # Strongest contexts per latent
-    n_random: int = 4,  # Random contexts per latent and half octave of values
+    n_random: int = 2,  # Random contexts per latent and bin of values
     before: int = 20,  # Tokens of a context before its peak
     after: int = 9,  # Tokens after it
     special: Sequence[int] | None = None,  # Tokens to leave out; None: the tokenizer's special tokens
     first: bool = True,  # Leave out the first position
-    sink_multiple: float | None = None,  # Leave out activations longer than this many times the median of the batch
+    sink_multiple: float | Literal["as trained"] | None = "as trained",  # Leave out what has this many times the median norm
     n_logits: int = 10,  # Tokens promoted, and as many suppressed
     n_neighbours: int = 5,  # Nearest latents
     seed: int = 0,  # Of the random contexts
@@ -422,10 +421,14 @@ def features(
     check_processing(sae, model)
     if (hook := hook or sae.cfg.metadata.hook_name) is None:
         raise ValueError("hook is None, and the SAE's metadata has no hook_name: give the site of the activations")
+    hooks = [hook] if isinstance(hook, str) else list(hook)
+    if sink_multiple == "as trained":
+        sink_multiple = sae.cfg.metadata.extra.get("sink_multiple")
     special = special_ids(getattr(model, "tokenizer", None)) if special is None else list(special)
     collector = Collector(sae.cfg.d_sae, n_top, n_random, before, after, seed, sae.device)
     for batch in gather_tokens(tokens, n_tokens).split(batch_size):
-        x = read_sites(model, batch, [hook])[hook].to(sae.device)
+        found = read_sites(model, batch, hooks)
+        x = torch.cat([as_vectors(found[name]).to(sae.device) for name in hooks], -1)
         batch = batch.to(sae.device)
         collector.add(batch, keep_mask(batch, special, first, x, sink_multiple), sae.encode_sparse(x))
     settings = {"special": special, "first": first, "sink_multiple": sink_multiple, "seed": seed}

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['n_bins', 'n_strata', 'lowest', 'most_frequent', 'mixed', 'uniform', 'Pool', 'bin_of', 'bin_edges', 'power_of_two',
-           'quarters', 'draw', 'Events', 'events', 'windows', 'fingerprints', 'count_repeats', 'Contexts', 'Collector',
+__all__ = ['n_bins', 'lowest', 'most_frequent', 'mixed', 'uniform', 'Pool', 'bin_of', 'bin_edges', 'power_of_two', 'quarters',
+           'draw', 'Events', 'events', 'windows', 'fingerprints', 'count_repeats', 'Contexts', 'Collector',
            'favourite_tokens']
 
 # %% ../nbs/53_firing.ipynb #b548b912
@@ -117,7 +117,7 @@ def _distinct(columns: dict[str, Tensor]) -> Tensor:
     return lowest(both, columns["rank"], 1).sort().values
 
 # %% ../nbs/53_firing.ipynb #09e14e85
-n_bins, n_strata = 64, 32
+n_bins = 64
 
 def bin_of(
     strength: Float[Tensor, "..."],  # Positive values
@@ -155,14 +155,11 @@ def draw(
     last: int,  # up to before this one
     n: int,  # How many, at most
 ) -> list[int]:
-    "A random sample of the firings in the bins from `first` to `last`, among those that were kept of each stratum"
-    width = n_bins // n_strata
+    "A random sample of the firings in the bins from `first` to `last`, among those that were kept of each bin"
     inside = [row for row, bin in enumerate(bins) if first <= bin < last]
-    kept = Counter(bins[row] // width for row in inside)
-    firings = {s: sum(histogram[max(first, s * width):min(last, s * width + width)]) for s in kept}
-    def order(row: int) -> float:  # each kept firing stands for firings / kept of its stratum
-        stratum = bins[row] // width
-        return luck[row] * kept[stratum] / firings[stratum]
+    kept = Counter(bins[row] for row in inside)
+    def order(row: int) -> float:  # each kept firing stands for firings / kept of its bin
+        return luck[row] * kept[bins[row]] / histogram[bins[row]]
     return sorted(inside, key=order)[:n]
 
 # %% ../nbs/53_firing.ipynb #eceff877
@@ -277,7 +274,7 @@ class Collector:
         self,
         d_sae: int,
         n_top: int = 20,  # Strongest contexts per latent
-        n_random: int = 4,  # Random contexts per latent and half octave of values
+        n_random: int = 2,  # Random contexts per latent and bin of values
         before: int = 20,  # Tokens of a window before the event
         after: int = 9,  # Tokens after it
         seed: int = 0,  # Of the random contexts
@@ -290,7 +287,7 @@ class Collector:
         self.sum, self.sum_squares = torch.zeros(2, d_sae, dtype=torch.float64, device=device)
         self.max = torch.zeros(d_sae, device=device)
         self.histogram = torch.zeros(d_sae, n_bins, dtype=torch.int32, device=device)
-        self.top, self.random = Pool(d_sae, n_top, device), Pool(d_sae * n_strata, n_random, device)
+        self.top, self.random = Pool(d_sae, n_top, device), Pool(d_sae * n_bins, n_random, device)
         self.tokens: list[Tensor] = []
         self.early: list[tuple[Events, Tensor]] = []
         self.scale, self.n_places, self.n_kept = 0.0, 0, 0
@@ -340,8 +337,7 @@ class Collector:
 
     def _add_random(self, batch: Events, tokens: Tensor) -> None:
         rank = uniform(batch.latent * (1 << 40) + self.n_places + batch.place, self.seed)
-        stratum = bin_of(batch.value.abs(), self.scale or 1.0) * n_strata // n_bins
-        group = batch.latent * n_strata + stratum
+        group = batch.latent * n_bins + bin_of(batch.value.abs(), self.scale or 1.0)
         rows = self.random.admits(group, rank).nonzero()[:, 0]
         rows = rows[lowest(group[rows], rank[rows], self.random.keep)]
         self._add_to(self.random, batch, rows, group[rows], rank[rows], tokens.shape[1])
@@ -358,9 +354,9 @@ class Collector:
         return _contexts(entries, entries["group"], self.d_sae)
 
     def sample(self) -> Contexts:
-        "Random contexts of each latent, by half octaves, weakest first"
+        "Random contexts of each latent, by bins, weakest first"
         entries = self.random.entries()
-        return _contexts(entries, entries["group"] // n_strata, self.d_sae)
+        return _contexts(entries, entries["group"] // n_bins, self.d_sae)
 
     def silent(self, n: int = 3, tries: int = 16) -> Contexts:
         "Random contexts of the token that each latent likes most, in which it is silent"

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Map', 'kinds', 'geometric_median', 'Scaling', 'Whitening', 'estimate_map', 'map_from_state']
+__all__ = ['Map', 'kinds', 'geometric_median', 'Scaling', 'Whitening', 'estimate_map', 'map_from_state', 'check_fold']
 
 # %% ../nbs/12_inputs.ipynb #b50c655b
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -49,6 +50,10 @@ class Scaling:
     def __call__(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         return x * self.factors
 
+    def undo(self, x_hat: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        "The vector that is mapped to `x_hat`"
+        return x_hat / self.factors
+
     def fold(self, sae: SAE, outputs: Map | None = None) -> None:
         "Make an SAE of mapped inputs one of inputs as they are"
         assert outputs is None or isinstance(outputs, Scaling)
@@ -81,6 +86,10 @@ class Whitening:
     def __call__(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         return (x - self.mean) @ self.matrix
 
+    def undo(self, x_hat: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        "The vector that is mapped to `x_hat`"
+        return x_hat @ self.inverse + self.mean
+
     def fold(self, sae: SAE, outputs: Map | None = None) -> None:
         "Make an SAE of mapped inputs one of inputs as they are"
         assert outputs is None, "whitening is for SAEs that reconstruct their input"
@@ -108,3 +117,24 @@ def map_from_state(
 ) -> Map:
     "The map that had this state"
     return Scaling(**state) if "factors" in state else Whitening(**state)
+
+# %% ../nbs/12_inputs.ipynb #0d1c1c47
+@torch.no_grad()
+def check_fold(
+    sae: SAE,
+    x: Float[Tensor, "n d_in"],  # Some inputs, as they are
+    inputs: Map,  # What training does to them
+    outputs: Map | None = None,  # What it does to targets that are not the inputs
+) -> None:
+    "Raise NotImplementedError if folding the maps into the weights changes what the SAE computes"
+    trial = copy.deepcopy(sae).to(dtype=x.dtype).eval()
+    generator, x = torch.Generator().manual_seed(0), x[:32]
+    for parameter in trial.parameters():
+        parameter += 0.1 * torch.randn(parameter.shape, generator=generator).to(parameter)
+    expected = (outputs or inputs).undo(trial(inputs(x)))
+    inputs.fold(trial, outputs)
+    rounding = 0.01 if x.dtype in (torch.float32, torch.float64) else 0.1
+    if (trial(x) - expected).norm() > rounding * expected.norm():
+        raise NotImplementedError(
+            f"{type(sae).__name__}.fold_activation_scale changes what the SAE computes: override it for the weights that "
+            "the base class does not know, or train with normalize_inputs='none'")

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['jump', 'step', 'JumpReLUSAEConfig', 'JumpReLUSAE']
+__all__ = ['jump', 'step', 'JumpReLUSAEConfig', 'JumpReLUSAE', 'MatryoshkaJumpReLUSAEConfig', 'MatryoshkaJumpReLUSAE']
 
 # %% ../nbs/06_jumprelu.ipynb #1d84a3aa
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from . import sparse
 from .core import SAEConfig, register, unknown
+from .matryoshka import prefix_reconstructions, prefix_widths
 from .sae import SAE, SAELoss, reconstruction_loss
 from .sparse import SparseCodes
 
@@ -79,9 +80,9 @@ def step(
 @dataclass(kw_only=True)
 class JumpReLUSAEConfig(SAEConfig):
     "Settings of `JumpReLUSAE`"
-    init_threshold: float = 0.01  # Thresholds at the start
-    bandwidth: float = 0.05  # ε of the gradient estimates
-    ste_to_input: bool = False  # Whether these also reach the encoder
+    init_threshold: float = 1.0  # Thresholds at the start
+    bandwidth: float = 1.0  # ε of the gradient estimates
+    ste_to_input: bool = True  # Whether these also reach the encoder
     sparsity_loss: str = "step"  # "step", "tanh" or "quadratic"
     l0_coefficient: float = 1.0  # Weight of the penalty
     tanh_scale: float = 4.0  # How soon the tanh saturates
@@ -105,8 +106,6 @@ class JumpReLUSAEConfig(SAEConfig):
 class JumpReLUSAE(SAE):
     "Latents that exceed a threshold of their own"
     cfg: JumpReLUSAEConfig
-    decoder_init_norm: ClassVar[float] = 0.1
-
     def create_parameters(self, generator: torch.Generator) -> None:
         "As the base class, and the thresholds"
         super().create_parameters(generator)
@@ -181,3 +180,37 @@ class JumpReLUSAE(SAE):
         if dead is not None and len(dead) and self.cfg.pre_act_loss_coefficient:
             terms["pre_act_loss"] = self.cfg.pre_act_loss_coefficient * self.pre_act_loss(pre, dead)
         return SAELoss.of(terms, x_hat, z)
+
+# %% ../nbs/06_jumprelu.ipynb #21485b33
+@dataclass(kw_only=True)
+class MatryoshkaJumpReLUSAEConfig(JumpReLUSAEConfig):
+    "Settings of `MatryoshkaJumpReLUSAE`"
+    matryoshka_widths: list[int] = field(default_factory=list)  # Of the prefixes; d_sae is added where it is missing;
+    # empty: 1/32, 3/32, 7/32, 15/32 and all of d_sae
+    detach_levels: bool = False  # Let no decoder row learn from the error of wider prefixes than its own
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.matryoshka_widths = prefix_widths(self.matryoshka_widths, self.d_sae)
+
+@register("matryoshka_jumprelu", MatryoshkaJumpReLUSAEConfig)
+class MatryoshkaJumpReLUSAE(JumpReLUSAE):
+    "JumpReLU in which every prefix of the latents reconstructs by itself"
+    cfg: MatryoshkaJumpReLUSAEConfig  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def reconstruction_terms(
+        self, z: Float[Tensor, "tokens d_sae"], target: Float[Tensor, "tokens d_out"],
+    ) -> tuple[Float[Tensor, "tokens d_out"], dict[str, Tensor]]:
+        "The reconstruction, and what is lost by it and by each prefix"
+        widths = self.cfg.matryoshka_widths
+        nested = prefix_reconstructions(z, self.W_dec, self.b_dec, widths, self.cfg.detach_levels)
+        inner = {f"inner_mse_loss_{w}": reconstruction_loss(x_hat, target) for w, x_hat in zip(widths[:-1], nested)}
+        return nested[-1], {"mse_loss": reconstruction_loss(nested[-1], target), **inner}
+
+    def state_for_file(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        "As the JumpReLU SAE it is in use; what only training needs goes to the metadata"
+        cfg, tensors = super().state_for_file()
+        own = {f.name: cfg[f.name] for f in fields(self.cfg) if f.name not in SAEConfig.__dataclass_fields__}
+        kept = {name: value for name, value in cfg.items() if name in JumpReLUSAEConfig.__dataclass_fields__}
+        kept["metadata"] |= {"training_architecture": self.cfg.architecture(), "training_architecture_details": own}
+        return {**kept, "architecture": "jumprelu"}, tensors

@@ -99,23 +99,27 @@ class L0Controller:
         self,
         target: float,  # Latents per token
         device: torch.device | str = "cpu",
-        memory: float = 0.9,  # Weight of the past in the average of L0
+        memory: float = 0.7,  # Weight of the past in the average of the deviation
         proportional: float = 1.0,  # Answer to the present deviation
-        integral: float = 0.01,  # Answer to the sum of deviations, per step
+        integral: float = 0.05,  # Answer to the sum of deviations, per step
+        largest: float = 1.0,  # Present deviation beyond which the answer does not grow
+        largest_summed: float = 0.2,  # What a step adds to the sum at most
     ):
         self.target, self.memory, self.proportional, self.integral = target, memory, proportional, integral
+        self.largest, self.largest_summed = largest, largest_summed
         self.deviation = torch.zeros((), device=device)  # log(L0 / target), averaged
         self.total = torch.zeros((), device=device)  # its sum over the steps, times `integral`
 
     def factor(self) -> Float[Tensor, ""]:
         "What the penalty is multiplied by in the next step"
-        return (self.total + self.proportional * self.deviation).clamp(-20, 20).exp()
+        present = self.deviation.clamp(-self.largest, self.largest)
+        return (self.total + self.proportional * present).clamp(-20, 20).exp()
 
     def observe(self, l0: Float[Tensor, ""]) -> None:
         "Take the L0 of a batch into account"
-        deviation = (l0.clamp_min(1e-2) / self.target).log().clamp(-2, 2)
+        deviation = (l0.clamp_min(1e-2) / self.target).log()
         self.deviation.lerp_(deviation, 1 - self.memory)
-        self.total += self.integral * self.deviation
+        self.total += self.integral * self.deviation.clamp(-self.largest_summed, self.largest_summed)
 
     def state_dict(self) -> dict[str, Tensor]:
         "Both deviations"
@@ -142,11 +146,11 @@ def resample_dead(
     drawn = torch.multinomial(weights, len(dead), replacement=True, generator=torch.Generator().manual_seed(seed))
     drawn = drawn.to(x.device)
     alive = torch.ones(sae.cfg.d_sae, dtype=torch.bool, device=x.device).index_fill_(0, dead, False)
-    norm = sae.encoder[alive].norm(dim=1).mean() if alive.any() else sae.encoder.norm(dim=1).mean()
-    size = 1.0 if sae.unit_norm_decoder else 0.2
-    sae.encoder[dead] = F.normalize(sae.prepare(x[drawn]), dim=1) * norm * size
-    sae.W_dec[dead] = F.normalize(target[drawn] - sae.b_dec, dim=1) * sae.W_dec.norm(dim=1).mean()
-    sae.b_enc[dead] = 0
+    encoder = sae.W_enc.T
+    norm = encoder[alive].norm(dim=1).mean() if alive.any() else encoder.norm(dim=1).mean()
+    size = norm * (1.0 if sae.unit_norm_decoder else 0.2)
+    writes = F.normalize(target[drawn] - sae.b_dec, dim=1) * sae.W_dec.norm(dim=1).mean()
+    sae.restart_latents(dead, F.normalize(sae.prepare(x[drawn]), dim=1) * size, writes)
     for name, parameter in sae.named_parameters():
         if len(parameter) == sae.cfg.d_sae and name != "b_dec":
             for average in ("exp_avg", "exp_avg_sq"):

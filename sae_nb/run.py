@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['metrics_file', 'settings_file', 'checkpoint_file', 'run_folder', 'fit_to_model', 'Estimate', 'estimate',
-           'Interruption', 'graceful_interrupt', 'Run', 'make_store', 'start_run', 'train']
+__all__ = ['metrics_file', 'settings_file', 'checkpoint_file', 'run_folder', 'fit_to_model', 'check_resumed', 'Estimate',
+           'estimate', 'Interruption', 'graceful_interrupt', 'Run', 'make_store', 'start_run', 'train']
 
 # %% ../nbs/45_run.ipynb #077a4437
 import copy
@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from torch import nn
 
 from .activations import ActivationsStore
 from .checkpoint import load_checkpoint, save_checkpoint
-from .core import default_device, write_safely
+from .core import assets, default_device, write_safely
 from .models import load_model
 from .optim import SAEOptimizer
 from .sae import SAE
@@ -49,10 +49,13 @@ def run_folder(
         folder = Path("sae_nb_runs") / f"{name}-{number:03d}"
     else:
         folder = Path(cfg.out)
+    if cfg.resume and cfg.out is None:
+        raise ValueError("resume=True needs out, the folder of the run to go on with")
     if cfg.resume and not (folder / checkpoint_file).is_file():
         raise FileNotFoundError(f"resume=True, but there is no {checkpoint_file} in {folder}")
     if folder.is_dir() and any(folder.iterdir()) and not cfg.resume:
-        raise FileExistsError(f"out={str(folder)!r} is not empty: give another folder, or resume=True to go on there")
+        way = ", or resume=True to go on there" if (folder / checkpoint_file).is_file() else ""
+        raise FileExistsError(f"out={str(folder)!r} is not empty: give another folder{way}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_safely(folder / ".writable", lambda file: file.write_text("")).unlink()
@@ -61,12 +64,21 @@ def run_folder(
     return folder
 
 # %% ../nbs/45_run.ipynb #869b5b97
+def _name_of(model: nn.Module) -> str | None:
+    "What a loaded model calls itself"
+    given = getattr(model, "name_or_path", None) or getattr(getattr(model, "cfg", None), "model_name", None)
+    return "demo" if given and Path(given) == assets() / "demo" else given
+
 def fit_to_model(
     cfg: TrainConfig,
     model: nn.Module,
+    own_model: bool = False,  # Whether `model` was given as an object, and is not the one that `cfg` names
+    own_dataset: bool = False,  # Whether the data set is an object
 ) -> TrainConfig:
     "A copy of the settings with every `d_in` and the metadata filled in; ValueError if a width does not fit"
     cfg = copy.deepcopy(cfg)
+    if isinstance(cfg.sae, dict):  # the same settings under two names become two
+        cfg.sae = {name: copy.deepcopy(settings) for name, settings in cfg.sae.items()}
     widths = {site: site_width(model, site) for site in cfg.sites}
     for name, settings in cfg.saes.items():
         inputs, outputs = ({site: widths[site] for site in hooks[name]} for hooks in (cfg.hooks, cfg.hooks_out))
@@ -75,12 +87,32 @@ def fit_to_model(
             settings.reshape_activations = "hook_z"
         read, written = (next(iter(sites)) if len(sites) == 1 else list(sites) for sites in (inputs, outputs))
         settings.metadata = replace(
-            settings.metadata, model_name=str(cfg.model), hook_name=read,
-            hook_name_out=None if written == read else written, dataset_path=str(cfg.dataset),
+            settings.metadata, model_name=_name_of(model) if own_model else cfg.model, hook_name=read,
+            hook_name_out=None if written == read else written, dataset_path=None if own_dataset else str(cfg.dataset),
             context_size=cfg.context_size, prepend_bos=cfg.prepend_bos,
             exclude_special_tokens=cfg.exclude_special_tokens,
-            extra={**settings.metadata.extra, "training_tokens": cfg.tokens, "seed": cfg.seed})
+            extra={**settings.metadata.extra, "training_tokens": cfg.tokens, "seed": cfg.seed,
+                   "sink_multiple": cfg.sink_multiple})
     return cfg
+
+# %% ../nbs/45_run.ipynb #d1bf86fa
+_changeable = ("tokens", "log_every", "checkpoint_every", "progress", "wandb_project", "resume", "out", "device", "sae")
+
+def check_resumed(
+    cfg: TrainConfig,  # As `fit_to_model` gives it
+    folder: Path,  # Of the run
+) -> None:
+    "Raise ValueError if a run was begun with other settings than those it is to be resumed with"
+    before, now = json.loads((folder / settings_file).read_text()), json.loads(json.dumps(cfg.to_dict()))
+    changed = [f"{name} (was {before.get(name)!r}, is {value!r})" for name, value in now.items()
+               if name not in _changeable and before.get(name) != value]
+    for settings in (before["sae"], now["sae"]):
+        for sae in [settings] if isinstance(settings.get("architecture"), str) else settings.values():
+            sae.pop("metadata"), sae.pop("device")
+    if before["sae"] != now["sae"]:
+        changed.append("sae")
+    if changed:
+        raise ValueError(f"resume=True, but the run in {folder} was begun with other settings: {', '.join(changed)}")
 
 # %% ../nbs/45_run.ipynb #0fbbbe13
 @dataclass
@@ -209,17 +241,19 @@ def start_run(
 ) -> Run:
     "Train, write the folder, and keep hold of the model"
     folder = run_folder(cfg)
-    if model is None:
-        model = load_model(cfg.model, device=cfg.device, dtype=cfg.model_dtype, bridge=False)
-    for site in cfg.sites:
-        find_site(model, site)
-    cfg = fit_to_model(cfg, model)
-    store, trainer = make_store(cfg, model, dataset), Trainer(new_saes(cfg), cfg)
-    parts = {"trainer": trainer, "store": store}
-    if cfg.resume:
-        load_checkpoint(folder / checkpoint_file, parts)
-    elif cfg.normalize_inputs == "whiten":  # one batch would be a poor sample of a covariance
-        trainer.start(store.peek(32 * max(site_width(model, site) for site in cfg.sites)))
+    try:
+        cfg, model, store = _prepare(cfg, model, dataset)
+        trainer = Trainer(new_saes(cfg), cfg)
+        parts = {"trainer": trainer, "store": store}
+        if cfg.resume:
+            check_resumed(cfg, folder)
+            load_checkpoint(folder / checkpoint_file, parts)
+        elif cfg.normalize_inputs == "whiten":  # one batch would be a poor sample of a covariance
+            trainer.start(store.peek(32 * max(site_width(model, site) for site in cfg.sites)))
+    except BaseException:
+        with suppress(OSError):
+            folder.rmdir()  # if nothing is in it
+        raise
     write_safely(folder / settings_file, lambda file: file.write_text(json.dumps(cfg.to_dict(), indent=2)))
     if cfg.progress:
         cost = estimate(cfg, model, trainer.saes, store.buffer.size)
@@ -229,6 +263,16 @@ def start_run(
     for name, sae in run.saes.items():
         sae.save_model(folder / name)
     return run
+
+def _prepare(cfg: TrainConfig, model: nn.Module | None, dataset: Any) -> tuple[TrainConfig, nn.Module, ActivationsStore]:
+    "Settings that fit the model, the model, and its activations"
+    given = model is not None
+    if model is None:
+        model = load_model(cfg.model, device=cfg.device, dtype=cfg.model_dtype, bridge=False)
+    for site in cfg.sites:
+        find_site(model, site)
+    cfg = fit_to_model(cfg, model, given, dataset is not None)
+    return cfg, model, make_store(cfg, model, dataset)
 
 def _fit(trainer: Trainer, store: ActivationsStore, folder: Path, parts: dict[str, Any]) -> bool:
     "Train with trackers and checkpoints; whether it was interrupted"

@@ -10,6 +10,7 @@ __all__ = ['hook_points', 'HookPoint', 'SAELoss', 'reconstruction_loss', 'Statis
            'StandardSAE']
 
 # %% ../nbs/03_sae.ipynb #6c77e468
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from . import sparse
-from .core import SAEConfig, SAEMetadata, Schedule, architecture, as_dtype, dtype_name, register
+from .core import SAEConfig, architecture, as_dtype, dtype_name, register
 from .sparse import SparseCodes
 
 # %% ../nbs/03_sae.ipynb #18cb0ee0
@@ -104,7 +105,7 @@ class SAE(nn.Module):
         generator: torch.Generator | None = None,  # Source of the initial weights; None: seed 0
     ):
         super().__init__()
-        self.cfg = cfg
+        self.cfg = copy.deepcopy(cfg)  # it will follow this SAE, not others made from the same settings
         self.product_dtype: torch.dtype | None = None  # type of the encoder's product, if not that of the weights
         for name in hook_points:
             self.add_module(name, HookPoint())
@@ -175,6 +176,20 @@ class SAE(nn.Module):
         "The L0 to which the trainer should bring the latents by the factor `sparsity`; None: it is left alone"
         return None
 
+    @torch.no_grad()
+    def restart_latents(
+        self,
+        latents: Int[Tensor, "n"],  # Which
+        reads: Float[Tensor, "n d_in"],  # Their new encoder rows
+        writes: Float[Tensor, "n d_out"],  # Their new decoder rows
+    ) -> None:
+        "Point latents in new directions, their biases zero"
+        for name, parameter in self.named_parameters():
+            if name in ("encoder", "W_dec"):
+                parameter[latents] = reads if name == "encoder" else writes
+            elif parameter.shape == (self.cfg.d_sae,) and name not in ("b_dec", "threshold"):
+                parameter[latents] = 0
+
     def constrain(self) -> None:
         "Called after each optimizer step: bring parameters back to where they are allowed"
 
@@ -234,6 +249,8 @@ class SAE(nn.Module):
 
     def combine(self, z: Float[Tensor, "... d_sae"] | SparseCodes) -> Float[Tensor, "... d_out"]:
         "`b_dec` and the decoder rows of the latents, dense or sparse: the reconstruction that training works on"
+        if z.shape[-1] != self.cfg.d_sae:
+            raise ValueError(f"there are {z.shape[-1]} latents, the SAE has d_sae={self.cfg.d_sae}")
         product = sparse.decode(z, self.W_dec) if isinstance(z, SparseCodes) else z.to(self.dtype) @ self.W_dec
         return product + self.b_dec
 
@@ -316,8 +333,9 @@ class SAE(nn.Module):
     # Files: the doors upstairs
 
     def state_for_file(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        "Configuration and tensors as files hold them, in the published orientation"
-        weights = {"W_enc": self.W_enc, **{name: p for name, p in self.named_parameters() if name != "encoder"}}
+        "Configuration and tensors as files hold them, in the published orientation; no `W_enc` without an `encoder`"
+        weights = {"W_enc" if name == "encoder" else name: p.T if name == "encoder" else p
+                   for name, p in self.state_dict().items()}
         return self.cfg.to_dict(), {name: tensor.detach().contiguous() for name, tensor in weights.items()}
 
     def save_model(self, path: str | Path) -> Path:
@@ -327,13 +345,14 @@ class SAE(nn.Module):
 
     @staticmethod
     def load_from_disk(
-        path: str | Path,  # A folder
+        path: str | Path,  # A folder or a file of any known format
         device: str | torch.device = "cpu",
         dtype: str | torch.dtype | None = None,  # None: as stored
+        **settings: Any,  # `format`, `hints` and `converter`: see `formats.known.load_from_disk`
     ) -> SAE:
-        "Read an SAE from a folder, ready for use"
-        from sae_nb.store import load_from_disk
-        return load_from_disk(path, device=device, dtype=dtype)
+        "Read an SAE from a folder or file, ready for use"
+        from sae_nb.formats.known import load_from_disk
+        return load_from_disk(path, device=device, dtype=dtype, **settings)
 
     @staticmethod
     def from_pretrained(

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['config_file', 'weights_file', 'format_version', 'save_model', 'build', 'read_config', 'read_tensors',
-           'load_from_disk']
+__all__ = ['config_file', 'weights_file', 'format_version', 'save_model', 'build']
 
 # %% ../nbs/20_store.ipynb #2fa8eda4
 import json
@@ -15,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 import sae_nb
 from .core import as_dtype, write_safely
-from . import jumprelu, topk  # noqa: F401  (architectures register themselves when imported)
+# every architecture registers itself when it is imported
+from . import clt, crosscoder, gated, jumprelu, matryoshka, pursuit, temporal, topk, transcoder  # noqa: F401
 from .sae import SAE, SAEConfig
 
 config_file, weights_file = "cfg.json", "sae_weights.safetensors"
@@ -43,6 +44,17 @@ def save_model(
     return folder
 
 # %% ../nbs/20_store.ipynb #1c4c19cf
+class _NothingDrawn(TorchFunctionMode):
+    "Without random initial weights; drawing and normalising what is not there would load 70 MB of code for it"
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.randn:
+            return torch.empty(*args, **{name: value for name, value in kwargs.items() if name != "generator"})
+        if func in (F.normalize, Tensor.mul, Tensor.div):
+            return args[0]
+        return func(*args, **kwargs)
+
 def _check_tensors(sae: SAE, tensors: dict[str, Tensor], source: Path) -> None:
     "Raise a ValueError that names the first tensor that is missing, unexpected or of the wrong shape"
     expected = {name: tuple(tensor.shape) for name, tensor in sae.state_for_file()[1].items()}
@@ -51,7 +63,7 @@ def _check_tensors(sae: SAE, tensors: dict[str, Tensor], source: Path) -> None:
             raise ValueError(f"{source}: tensor {name!r} is missing; the file has {', '.join(sorted(tensors))}")
         if tuple(tensors[name].shape) != shape:
             found = tuple(tensors[name].shape)
-            raise ValueError(f"{source}: tensor {name!r} has shape {found}, cfg.json asks for {shape}")
+            raise ValueError(f"{source}: tensor {name!r} has shape {found}, the configuration asks for {shape}")
     if surplus := tensors.keys() - expected:
         raise ValueError(f"{source}: tensors {sorted(surplus)} do not belong to a {type(sae).__name__}")
 
@@ -62,58 +74,10 @@ def build(
     source: str | Path = "weights",  # Named in errors
 ) -> SAE:
     "An SAE from a configuration and its weights, in `eval()`"
-    with torch.device("meta"):
+    with torch.device("meta"), _NothingDrawn():
         sae = SAE.from_config(cfg)
     _check_tensors(sae, tensors, Path(source))
-    weights = {name: tensor for name, tensor in tensors.items() if name != "W_enc"}
-    weights["encoder"] = tensors["W_enc"].T.contiguous()
+    weights = {"encoder" if name == "W_enc" else name: tensor.T.contiguous() if name == "W_enc" else tensor
+               for name, tensor in tensors.items()}
     sae.load_state_dict({name: tensor.to(as_dtype(cfg.dtype)) for name, tensor in weights.items()}, assign=True)
     return sae.requires_grad_(True).eval()
-
-# %% ../nbs/20_store.ipynb #666eecba
-def _canonical(cfg: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    "Apply settings that only describe how weights are stored"
-    if cfg.get("normalize_activations") == "expected_average_only_in":
-        cfg["normalize_activations"] = "none"
-    if cfg.pop("rescale_acts_by_decoder_norm", False):
-        norms = tensors["W_dec"].norm(dim=1)
-        tensors = {**tensors, "W_enc": tensors["W_enc"] * norms, "b_enc": tensors["b_enc"] * norms,
-                   "W_dec": tensors["W_dec"] / norms[:, None]}
-    return cfg, tensors
-
-def read_config(
-    folder: Path,  # A native folder
-) -> dict[str, Any]:
-    "The content of `cfg.json`"
-    file = folder / config_file
-    if not file.is_file():
-        raise FileNotFoundError(f"{folder}: no {config_file} there{'' if folder.is_dir() else ', nor such a folder'}")
-    try:
-        cfg = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{file}: not valid JSON ({error})") from None
-    if not isinstance(cfg, dict) or "architecture" not in cfg:
-        raise ValueError(f"{file}: names no architecture, so this is not a folder of SAELens 6 or later")
-    return cfg
-
-def read_tensors(
-    file: Path,  # A safetensors file
-) -> dict[str, Tensor]:
-    "All tensors of a file; a damaged one is a ValueError"
-    if not file.is_file():
-        raise FileNotFoundError(f"{file}: not there")
-    try:
-        return load_file(file)
-    except SafetensorError as error:
-        raise ValueError(f"{file}: not a whole safetensors file ({error})") from None
-
-def load_from_disk(
-    path: str | Path,  # A native folder
-    device: str | torch.device = "cpu",
-    dtype: str | torch.dtype | None = None,  # None: as stored
-) -> SAE:
-    "Read an SAE, ready for use"
-    folder = Path(path)
-    cfg, tensors = _canonical(read_config(folder), read_tensors(folder / weights_file))
-    cfg |= {"dtype": cfg.get("dtype", "float32") if dtype is None else dtype, "device": "cpu"}
-    return build(SAEConfig.from_dict(cfg), tensors, folder / weights_file).to(device=device)

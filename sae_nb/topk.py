@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from . import sparse
-from .core import SAEConfig, register
+from .core import SAEConfig, register, whole_number
 from .sae import SAE, SAELoss, reconstruction_loss
 from .sparse import SparseCodes
 
@@ -57,10 +57,12 @@ class TopKSAEConfig(SAEConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.k_aux = whole_number("k_aux", self.k_aux)
         if not 0 < self.k <= self.d_sae:
             raise ValueError(f"k={self.k}: must be more than 0 and at most d_sae={self.d_sae}")
         if self.whole_k and self.k != int(self.k):
             raise ValueError(f"k={self.k}: must be a whole number; BatchTopK takes a fraction")
+        self.k = int(self.k) if self.whole_k else self.k
 
 @register("topk", TopKSAEConfig)
 class TopKSAE(SAE):
@@ -98,7 +100,8 @@ class TopKSAE(SAE):
         target: Float[Tensor, "tokens d_out"], x_hat: Float[Tensor, "tokens d_out"], dead: Int[Tensor, "n_dead"],
     ) -> Float[Tensor, ""]:
         "AuxK"
-        return dead_latent_loss(self, prepared, pre, target, x_hat, dead, self.cfg.k_aux or max(target.shape[-1] // 2, 1))
+        k = self.cfg.k_aux or max(target.shape[-1] // 2, 1)
+        return dead_latent_loss(self, prepared, pre, target, x_hat, dead, k)
 
     def loss(self, x: Float[Tensor, "tokens d_in"], target: Float[Tensor, "tokens d_out"] | None = None,
              step: int = 0, dead: Int[Tensor, "n_dead"] | None = None,
@@ -211,4 +214,5 @@ class BatchTopKSAE(TopKSAE):
         own["schedules"] = cfg.pop("schedules")
         cfg["metadata"] |= {"training_architecture": self.cfg.architecture(), "training_architecture_details": own}
         tensors["threshold"] = self.threshold.expand(self.cfg.d_sae).contiguous()
+        del tensors["threshold_steps"]
         return {**cfg, "architecture": "jumprelu"}, tensors

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Batch', 'TrainConfig', 'SAETraining', 'Trainer', 'new_saes']
+__all__ = ['Batch', 'run_files', 'TrainConfig', 'SAETraining', 'Trainer', 'new_saes']
 
 # %% ../nbs/43_trainer.ipynb #d9f155bd
+import math
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -20,8 +21,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import sae_nb.store  # noqa: F401  (every architecture registers itself)
-from .core import SAEConfig, as_dtype, default_device, unknown
-from .inputs import Map, estimate_map, geometric_median, kinds, map_from_state
+from .core import SAEConfig, as_dtype, default_device, unknown, whole_number
+from .inputs import Map, check_fold, estimate_map, geometric_median, kinds, map_from_state
 from .optim import L0Controller, SAEOptimizer, lr_factor, resample_dead, schedules
 from .sae import SAE, SAELoss
 from .topk import BatchTopKSAE, BatchTopKSAEConfig
@@ -30,6 +31,8 @@ from .track import Row
 Batch = Tensor | Mapping[str, Tensor]  # [n, d_in], or one such tensor per hook
 
 # %% ../nbs/43_trainer.ipynb #3e365dfc
+run_files = (".json", ".jsonl", ".pt", ".png", ".html", ".safetensors")  # what a run writes beside folders of SAEs
+
 @dataclass(kw_only=True)
 class TrainConfig:
     "Everything that decides a training run"
@@ -77,9 +80,17 @@ class TrainConfig:
         counts = ("tokens", "batch_size", "context_size", "log_every", "buffer_size", "model_batch_size",
                   "dead_after_tokens", "checkpoint_every", "resample_every")
         for name in counts:
-            value = getattr(self, name)
-            if value is not None and (int(value) != value or value < 1):
-                raise ValueError(f"{name}={value!r}: must be a whole number of at least 1")
+            setattr(self, name, whole_number(name, getattr(self, name)))
+        self.lr_warm_up_steps = whole_number("lr_warm_up_steps", self.lr_warm_up_steps, least=0)
+        self.model, self.out = str(self.model), None if self.out is None else str(self.out)
+        if not self.saes or not all(isinstance(sae, SAEConfig) for sae in self.saes.values()):
+            raise ValueError(f"sae={self.sae!r}: must be the settings of an SAE, or a dictionary of them")
+        self._check_numbers()
+        self._check_names()
+        as_dtype(self.model_dtype)
+
+    def _check_numbers(self) -> None:
+        "Raise ValueError for numbers that cannot be right"
         if self.batch_size > self.tokens:
             raise ValueError(f"batch_size={self.batch_size} is larger than tokens={self.tokens}: there is no step")
         if self.lr is not None and not self.lr > 0:
@@ -90,14 +101,28 @@ class TrainConfig:
             raise ValueError(f"lr_schedule={self.lr_schedule!r}: must be one of {schedules}")
         if self.buffer_size is not None and self.buffer_size < self.batch_size:
             raise ValueError(f"buffer_size={self.buffer_size} is smaller than batch_size={self.batch_size}")
+        if not self.max_grad_norm > 0:
+            raise ValueError(f"max_grad_norm={self.max_grad_norm}: must be positive")
+        if self.sink_multiple is not None and not self.sink_multiple > 1:
+            raise ValueError(f"sink_multiple={self.sink_multiple}: must be more than 1, or None to keep all")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas={self.betas}: must be at least 0 and less than 1")
+
+    def _check_names(self) -> None:
+        "Raise ValueError for names that cannot be right"
         if self.normalize_inputs not in kinds:
             raise ValueError(unknown("normalize_inputs", self.normalize_inputs, kinds))
+        try:
+            torch.device(self.device or "cpu")
+        except RuntimeError as error:
+            raise ValueError(f"device={self.device!r}: {str(error).splitlines()[0]}") from None
         for name, hook in (("hook", self.hook), ("hook_out", self.hook_out)):
             if isinstance(hook, dict) and not (isinstance(self.sae, dict) and hook.keys() == self.sae.keys()):
                 raise ValueError(f"{name} names the SAEs {sorted(hook)}, sae names {sorted(self.saes)}")
         if isinstance(self.sae, dict) and not all(re.fullmatch(r"[^./\\][^/\\]*", name) for name in self.sae):
             raise ValueError(f"sae names {sorted(self.sae)}: each becomes a folder, so no slashes and no leading dot")
-        as_dtype(self.model_dtype)
+        if isinstance(self.sae, dict) and any(name.endswith(run_files) for name in self.sae):
+            raise ValueError(f"sae names {sorted(self.sae)}: names that end in {', '.join(run_files)} are for files")
 
     @property
     def steps(self) -> int:
@@ -140,7 +165,7 @@ class TrainConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
         "From `to_dict`"
         sae = values["sae"]
-        several = "architecture" not in sae
+        several = not isinstance(sae.get("architecture"), str)
         built = {name: SAEConfig.from_dict(cfg) for name, cfg in sae.items()} if several else SAEConfig.from_dict(sae)
         return cls(**{**values, "sae": built, "betas": tuple(values["betas"])})
 
@@ -152,7 +177,7 @@ class SAETraining:
         self.optimizer = SAEOptimizer(sae, cfg.learning_rate, cfg.betas, cfg.max_grad_norm)
         self.input_map: Map | None = None  # estimated from the first batch
         self.output_map: Map | None = None  # for targets that are not the inputs
-        self.steps_done = 0
+        self.steps_done, self.tokens_done, self.last_factor, self.finished = 0, 0, 0.0, False
         target_l0 = sae.steered_l0
         self.controller = None if target_l0 is None else L0Controller(target_l0, sae.device)
         self.tokens_since_fired = torch.zeros(sae.cfg.d_sae, dtype=torch.int64, device=sae.device)
@@ -172,6 +197,8 @@ class SAETraining:
         self.input_map = estimate_map(x, kind, settings.input_widths)
         if target is not None:
             self.output_map = estimate_map(target, kind, settings.output_widths)
+        if kind != "none":  # an SAE that cannot undo it says so now, not when training ends
+            check_fold(self.sae, x, self.input_map, self.output_map)
         self.sae.b_dec.copy_(geometric_median(self.sae.target(*self.mapped(x, target))))
 
     def mapped(self, x: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -188,13 +215,17 @@ class SAETraining:
         "One step of training"
         device, dtype = self.sae.device, self.sae.dtype
         x, target = x.to(device, dtype), None if target is None else target.to(device, dtype)
+        if self.finished:
+            raise RuntimeError("this training is finished: its SAE takes inputs as they are now")
         if self.input_map is None:
             self.start(x, target)
+        self.tokens_done += len(x)
         x, target = self.mapped(x, target)
         sparsity = 1.0 if self.controller is None else self.controller.factor()
         out = self.sae.loss(x, target, self.steps_done, self.dead, sparsity)
         out.loss.backward()
-        self.optimizer.step(self.factor())
+        self.last_factor = self.factor()
+        self.optimizer.step(self.last_factor)
         if self.controller is not None:
             self.controller.observe(out.l0())
         self.tokens_since_fired += len(x)
@@ -202,16 +233,16 @@ class SAETraining:
         self.steps_done += 1
         target = self.sae.target(x, target).detach()
         self.last = target, out
-        if self.cfg.resample_every and self.steps_done % self.cfg.resample_every == 0 and self.count_dead():
-            assert self.dead is not None
+        if self.steps_done % 10 == 0:  # they get the auxiliary loss until the next count
+            dead = self.dead_latents()
+            self.dead = dead if len(dead) else None
+        if self.cfg.resample_every and self.steps_done % self.cfg.resample_every == 0 and self.dead is not None:
             resample_dead(self.optimizer, self.dead, x, target, out.x_hat, self.cfg.seed + self.steps_done)
             self.tokens_since_fired[self.dead] = 0
 
-    def count_dead(self) -> int:
-        "Find the latents that are dead by now; they get the auxiliary loss until the next count"
-        dead = (self.tokens_since_fired > self.dead_after).nonzero().squeeze(1)
-        self.dead = dead if len(dead) else None
-        return len(dead)
+    def dead_latents(self) -> Int[Tensor, "n_dead"]:
+        "The latents that have been silent for too long by now"
+        return (self.tokens_since_fired > self.dead_after).nonzero().squeeze(1)
 
     @torch.no_grad()
     def metrics(self) -> dict[str, float | int]:
@@ -228,14 +259,21 @@ class SAETraining:
         if isinstance(self.sae, BatchTopKSAE):
             values["metrics/topk_threshold"] = self.sae.threshold
         numbers = torch.stack([value.detach().float() for value in values.values()]).tolist()
-        return {**dict(zip(values, numbers)), "sparsity/dead_features": self.count_dead()}
+        found = dict(zip(values, numbers))
+        if not math.isfinite(found["losses/overall_loss"]):
+            raise ValueError(f"the loss is {found['losses/overall_loss']} after step {self.steps_done}: look for NaN or "
+                             "infinite inputs, or take a smaller lr")
+        return {**found, "sparsity/dead_features": len(self.dead_latents())}
 
     def finish(self) -> SAE:
-        "The SAE for use: of inputs as they are, in `eval()`"
+        "The SAE for use: of inputs as they are, in `eval()`; ends the training"
+        if self.finished:
+            return self.sae
+        self.finished = True
         if self.input_map is not None and self.sae.cfg.normalize_activations == "none":
             self.input_map.fold(self.sae, self.output_map)
         self.sae.product_dtype = None
-        self.sae.cfg.metadata.extra["num_dead_features"] = self.count_dead()
+        self.sae.cfg.metadata.extra["num_dead_features"] = len(self.dead_latents())
         return self.sae.eval()
 
     def state_dict(self) -> dict[str, Any]:
@@ -244,7 +282,8 @@ class SAETraining:
         return {"sae": self.sae.state_dict(), "optimizer": self.optimizer.state_dict(),
                 **{name: None if kept is None else dict(vars(kept)) for name, kept in maps.items()},
                 "controller": None if self.controller is None else self.controller.state_dict(),
-                "steps_done": self.steps_done, "tokens_since_fired": self.tokens_since_fired, "dead": self.dead}
+                "steps_done": self.steps_done, "tokens_done": self.tokens_done,
+                "tokens_since_fired": self.tokens_since_fired, "dead": self.dead}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         "Go on from `state_dict`"
@@ -255,7 +294,7 @@ class SAETraining:
             setattr(self, name, kept and map_from_state(kept))
         if self.controller is not None:
             self.controller.load_state_dict(state["controller"])
-        self.steps_done = state["steps_done"]
+        self.steps_done, self.tokens_done = state["steps_done"], state["tokens_done"]
         self.tokens_since_fired.copy_(state["tokens_since_fired"])
         self.dead = None if state["dead"] is None else state["dead"].to(self.sae.device)
 
@@ -303,28 +342,37 @@ class Trainer:
         log: Callable[[Row], None] | None = None,  # Called with the numbers, every `log_every` steps and after the last
         after_step: Callable[[], bool] | None = None,  # Called after each step; true ends the run
     ) -> None:
-        "Train until `cfg.tokens` have been seen, the stream ends, or `after_step` says so"
-        started, steps_before, batches = time.perf_counter(), self.steps_done, iter(stream)
+        "Train until `cfg.steps` are done, the stream ends, or `after_step` says so"
+        started, before, logged, batches = time.perf_counter(), self.tokens_done, self.steps_done, iter(stream)
+        def write() -> None:
+            nonlocal logged
+            logged, seconds = self.steps_done, time.perf_counter() - started
+            row = self.metrics()
+            if log is not None:
+                log({**row, "details/tokens_per_second": (self.tokens_done - before) / seconds})
         while self.steps_done < self.cfg.steps:
             x = next(batches, None)
             if x is None:
                 break
             self.step(x)
-            if self.steps_done % self.cfg.log_every == 0 or self.steps_done == self.cfg.steps:
-                row = self.metrics()
-                rate = (self.steps_done - steps_before) * self.cfg.batch_size / (time.perf_counter() - started)
-                if log is not None:
-                    log({**row, "details/tokens_per_second": rate})
+            if self.steps_done % self.cfg.log_every == 0:
+                write()
             if after_step is not None and after_step():
-                break
+                return
+        if self.steps_done > logged:
+            write()
+
+    @property
+    def tokens_done(self) -> int:
+        "Activations that each SAE has seen"
+        return max((run.tokens_done for run in self.runs.values()), default=0)
 
     def metrics(self) -> dict[str, float | int]:
         "Numbers about the last batch; with several SAEs, each preceded by the SAE's name"
-        seen = self.steps_done * self.cfg.batch_size
-        row: dict[str, float | int] = {"step": self.steps_done, "details/n_training_samples": seen}
+        row: dict[str, float | int] = {"step": self.steps_done, "details/n_training_samples": self.tokens_done}
         for name, run in self.runs.items():
             prefix = f"{name}/" if self.several else ""
-            row["details/current_learning_rate"] = self.cfg.learning_rate * run.factor()
+            row["details/current_learning_rate"] = self.cfg.learning_rate * run.last_factor
             row |= {prefix + key: value for key, value in run.metrics().items()}
         return row
 

@@ -1,0 +1,304 @@
+# ruff: noqa: RET502, RET503  (answering is how a handler ends)
+"""A small Hugging Face hub on this machine, for tests: repositories in memory, spoken to over HTTP by the unmodified
+`huggingface_hub` through `HF_ENDPOINT`. It serves files with redirects, ranges and revisions, refuses like the hub
+does, takes uploads, and can be told to cut a connection or to send something else than it announced."""
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+LARGE = (".safetensors", ".npz", ".pt", ".pth")  # files that the hub keeps apart from git and redirects to
+
+
+@dataclass
+class Repository:
+    "Commits by id, each with all its files, and the branches that point to them"
+    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    branches: dict[str, str] = field(default_factory=dict)
+    gated: bool = False
+
+    def commit(self, files: dict[str, bytes], branch: str = "main") -> str:
+        "Add files to a branch; the id of the commit"
+        content = {**self.commits.get(self.branches.get(branch, self.branches.get("main", "")), {}), **files}
+        made = hashlib.sha1(b"".join(name.encode() + content[name] for name in sorted(content))).hexdigest()
+        self.commits[made], self.branches[branch] = content, made
+        return made
+
+
+class _Server(ThreadingHTTPServer):
+    connections: list[socket.socket] = []
+    daemon_threads = True
+
+    def get_request(self) -> tuple:
+        "Remember the connection, to end it with the server"
+        request = super().get_request()
+        self.connections = [*self.connections, request[0]]
+        return request
+
+
+class Hub:
+    "The server: `with Hub() as hub: ...`"
+
+    def __init__(self) -> None:
+        self.repositories: dict[str, Repository] = {}
+        self.stored: dict[str, bytes] = {}  # large files by hash
+        self.faults: dict[str, str] = {}  # by file name: "cut", "short", "damage" or "error"; each happens once
+        self.log: list[str] = []  # "GET /owner/name/resolve/main/cfg.json 200"
+        self.token = "hf_test"
+
+    def __enter__(self) -> Hub:
+        hub = self
+
+        class Handler(_Handler):
+            server_hub = hub
+        self.server = _Server(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.cdn = f"http://localhost:{self.server.server_port}/cdn"  # another host, as with the real one
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        for connection in self.server.connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def add(self, repo_id: str, folder: str | Path, branch: str = "main", gated: bool = False) -> str:
+        "Publish the files below a folder; the id of the commit"
+        repository = self.repositories.setdefault(repo_id, Repository(gated=gated))
+        return repository.commit({path.relative_to(folder).as_posix(): path.read_bytes()
+                                  for path in Path(folder).rglob("*") if path.is_file()}, branch)
+
+    def seen(self, pattern: str = "") -> list[str]:
+        "What was asked since the last call, and fits"
+        found, self.log = [line for line in self.log if re.search(pattern, line)], []
+        return found
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server_hub: Hub
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args: object) -> None:
+        "Quiet"
+
+    def answer(self, status: int, content: bytes | dict | list = b"", **headers: str) -> None:
+        "Send a whole answer"
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        span = self.headers.get("Range")
+        self.server_hub.log.append(f"{self.command} {self.path} {status}" + (f" {span}" if span else ""))
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def refuse(self, status: int, code: str) -> None:
+        "The hub's way to say no"
+        self.answer(status, {"error": code}, X_Error_Code=code, X_Error_Message=code)
+
+    def body(self) -> bytes:
+        "What was sent"
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        found = b""
+        while size := int(self.rfile.readline(), 16):
+            found += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return found
+
+    def repository(self, repo_id: str, files: bool = False) -> Repository | None:
+        "The repository, or None after having said no"
+        known = self.server_hub.repositories.get(repo_id)
+        if known is None:
+            return self.refuse(404, "RepoNotFound")
+        if known.gated and files and self.headers.get("Authorization") != f"Bearer {self.server_hub.token}":
+            return self.refuse(401, "GatedRepo")
+        return known
+
+    def do_HEAD(self) -> None:
+        "As GET"
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        "Files, trees, what there is to know of a repository"
+        path = unquote(urlsplit(self.path).path)
+        if found := re.fullmatch(r"/cdn/(\w+)/(.+)", path):
+            return self.send(self.server_hub.stored[found[1]], found[2])
+        if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+)/?(.*))?", path):
+            return self.tell(*found.groups())
+        if found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            return self.resolve(*found.groups())
+        self.refuse(404, "EntryNotFound")
+
+    def tell(self, repo_id: str, what: str | None, revision: str | None, folder: str | None) -> None:
+        "The files of a repository or folder"
+        repository = self.repository(repo_id)
+        if repository is None:
+            return
+        commit = repository.branches.get(revision or "main", revision or "main")
+        if commit not in repository.commits:
+            return self.refuse(404, "RevisionNotFound")
+        files = repository.commits[commit]
+        if what != "tree":
+            return self.answer(200, {"id": repo_id, "sha": commit, "siblings": [{"rfilename": name} for name in files]})
+        prefix = f"{folder}/" if folder else ""
+        inside = {name: content for name, content in files.items() if name.startswith(prefix)}
+        if folder and not inside:
+            return self.refuse(404, "EntryNotFound")
+        recursive = re.search(r"recursive=(true|1)", self.path, re.I)
+        entries: dict[str, dict[str, Any]] = {}
+        for name, content in inside.items():
+            first, rest, _ = name[len(prefix):].partition("/")
+            if rest and not recursive:
+                entries[prefix + first] = {"type": "directory", "path": prefix + first, "oid": "0" * 40, "size": 0}
+                continue
+            entries[name] = {"type": "file", "path": name, "oid": hashlib.sha1(content).hexdigest(), "size": len(content)}
+            if name.endswith(LARGE):
+                entries[name]["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 1}
+        self.answer(200, list(entries.values()))
+
+    def resolve(self, repo_id: str, revision: str, name: str) -> None:
+        "One file, or where it is"
+        repository = self.repository(repo_id, files=True)
+        if repository is None:
+            return
+        commit = repository.branches.get(revision, revision)
+        if commit not in repository.commits:
+            return self.refuse(404, "RevisionNotFound")
+        if name not in repository.commits[commit]:
+            return self.refuse(404, "EntryNotFound")
+        content = repository.commits[commit][name]
+        if not name.endswith(LARGE):
+            return self.send(content, name, ETag=f'"{hashlib.sha1(content).hexdigest()}"', X_Repo_Commit=commit)
+        key = hashlib.sha256(content).hexdigest()
+        self.server_hub.stored[key] = content
+        self.answer(302, Location=f"{self.server_hub.cdn}/{key}/{name}", X_Repo_Commit=commit,
+                    X_Linked_Etag=f'"{key}"', X_Linked_Size=str(len(content)))
+
+    def send(self, content: bytes, name: str, **headers: str) -> None:
+        "The content of a file or the asked part of it, with what is to go wrong"
+        fault = self.server_hub.faults.pop(name, None) if self.command == "GET" else None
+        if fault == "error":
+            return self.refuse(500, "Broken")
+        if fault == "damage":
+            content = content[:-1] + bytes([content[-1] ^ 1])
+        if fault == "short":
+            content = content[:-10]
+        span = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        start, end = (int(span[1]), int(span[2] or len(content) - 1) + 1) if span else (0, len(content))
+        part = content[start:end]
+        if span:
+            headers["Content_Range"] = f"bytes {start}-{start + len(part) - 1}/{len(content)}"
+        if fault == "cut":
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(part)))
+            self.end_headers()
+            self.wfile.write(part[:len(part) // 2])
+            self.server_hub.log.append(f"GET {self.path} cut")
+            self.close_connection = True
+            return
+        self.answer(206 if span else 200, part, **headers)
+
+    def do_PUT(self) -> None:
+        "A large file"
+        content, key = self.body(), self.path.rpartition("/")[2]
+        if hashlib.sha256(content).hexdigest() != key:
+            return self.refuse(400, "BadHash")
+        self.server_hub.stored[key] = content
+        self.answer(200)
+
+    def do_POST(self) -> None:
+        "Make a repository or a branch, upload, commit"
+        path, body, hub = unquote(urlsplit(self.path).path), self.body(), self.server_hub
+        if self.headers.get("Authorization") != f"Bearer {hub.token}":
+            return self.refuse(401, "NotLoggedIn")
+        if path == "/api/validate-yaml":
+            return self.answer(200, {"errors": [], "warnings": []})
+        if path == "/api/repos/create":
+            asked = json.loads(body)
+            repo_id = f"{asked.get('organization') or 'me'}/{asked['name']}"
+            if repo_id in hub.repositories:
+                return self.answer(409, {"error": "exists", "url": f"{hub.url}/{repo_id}"})
+            hub.repositories[repo_id] = Repository()
+            hub.repositories[repo_id].commit({".gitattributes": b"*.safetensors filter=lfs\n"})
+            return self.answer(200, {"url": f"{hub.url}/{repo_id}", "name": repo_id})
+        if found := re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
+            objects = [{**wanted, "actions": {"upload": {"href": f"{hub.url}/lfs/{wanted['oid']}"}}}
+                       for wanted in json.loads(body)["objects"]]
+            return self.answer(200, {"transfer": "basic", "objects": objects})
+        found = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(preupload|commit|branch)/(.+)", path)
+        repository = self.repository(found[1]) if found else self.refuse(404, "EntryNotFound")
+        if repository is None or found is None:
+            return
+        if found[2] == "branch":
+            repository.branches.setdefault(found[3], repository.branches["main"])
+            return self.answer(201, {})
+        if found[2] == "preupload":
+            return self.answer(200, {"files": [
+                {"path": file["path"], "uploadMode": "lfs" if file["path"].endswith(LARGE) else "regular",
+                 "shouldIgnore": False} for file in json.loads(body)["files"]]})
+        files = {}
+        for line in map(json.loads, body.splitlines()):
+            value = line["value"]
+            if line["key"] == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                files[value["path"]] = hub.stored[value["oid"]]
+        commit = repository.commit(files, found[3])
+        self.answer(200, {"success": True, "commitOid": commit, "commitUrl": f"{hub.url}/{found[1]}/commit/{commit}",
+                          "hookOutput": ""})
+
+
+_loop = """
+import ast, json, sys
+results, sys.stdout, scope = sys.stdout, sys.stderr, {}
+for line in sys.stdin:
+    try:
+        tree, value = ast.parse(json.loads(line)), None
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, "asked", "exec"), scope)
+        if last is not None:
+            value = eval(compile(ast.Expression(last.value), "asked", "eval"), scope)
+    except Exception as error:
+        value = f"{type(error).__name__}: {error}"
+    print(json.dumps(value, default=str), file=results, flush=True)
+"""
+
+
+class Client:
+    "A process of its own that talks to a hub: `client('1 + 1')` gives 2, and an error as its text"
+
+    def __init__(self, hub: Hub, home: str | Path, **environment: str):
+        known = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        known |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1,localhost",
+                  "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", **environment}
+        self.process = subprocess.Popen([sys.executable, "-c", _loop], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL, text=True, env=known)
+
+    def __call__(self, code: str) -> Any:
+        assert self.process.stdin and self.process.stdout
+        print(json.dumps(code), file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline() or '"the process has ended"')
+
+    def close(self) -> None:
+        "End the process"
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait(20)
