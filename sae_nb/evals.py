@@ -226,7 +226,7 @@ def run_evals(
     batch_size: int = 8,  # Sequences at a time; changes nothing but memory and time
     special: Sequence[int] | None = None,  # Tokens to leave out; None: the tokenizer's special tokens
     first: bool = True,  # Leave out the first position
-    sink_multiple: float | Literal["as trained"] | None = "as trained",  # Leave out what is this much longer than most
+    sink_multiple: float | Literal["as trained"] | None = "as trained",  # Leave out multiples of the median norm
     predictions: bool = True,  # Also run the rest of the model: cross-entropy and KL divergence
     replace: str | Sequence[str] | None = None,  # Of several reconstructed sites, those to replace then; None: all
     seed: int = 0,  # Of the bootstrap

@@ -412,7 +412,7 @@ def features(
     after: int = 9,  # Tokens after it
     special: Sequence[int] | None = None,  # Tokens to leave out; None: the tokenizer's special tokens
     first: bool = True,  # Leave out the first position
-    sink_multiple: float | Literal["as trained"] | None = "as trained",  # Leave out what has this many times the median norm
+    sink_multiple: float | Literal["as trained"] | None = "as trained",  # Leave out multiples of the median norm
     n_logits: int = 10,  # Tokens promoted, and as many suppressed
     n_neighbours: int = 5,  # Nearest latents
     seed: int = 0,  # Of the random contexts

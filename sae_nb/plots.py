@@ -49,7 +49,7 @@ def new_figure(
 # %% ../nbs/70_plots.ipynb #4a2da664
 Rows = Sequence[Mapping[str, Any]]
 panels = {"metrics/explained_variance": "explained variance", "metrics/l0": "L0 (active latents per token)",
-          "sparsity/dead_features": "dead latents", "losses/overall_loss": "loss"}
+          "sparsity/dead_features": "dead latents", "losses/mse_loss": "squared error"}
 tokens_name = "details/n_training_samples"
 
 def curves(

@@ -264,7 +264,9 @@ def start_run(
         sae.save_model(folder / name)
     return run
 
-def _prepare(cfg: TrainConfig, model: nn.Module | None, dataset: Any) -> tuple[TrainConfig, nn.Module, ActivationsStore]:
+def _prepare(
+    cfg: TrainConfig, model: nn.Module | None, dataset: Any,
+) -> tuple[TrainConfig, nn.Module, ActivationsStore]:
     "Settings that fit the model, the model, and its activations"
     given = model is not None
     if model is None:

@@ -261,8 +261,8 @@ class SAETraining:
         numbers = torch.stack([value.detach().float() for value in values.values()]).tolist()
         found = dict(zip(values, numbers))
         if not math.isfinite(found["losses/overall_loss"]):
-            raise ValueError(f"the loss is {found['losses/overall_loss']} after step {self.steps_done}: look for NaN or "
-                             "infinite inputs, or take a smaller lr")
+            raise ValueError(f"the loss is {found['losses/overall_loss']} after step {self.steps_done}: look for NaN "
+                             "or infinite inputs, or take a smaller lr")
         return {**found, "sparsity/dead_features": len(self.dead_latents())}
 
     def finish(self) -> SAE:
