@@ -196,9 +196,11 @@ class ActivationsStore:
             disable_concat=more.get("disable_concat_sequences", False))
         if metadata.exclude_special_tokens is not None:
             options.setdefault("exclude_special", metadata.exclude_special_tokens)
-        width = site_width(model, hook)
-        if width != sae.cfg.d_in:
-            raise ValueError(f"site {hook!r} is {width} wide, the SAE expects d_in={sae.cfg.d_in}")
+        sites = [hook] if isinstance(hook, str) else hook
+        widths = tuple(site_width(model, site) for site in sites)
+        if widths != sae.cfg.input_widths:
+            raise ValueError(f"site {', '.join(sites)} is {', '.join(map(str, widths))} wide, the SAE expects "
+                             f"d_in={', '.join(map(str, sae.cfg.input_widths))}")
         return cls(model, tokens, hook, **options)
 
     # Running the model

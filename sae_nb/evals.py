@@ -235,9 +235,8 @@ def run_evals(
     check_processing(sae, model)
     hooks, targets = _sites_of(sae, hook)
     special = special_ids(getattr(model, "tokenizer", None)) if special is None else list(special)
-    if sink_multiple == "as trained":
-        sink_multiple = sae.cfg.metadata.extra.get("sink_multiple")
-    mask, was_training = {"special": special, "first": first, "sink_multiple": sink_multiple}, sae.training
+    sinks = sae.cfg.metadata.extra.get("sink_multiple") if isinstance(sink_multiple, str) else sink_multiple
+    mask, was_training = {"special": special, "first": first, "sink_multiple": sinks}, sae.training
     replaced = targets if replace is None else (replace,) if isinstance(replace, str) else tuple(replace)
     if surplus := set(replaced) - set(targets):
         raise ValueError(f"replace: the SAE does not reconstruct {', '.join(sorted(surplus))}, "

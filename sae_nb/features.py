@@ -422,17 +422,16 @@ def features(
     if (hook := hook or sae.cfg.metadata.hook_name) is None:
         raise ValueError("hook is None, and the SAE's metadata has no hook_name: give the site of the activations")
     hooks = [hook] if isinstance(hook, str) else list(hook)
-    if sink_multiple == "as trained":
-        sink_multiple = sae.cfg.metadata.extra.get("sink_multiple")
+    sinks = sae.cfg.metadata.extra.get("sink_multiple") if isinstance(sink_multiple, str) else sink_multiple
     special = special_ids(getattr(model, "tokenizer", None)) if special is None else list(special)
     collector = Collector(sae.cfg.d_sae, n_top, n_random, before, after, seed, sae.device)
     for batch in gather_tokens(tokens, n_tokens).split(batch_size):
         found = read_sites(model, batch, hooks)
         x = torch.cat([as_vectors(found[name]).to(sae.device) for name in hooks], -1)
         batch = batch.to(sae.device)
-        collector.add(batch, keep_mask(batch, special, first, x, sink_multiple), sae.encode_sparse(x))
-    settings = {"special": special, "first": first, "sink_multiple": sink_multiple, "seed": seed}
-    return _gather(collector, sae, model, hook, settings, n_logits, n_neighbours)
+        collector.add(batch, keep_mask(batch, special, first, x, sinks), sae.encode_sparse(x))
+    settings = {"special": special, "first": first, "sink_multiple": sinks, "seed": seed}
+    return _gather(collector, sae, model, ", ".join(hooks), settings, n_logits, n_neighbours)
 
 def _gather(collector: Collector, sae: SAE, model: torch.nn.Module, hook: str, settings: dict[str, Any], n_logits: int,
             n_neighbours: int) -> FeatureStats:

@@ -48,6 +48,7 @@ class Scaling:
         return Scaling(torch.cat([factor.expand(w) for w, factor in zip(widths, factors)]))
 
     def __call__(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        "The vectors as training sees them"
         return x * self.factors
 
     def undo(self, x_hat: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
@@ -84,6 +85,7 @@ class Whitening:
         return Whitening(*(part.to(x.dtype).contiguous() for part in parts))
 
     def __call__(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        "The vectors as training sees them"
         return (x - self.mean) @ self.matrix
 
     def undo(self, x_hat: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:

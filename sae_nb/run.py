@@ -108,7 +108,7 @@ def check_resumed(
                if name not in _changeable and before.get(name) != value]
     for settings in (before["sae"], now["sae"]):
         for sae in [settings] if isinstance(settings.get("architecture"), str) else settings.values():
-            sae.pop("metadata"), sae.pop("device")
+            del sae["metadata"], sae["device"]
     if before["sae"] != now["sae"]:
         changed.append("sae")
     if changed:

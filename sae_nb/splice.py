@@ -21,8 +21,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .models import check_processing, run_logits
-from .sae import SAE, hook_points
-from .sites import as_vectors, find_site, read_sites, replace_at
+from .sae import SAE
+from .sites import as_vectors, find_site, replace_at
 from .tokens import keep_mask, special_ids
 
 # %% ../nbs/60_splice.ipynb #6f8dd13f
@@ -103,8 +103,7 @@ class SplicedSAE:
         with ExitStack() as stack:
             for name in ("hook_sae_input", "hook_sae_acts_pre"):
                 point = self.sae.get_submodule(name)
-                handle = point.register_forward_hook(lambda _, args, passed, name=name: self._keep(name, passed))
-                stack.callback(handle.remove)
+                stack.callback(point.register_forward_hook(partial(self._note, name)).remove)
             clean = z = self.sae.encode(x)
         for edit in self.edits:
             z = edit(z)
@@ -115,6 +114,10 @@ class SplicedSAE:
             error = actual - (x_hat if z is clean else self.sae.reconstruct(x, clean).to(exact))
             out = x_hat + self._keep("hook_sae_error", error if self.error_grad else error.detach().requires_grad_())
         return self._keep("hook_sae_output", out)
+
+    def _note(self, name: str, point: nn.Module, args: tuple[Any, ...], passed: Tensor) -> None:
+        "A forward hook of a hook point"
+        self._keep(name, passed)
 
     def _keep(self, name: str, x: Tensor) -> Tensor:
         if x.requires_grad and torch.is_grad_enabled():

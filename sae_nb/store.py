@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 import sae_nb
-from .core import as_dtype, write_safely
+from .core import SAEConfig, as_dtype, write_safely
 # every architecture registers itself when it is imported
 from . import clt, crosscoder, gated, jumprelu, matryoshka, pursuit, temporal, topk, transcoder  # noqa: F401
-from .sae import SAE, SAEConfig
+from .sae import SAE
 
 config_file, weights_file = "cfg.json", "sae_weights.safetensors"
 format_version = "6.54.12"  # of SAELens; it takes files without one for those of its early versions

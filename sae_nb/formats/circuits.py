@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['another', 'mwhanna_transcoder', 'mntss_clt_layer_transcoder', 'circuit_tracer', 'load_transcoder_set']
+__all__ = ['other_repository', 'mwhanna_transcoder', 'mntss_clt_layer_transcoder', 'circuit_tracer', 'load_transcoder_set']
 
 # %% ../../nbs/24_circuits.ipynb #614e4cbd
 import re
@@ -36,16 +36,17 @@ def _settings_of_set(files: Files, folder: str) -> Sidecar:
     name = join(folder, _settings)
     return read_yaml(files, name) if files.has(name) else Sidecar({}, name)
 
-def another(
+def other_repository(
     files: Files,
     repo_id: str,  # "owner/name"
     revision: str | None = None,
 ) -> Files:
     "Another repository from the same hub, or beside the same local copies; FileNotFoundError if it is not there"
     if not isinstance(files, LocalFiles):
-        if not hasattr(files, "another"):
-            raise FileNotFoundError(f"{files.label}: refers to the repository {repo_id}, which cannot be reached from it")
-        return getattr(files, "another")(repo_id, revision)
+        fetch = getattr(files, "another", None)  # of a hub: its repositories by id and revision
+        if fetch is None:
+            raise FileNotFoundError(f"{files.label}: refers to the repository {repo_id}, which is out of reach")
+        return fetch(repo_id, revision)
     places = [parent / inside(repo_id) for parent in files.folder.absolute().parents]
     found = next((place for place in places if place.is_dir()), None)
     if found is None:
@@ -62,7 +63,7 @@ def _file_of(files: Files, folder: str, said: Sidecar, layer: int) -> tuple[File
     found = re.fullmatch(r"hf://([\w.-]+/[\w.-]+)/([^?]+)(?:\?revision=([\w./-]+))?", listed[layer])
     if found is None:
         return files, join(folder, listed[layer])
-    return another(files, found[1], found[3]), found[2]
+    return other_repository(files, found[1], found[3]), found[2]
 
 # %% ../../nbs/24_circuits.ipynb #9ce9dc2c
 _without_k = {"facebook/crv-8b-instruct-transcoders": 128}
@@ -77,7 +78,7 @@ def _transcoder(files: Files, name: str, said: Sidecar, metadata: dict[str, Any]
     k = _without_k.get(said("scan", str, "")) or said("k", int, None)
     rule = said("activation", str, "topk" if k else "jumprelu" if "threshold" in weights else "relu")
     if rule not in ("relu", "jumprelu", "topk") or rule == "topk" and not k:
-        raise ValueError(f"{said.source}: activation is {rule!r} with k {k}; there are relu, jumprelu, and topk with a k")
+        raise ValueError(f"{said.source}: activation is {rule!r}, k is {k}; there are relu, jumprelu, topk with a k")
     skip = "skip_" if "W_skip" in weights else ""
     parts = [part for part in weights.names if part != "threshold" or rule == "jumprelu"]
     return Checkpoint({"architecture": f"{'' if rule == 'relu' else rule + '_'}{skip}transcoder", "k": k,
@@ -151,7 +152,8 @@ def _whole(files: Files, folder: str, said: Sidecar) -> Checkpoint:
     (d_in, d_sae), (d_out,), n = readers[0].shape("W_enc", 2), readers[0].shape("b_dec", 1), len(layers)
     for layer, writer in enumerate(writers):
         if writer.shape("W_dec") != (d_sae, n - layer, d_out):
-            raise ValueError(f"{writer.source}: the decoder has shape {writer.shape('W_dec')}, not {(d_sae, n - layer, d_out)}")
+            wanted = (d_sae, n - layer, d_out)
+            raise ValueError(f"{writer.source}: the decoder has shape {writer.shape('W_dec')}, not {wanted}")
 
     def read(*wanted: Any) -> dict[str, Tensor]:
         parts = [reader.read(*wanted) for reader in readers]
@@ -178,8 +180,8 @@ def circuit_tracer(files: Files, path: str, hints: Hints) -> Checkpoint:
             return _whole(files, folder, said)
         return mntss_clt_layer_transcoder(files, join(folder, str(layer)), hints)
     if layer is None:
-        raise ValueError(f"{said.source}: a set with one transcoder per layer; the path of one is {join(folder, '0')!r}, "
-                         "and so on; load_transcoder_set reads all")
+        raise ValueError(f"{said.source}: a set with one transcoder per layer; the path of the first is "
+                         f"{join(folder, '0')!r}, and load_transcoder_set reads all")
     return _transcoder(*_file_of(files, folder, said, layer), said, {**_sites(said, layer), **_model_kwargs})
 
 def load_transcoder_set(

@@ -162,8 +162,9 @@ def sparsify(files: Files, path: str, hints: Hints) -> Checkpoint:
                        "apply_b_dec_to_input": not said("transcode", bool, False)}, weights.read)
 
 # %% ../../nbs/24_linear.ipynb #a7c4768e
-_openai_sites = {"mlp_post_act": "mlp.hook_post", "resid_delta_mlp": "hook_mlp_out", "resid_delta_attn": "hook_attn_out",
-                 "resid_post_attn": "hook_resid_mid", "resid_post_mlp": "hook_resid_post"}
+_openai_sites = {
+    "mlp_post_act": "mlp.hook_post", "resid_delta_mlp": "hook_mlp_out", "resid_delta_attn": "hook_attn_out",
+    "resid_post_attn": "hook_resid_mid", "resid_post_mlp": "hook_resid_post"}
 _openai_names = {**linear_names, "W_dec": ("decoder.weight", "decoder.linear.weight")}
 
 @file_format("openai", detect=lambda files, path: re.search(
@@ -199,7 +200,8 @@ def temporal_saes(files: Files, path: str, hints: Hints) -> Checkpoint:
     return Checkpoint({"architecture": "temporal", **weights.sizes(), "n_heads": said("sae.n_heads", int),
                        "n_attn_layers": layers, "tied_weights": tied, "kval_topk": said("sae.kval_topk", int, None),
                        "bottleneck_factor": said("sae.bottleneck_factor", int), "apply_b_dec_to_input": True,
-                       "sae_diff_type": said("sae.sae_diff_type", str), "normalize_activations": "constant_scalar_rescale",
+                       "sae_diff_type": said("sae.sae_diff_type", str),
+                       "normalize_activations": "constant_scalar_rescale",
                        "activation_normalization_factor": said("sae.scaling_factor", float, 1.0),
                        "metadata": {"model_name": said("llm.name", str, None), **site, "prepend_bos": True}},
                       and_then(weights.read, fill))

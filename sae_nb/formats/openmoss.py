@@ -38,8 +38,8 @@ class OpenMOSS:
         self.said = read_json(self.files, join(self.path, "hyperparams.json" if self.first else "config.json"))
         found = [name for name in _weight_files if self.files.has(join(self.path, name))]
         if not found:
-            raise FileNotFoundError(f"{join(self.files.label, self.path)}: no weights there, {' or '.join(_weight_files)}"
-                                    "; distributed checkpoints (.dcp) are not read")
+            raise FileNotFoundError(f"{place_of(self.files, self.path)}: none of {', '.join(_weight_files)} there; "
+                                    "distributed checkpoints (.dcp) are not read")
         self.weights = TensorFile(self.files, join(self.path, found[0]), key="sae")  # by the names in the file
 
     @property
@@ -99,7 +99,7 @@ def _one_site(found: OpenMOSS, own_units: bool) -> Checkpoint:
     said, names = found.said, {**_names, "mask": ("feature_act_mask",), "scale": ("feature_act_scale",)}
     linear = "encoder.weight" in found.weights
     weights = TensorFile(found.files, found.weights.name, names, ("W_enc", "W_dec") if linear else (), key="sae")
-    (width, n), width_out = weights.shape("W_enc", 2), weights.shape("W_dec", 2)[1]
+    n, width_out = weights.shape("W_enc", 2)[1], weights.shape("W_dec", 2)[1]
     _fit(weights, W_dec=(n, width_out), b_enc=(n,), b_dec=(width_out,), log_threshold=(n,))
     hook = said("hook_point_in", str)
     hook_out = said("hook_point_out", str, hook)
@@ -176,7 +176,8 @@ def _crosscoder(found: OpenMOSS) -> Checkpoint:
                 "W_dec": torch.block_diag(*by_site) if copies > 1 else torch.cat(by_site, dim=1),
                 **_thresholds(found.rule, tensors, norms)}
     return Checkpoint({"architecture": "crosscoder", "site_widths": [width] * n_sites, "d_sae": copies * n,
-                       "d_in": n_sites * width, "activation": found.rule, "dtype": dtype_name(weights.info["W_enc"].dtype),
+                       "d_in": n_sites * width, "activation": found.rule,
+                       "dtype": dtype_name(weights.info["W_enc"].dtype),
                        "apply_b_dec_to_input": False, "metadata": {**found.metadata(hooks), "n_shared": n}},
                       and_then(weights.read, fold))
 
@@ -204,7 +205,8 @@ def _cross_layer(found: OpenMOSS) -> Checkpoint:
                 "b_dec": torch.cat([tensors[f"b_D.{j}"] / scale for j, scale in enumerate(scales_out)]),
                 **_thresholds(found.rule, tensors, norms)}
     return Checkpoint({"architecture": "cross_layer_transcoder", "d_in": layers * width, "d_out": layers * width,
-                       "d_sae": layers * n, "n_layers": layers, "activation": found.rule, "dtype": dtype_name(weights.info["W_enc"].dtype),
+                       "d_sae": layers * n, "n_layers": layers, "activation": found.rule,
+                       "dtype": dtype_name(weights.info["W_enc"].dtype),
                        "metadata": found.metadata(hooks, hooks_out)}, and_then(weights.read, fold))
 
 def openmoss_checkpoint(
