@@ -35,6 +35,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% ../nbs/52_compare.ipynb #257829be
+def _unit_rows(*decoders: Float[Tensor, "d_sae d"]) -> list[Float[Tensor, "d_sae d"]]:
+    "Rows of length 1, all on one device; ValueError if they cannot be compared"
+    if len({W.shape[1:] for W in decoders}) > 1 or decoders[0].ndim != 2:
+        raise ValueError(f"decoders of shapes {', '.join(str(tuple(W.shape)) for W in decoders)}: rows of the same "
+                         "width are needed, as of SAEs of one model")
+    return [F.normalize(W.detach().to(decoders[0].device).float(), dim=-1) for W in decoders]
+
 def nearest_rows(
     W_a: Float[Tensor, "d_a d"],  # For each of these rows
     W_b: Float[Tensor, "d_b d"],  # the nearest of these
@@ -42,12 +49,8 @@ def nearest_rows(
     block: int = 1024,  # Rows at a time
 ) -> tuple[Float[Tensor, "d_a n"], Int[Tensor, "d_a n"]]:
     "Cosines and numbers of the `n` rows of `W_b` with the largest cosine, nearest first"
-    if W_a.ndim != 2 or W_b.ndim != 2 or W_a.shape[1] != W_b.shape[1]:
-        raise ValueError(f"decoders of shapes {tuple(W_a.shape)} and {tuple(W_b.shape)}: rows of the same width are "
-                         "needed, as of two SAEs of one model")
-    others = F.normalize(W_b.detach().float(), dim=-1)
-    best = [(F.normalize(rows.to(others), dim=-1) @ others.T).topk(min(n, len(others)), dim=-1)
-            for rows in W_a.detach().split(block)]
+    rows_a, rows_b = _unit_rows(W_a, W_b)
+    best = [(rows @ rows_b.T).topk(min(n, len(rows_b)), dim=-1) for rows in rows_a.split(block)]
     return torch.cat([part.values for part in best]), torch.cat([part.indices for part in best])
 
 def mmcs(
@@ -64,7 +67,7 @@ def random_rows(
     seed: int = 0,
 ) -> Float[Tensor, "n d"]:
     "Random directions with mean and covariance of the decoder's unit rows"
-    rows = F.normalize(W.detach().float(), dim=-1)
+    (rows,) = _unit_rows(W)
     noise = torch.randn(n or len(W), len(W), generator=torch.Generator().manual_seed(seed)).to(rows)
     return rows.mean(0) + noise @ (rows - rows.mean(0)) / len(rows) ** 0.5
 
@@ -91,14 +94,14 @@ def one_to_one(
     "Partner in `W_b` of each row of `W_a` (-1: none) and their cosine (NaN), with the largest sum of cosines"
     from scipy.optimize import linear_sum_assignment
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+    rows_a, rows_b = _unit_rows(W_a, W_b)
     if n_candidates is None and len(W_a) * len(W_b) <= all_pairs:
-        rows_a, rows_b = (F.normalize(W.detach().float(), dim=-1) for W in (W_a, W_b.to(W_a.device)))
         i, j = linear_sum_assignment((rows_a @ rows_b.T).clamp_min(0).cpu().numpy(), maximize=True)
     else:
         i, j = min_weight_full_bipartite_matching(_candidates(W_a, W_b, n_candidates or 32))
     i, j = (torch.from_numpy(side).long() for side in (i, j))
     i, j = i[j < len(W_b)], j[j < len(W_b)]
-    cosine = F.cosine_similarity(W_a.detach().float()[i], W_b.detach().to(W_a.device).float()[j]).cpu()
+    cosine = (rows_a[i] * rows_b[j]).sum(-1).cpu()
     partner, similarity = torch.full((len(W_a),), -1), torch.full((len(W_a),), torch.nan)
     partner[i[cosine > 0]], similarity[i[cosine > 0]] = j[cosine > 0], cosine[cosine > 0]
     return partner, similarity

@@ -48,7 +48,8 @@ def register(
         if known.__qualname__ != cls.__qualname__ or not same_place:
             raise ValueError(f"architecture {name!r} is already registered by {known.__module__}.{known.__qualname__}")
         if vars(config).get("_architecture", name) != name:
-            raise ValueError(f"{config.__qualname__} belongs to {config._architecture!r}: give {name!r} a subclass of it")
+            owner = getattr(config, "_architecture")
+            raise ValueError(f"{config.__qualname__} belongs to {owner!r}: give {name!r} a subclass of it")
         _architectures[name] = cls
         setattr(cls, "config_class", config)
         setattr(config, "_architecture", name)

@@ -21,8 +21,8 @@ from typing import Any, BinaryIO, cast
 import torch
 
 from .core import SAEConfig, assets, unknown
-from .formats.base import Checkpoint, Read, formats, assemble, read_checkpoint
-from .formats.files import inside
+from .formats.base import Checkpoint, Read, assemble, detect_format, formats, read_checkpoint
+from .formats.files import LocalFiles, inside
 from .formats.known import load_from_disk
 from .registry import PublishedSAE, find_saes, is_release, list_releases, lookup
 from .sae import SAE
@@ -141,6 +141,17 @@ class HubFiles:
         if snapshot is not None and (snapshot / name).exists():
             return (snapshot / name).is_file()
         return name in self.names(name.rpartition("/")[0])
+
+    def recognised(self, path: str) -> str | None:
+        "Format of the checkpoint if the cache is enough to tell: it holds what was needed the last time"
+        if (snapshot := self._snapshot()) is None:
+            return None
+        there = LocalFiles(snapshot)
+        there.label = self.label
+        try:
+            return detect_format(there, path)
+        except ValueError:
+            return None
 
     def path(self, name: str) -> Path:
         "A local copy; FileNotFoundError if there is no such file, ConnectionError if it cannot be had"
@@ -273,7 +284,8 @@ def _checkpoint(source: Source, format: str | None, converter: Read | None, over
     "What is there, its weights not read; a wrong id is answered with those that there are"
     files, path = source.files, source.path
     try:
-        found = read_checkpoint(files, path, format or source.format, {**source.hints, **overrides}, converter)
+        format = format or source.format or (files.recognised(path) if converter is None else None)
+        found = read_checkpoint(files, path, format, {**source.hints, **overrides}, converter)
     except (FileNotFoundError, ValueError) as error:
         if source.about is None and files.commit is None and not files.names(path) and not files.has(path):
             there = [place for place in _places(files) if place]

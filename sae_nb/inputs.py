@@ -138,5 +138,5 @@ def check_fold(
     rounding = 0.01 if x.dtype in (torch.float32, torch.float64) else 0.1
     if (trial(x) - expected).norm() > rounding * expected.norm():
         raise NotImplementedError(
-            f"{type(sae).__name__}.fold_activation_scale changes what the SAE computes: override it for the weights that "
-            "the base class does not know, or train with normalize_inputs='none'")
+            f"{type(sae).__name__}.fold_activation_scale changes what the SAE computes: override it for the weights "
+            "that the base class does not know, or train with normalize_inputs='none'")
