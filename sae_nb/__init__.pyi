@@ -7,16 +7,22 @@ from sae_nb.core import default_device as default_device, register as register
 from sae_nb.crosscoder import Crosscoder as Crosscoder, CrosscoderConfig as CrosscoderConfig
 from sae_nb.evals import Metrics as Metrics, run_evals as run_evals
 from sae_nb.features import FeatureStats as FeatureStats, features as features
+from sae_nb.formats.base import Checkpoint as Checkpoint, file_format as file_format
 from sae_nb.gated import GatedSAE as GatedSAE, GatedSAEConfig as GatedSAEConfig
+from sae_nb.hub import sae_config as sae_config
 from sae_nb.jumprelu import JumpReLUSAE as JumpReLUSAE, JumpReLUSAEConfig as JumpReLUSAEConfig
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAE as MatryoshkaJumpReLUSAE
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAEConfig as MatryoshkaJumpReLUSAEConfig
 from sae_nb.matryoshka import MatryoshkaBatchTopKSAE as MatryoshkaBatchTopKSAE
 from sae_nb.matryoshka import MatryoshkaBatchTopKSAEConfig as MatryoshkaBatchTopKSAEConfig
 from sae_nb.models import load_model as load_model, run_logits as run_logits
+from sae_nb.neuronpedia import neuronpedia_frame as neuronpedia_frame, neuronpedia_list as neuronpedia_list
+from sae_nb.neuronpedia import neuronpedia_url as neuronpedia_url
 from sae_nb.plots import density_histogram as density_histogram, training_curves as training_curves
+from sae_nb.publish import model_card as model_card, push_to_hub as push_to_hub
 from sae_nb.pursuit import MatchingPursuitSAE as MatchingPursuitSAE
 from sae_nb.pursuit import MatchingPursuitSAEConfig as MatchingPursuitSAEConfig
+from sae_nb.registry import add_release as add_release, find_saes as find_saes, list_releases as list_releases
 from sae_nb.run import train as train
 from sae_nb.sae import SAE as SAE
 from sae_nb.sae import StandardSAE as StandardSAE, StandardSAEConfig as StandardSAEConfig

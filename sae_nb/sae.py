@@ -356,14 +356,15 @@ class SAE(nn.Module):
 
     @staticmethod
     def from_pretrained(
-        release: str,  # "demo", or a repository of the Hugging Face hub
-        sae_id: str | None = None,  # Folder in the release
+        release: str,  # "demo", a release (see `find_saes`), or a repository of the Hugging Face hub
+        sae_id: str | None = None,  # In the release; folder or file in a repository
         device: str | torch.device = "cpu",
         dtype: str | torch.dtype | None = None,  # None: as stored
+        **settings: Any,  # `revision`, `format`, `converter`, `token` and more: see `hub.from_pretrained`
     ) -> SAE:
         "Fetch a published SAE, ready for use"
         from sae_nb.hub import from_pretrained
-        return from_pretrained(release, sae_id, device=device, dtype=dtype)
+        return from_pretrained(release, sae_id, device=device, dtype=dtype, **settings)
 
     @staticmethod
     def from_config(cfg: SAEConfig, generator: torch.Generator | None = None) -> SAE:
