@@ -2,6 +2,8 @@
 from sae_nb.activations import ActivationsStore as ActivationsStore, TensorStream as TensorStream
 from sae_nb.clt import CrossLayerTranscoder as CrossLayerTranscoder
 from sae_nb.clt import CrossLayerTranscoderConfig as CrossLayerTranscoderConfig
+from sae_nb.compare import Comparison as Comparison, Stability as Stability, compare as compare
+from sae_nb.compare import stability as stability
 from sae_nb.core import SAEConfig as SAEConfig, SAEMetadata as SAEMetadata, Schedule as Schedule
 from sae_nb.core import default_device as default_device, register as register
 from sae_nb.crosscoder import Crosscoder as Crosscoder, CrosscoderConfig as CrosscoderConfig
@@ -13,6 +15,8 @@ from sae_nb.hub import sae_config as sae_config
 from sae_nb.jumprelu import JumpReLUSAE as JumpReLUSAE, JumpReLUSAEConfig as JumpReLUSAEConfig
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAE as MatryoshkaJumpReLUSAE
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAEConfig as MatryoshkaJumpReLUSAEConfig
+from sae_nb.lens import LogitLens as LogitLens, enrichment as enrichment, logit_lens as logit_lens
+from sae_nb.lens import token_sets as token_sets
 from sae_nb.matryoshka import MatryoshkaBatchTopKSAE as MatryoshkaBatchTopKSAE
 from sae_nb.matryoshka import MatryoshkaBatchTopKSAEConfig as MatryoshkaBatchTopKSAEConfig
 from sae_nb.models import load_model as load_model, run_logits as run_logits

@@ -14,7 +14,6 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .evals import gather_tokens
+from .figures import new_figure
 from .models import check_processing
 from .sae import SAE
 from .sites import as_vectors, read_sites
@@ -31,7 +31,6 @@ from .tokens import keep_mask, special_ids
 
 if TYPE_CHECKING:
     import pandas
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # %% ../nbs/52_compare.ipynb #257829be
@@ -190,22 +189,6 @@ def _activity(a: _Side, b: _Side, others: Tensor, n: int, product: Tensor, both:
     return Activity(others, n, *rest)
 
 # %% ../nbs/52_compare.ipynb #e0c5c1dd
-def _new_axes(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    "A figure that notebooks can show, without the global state of pyplot"
-    from matplotlib.figure import Figure
-    figure = Figure(figsize=(width, height), dpi=72, layout="constrained")
-    setattr(figure, "_repr_png_", partial(_png, figure))
-    axes = [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
-    for panel in axes:
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.grid(alpha=0.25)
-    return figure, axes
-
-def _png(figure: Figure) -> bytes:
-    file = BytesIO()
-    figure.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
-
 @dataclass(frozen=True)
 class Table:
     "Rows of text under a title"
@@ -305,7 +288,7 @@ class Comparison:
         self,
         latents: Sequence[int] | None = None,  # Of `a`; without it ten of the pairs, spread over all cosines
     ) -> Table:
-        "Latents of `a` and their partners; with tokens, on which each is strongest, and how their activations correlate"
+        "Latents of `a` and their partners; with tokens, on which each is strongest, and how activations correlate"
         if latents is None:
             order = self.cosine.nan_to_num(-1).argsort(descending=True, stable=True)[:int((self.partner >= 0).sum())]
             latents = order[torch.linspace(0, max(len(order) - 1, 0), min(10, len(order))).long()].tolist()
@@ -348,7 +331,7 @@ class Comparison:
 
     def figure(self) -> Figure:
         "Best cosines of each latent with those of random directions; with tokens, cosine against correlation of pairs"
-        figure, axes = _new_axes(9 if self.activity else 5, 3.2, 2 if self.activity else 1)
+        figure, axes = new_figure(9 if self.activity else 5, 3.2, 1, 2 if self.activity else 1)
         a, b = self.names
         lines = {f"{a} in {b}": self.near_cosine[:, 0], f"{b} in {a}": self.back_cosine,
                  f"random in {b}": self.chance}
@@ -430,7 +413,7 @@ class Stability:
 
     def figure(self) -> Figure:
         "Share of each SAE's latents by the number of other SAEs that have them"
-        figure, (panel,) = _new_axes(5, 0.8 + 0.4 * len(self.names))
+        figure, (panel,) = new_figure(5, 0.8 + 0.4 * len(self.names))
         left = torch.zeros(len(self.names), dtype=torch.float64)
         for n in range(len(self.names)):
             share = torch.stack([(self.found[name] == n).double().mean() for name in self.names])

@@ -6,22 +6,25 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['TokenSets', 'patterns', 'word_lists', 'moments', 'LogitLens', 'logit_lens', 'by_pattern', 'by_words', 'token_sets',
-           'rank_sum', 'Enrichment', 'enrichment']
+__all__ = ['TokenSets', 'patterns', 'word_lists', 'nulls', 'moments', 'LogitLens', 'logit_lens', 'by_pattern', 'by_words',
+           'token_sets', 'rank_sum', 'Enrichment', 'enrichment']
 
 # %% ../nbs/63_lens.ipynb #85c611f2
+import math
 import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .compare import Table, _new_axes, random_rows
+from .compare import Table, random_rows
 from .core import unknown
+from .figures import new_figure
 from .models import check_processing
 from .sae import SAE
 from .text import Vocabulary
@@ -100,9 +103,9 @@ class LogitLens:
 
     def figure(self) -> Figure:
         "Skewness and kurtosis of all latents, beside those of random directions"
-        figure, (panel,) = _new_axes(6, 3.6)
-        for x, y, label, colour in ((self.skewness, self.kurtosis, "latents", "C0"),
-                                    (*self.chance.T, "random directions", "0.5")):
+        figure, (panel,) = new_figure(6, 3.6)
+        for x, y, label, colour in ((*self.chance.T, "random directions", "0.5"),
+                                    (self.skewness, self.kurtosis, "latents", "C0")):
             panel.plot(x.numpy(), y.numpy(), ".", markersize=3, alpha=0.5, label=label, color=colour)
         panel.set_yscale("log")
         ticks = [t for t in (2, 3, 5, 10, 20, 50, 100, 200, 500) if t <= self.kurtosis.max() * 1.5]
@@ -207,7 +210,7 @@ word_lists = {
 
 def token_sets(
     vocabulary: Vocabulary,
-    smallest: int = 5,  # Sets of fewer tokens are left out
+    smallest: int = 3,  # Sets of fewer tokens are left out
 ) -> TokenSets:
     "The ready sets: `patterns` and `word_lists`, as far as the vocabulary has them"
     sets = {name: by_pattern(vocabulary, pattern) for name, pattern in patterns.items()}
@@ -232,14 +235,10 @@ class Enrichment:
     "How much each latent is about each set of tokens; `found.table()` and `found.figure()` show it"
     lens: LogitLens
     sets: TokenSets
-    z: Float[Tensor, "d_sae sets"]  # Standard deviations from chance; positive: promotes the set
+    z: Float[Tensor, "d_sae sets"]  # Student's t, or a normal score; positive: promotes the set
+    log_p: Float[Tensor, "d_sae sets"]  # Logarithm (base 10) of the two-sided p-value
     q: Float[Tensor, "d_sae sets"]  # Expected share of false ones among all that are at least as extreme
     null: str  # What chance means
-
-    @property
-    def log_p(self) -> Float[Tensor, "d_sae sets"]:
-        "Logarithm (base 10) of the two-sided p-values"
-        return (torch.special.log_ndtr(-self.z.double().abs()) + torch.tensor(2.0).log()) / torch.tensor(10.0).log()
 
     def column(
         self,
@@ -283,11 +282,11 @@ class Enrichment:
         labels: int = 1,  # Latents to name per set
     ) -> Figure:
         "Manhattan plot: for each set, the p-values of all latents; above the axis where they promote, below it else"
-        figure, (panel,) = _new_axes(max(6, 0.24 * len(self.sets) + 1), 4.2)
+        figure, (panel,) = new_figure(max(5, 0.2 * len(self.sets) + 1), 4)
         height, width = -self.log_p * self.z.sign(), len(self.z)
         for column, name in enumerate(self.sets):
             y = height[:, column]
-            shown = (y.abs() > 1).nonzero().flatten()  # the rest is a solid band
+            shown = (y.abs() > 1.3).nonzero().flatten()  # the rest is a solid band
             panel.plot((column + shown / width).numpy(), y[shown].numpy(), ".", markersize=2.5, color=f"C{column % 2}")
             for latent in self.top(name, labels):
                 if self.q[latent, column] < level:
@@ -298,6 +297,8 @@ class Enrichment:
             for side in (-1, 1):
                 panel.axhline(side * -significant.max().item(), color="0.4", linewidth=0.8, linestyle="--")
         panel.set_xticks([column + 0.5 for column in range(len(self.sets))], list(self.sets), rotation=90, fontsize=8)
+        panel.set_xlim(-0.5, len(self.sets) + 0.5)
+        panel.margins(y=0.1)
         panel.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
         panel.set_ylabel("suppressed   $-\\log_{10} p$   promoted")
         return figure
@@ -311,7 +312,7 @@ class Enrichment:
 
     def __repr__(self) -> str:
         latents = int((self.q < 0.05).any(1).sum())
-        return (f"{len(self.z):,} latents and {len(self.sets)} sets of tokens, against random {self.null}: "
+        return (f"{len(self.z):,} latents and {len(self.sets)} sets of tokens, against other {self.null}: "
                 f"{int((self.q < 0.05).sum()):,} pairs with q < 0.05, of {latents:,} latents")
 
     def _repr_html_(self) -> str:
@@ -329,28 +330,34 @@ def _membership(lens: LogitLens, sets: Mapping[str, Iterable[int]]) -> Float[Ten
         member[:, column] = inside.float()
     return member.to(lens.matrix.device)
 
+nulls = "directions", "latents", "tokens"
+
 @torch.no_grad()
 def enrichment(
     lens: LogitLens,
     sets: Mapping[str, Iterable[int]] | None = None,  # Token ids by name; `token_sets` without it
-    null: str = "directions",  # What chance means: random "directions", or random "tokens" in the set
+    null: str = "directions",  # What chance means: a random one of the "directions", "latents" or sets of "tokens"
     any_dependence: bool = False,  # Bound the false discoveries whatever the dependence of the tests
-    n_random: int = 2048,  # Random directions
-    block: int = 512,  # Latents at a time
-    seed: int = 0,  # Of the random directions
+    block: int = 512,  # Latents at a time, for the ranks of tokens
 ) -> Enrichment:
     "Test every latent for every set, corrected for the number of tests"
-    if null not in ("directions", "tokens"):
-        raise ValueError(f"null={null!r}: must be 'directions' or 'tokens'")
-    from scipy.stats import false_discovery_control
+    if null not in nulls:
+        raise ValueError(f"null={null!r}: must be one of {', '.join(nulls)}")
+    from scipy import stats
     chosen = {name: list(ids) for name, ids in (token_sets(lens.vocabulary) if sets is None else sets).items()}
-    member = _membership(lens, chosen)
-    def scores(rows: Tensor) -> Tensor:
-        return torch.cat([rank_sum(part.to(lens.matrix) @ lens.matrix, member) for part in rows.split(block)]).cpu()
-    z = scores(lens.W_dec)
-    if null == "directions":
-        by_chance = scores(random_rows(lens.W_dec, n_random, seed))
-        z = (z - by_chance.mean(0)) / by_chance.std(0)
-    p = torch.special.erfc(z.double().abs() / 2**0.5)
-    q = false_discovery_control(p.flatten().numpy(), method="by" if any_dependence else "bh")
-    return Enrichment(lens, chosen, z, torch.from_numpy(q).view(z.shape), null)
+    member, distribution = _membership(lens, chosen), stats.norm()
+    rows = torch.nn.functional.normalize(lens.W_dec.to(lens.matrix), dim=-1)
+    if null == "tokens":
+        z = torch.cat([rank_sum(part @ lens.matrix, member) for part in rows.split(block)])
+    else:
+        direction = lens.matrix @ (member / member.sum(0) - 1 / len(member))
+        z = rows @ (direction / direction.norm(dim=0))
+        if null == "latents":
+            z = (z - z.mean(0)) / z.std(0)
+        else:
+            freedom = rows.shape[1] - 1
+            z, distribution = z * (freedom / (1 - z.square())).sqrt(), stats.t(freedom)
+    log_p = distribution.logsf(z.double().abs().cpu().numpy()) + math.log(2)
+    q = stats.false_discovery_control(np.exp(log_p).ravel(), method="by" if any_dependence else "bh")
+    return Enrichment(lens, chosen, z.cpu(), torch.from_numpy(log_p / math.log(10)),
+                      torch.from_numpy(q).view(z.shape), null)

@@ -6,45 +6,22 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Rows', 'panels', 'tokens_name', 'new_figure', 'curves', 'training_curves', 'density_histogram']
+__all__ = ['Rows', 'panels', 'tokens_name', 'curves', 'training_curves', 'density_histogram']
 
 # %% ../nbs/70_plots.ipynb #b01f0824
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float
 from torch import Tensor
 
+from .figures import new_figure
 from .track import read_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-# %% ../nbs/70_plots.ipynb #34ac3c65
-def _png(figure: Figure) -> bytes:
-    file = BytesIO()
-    figure.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
-
-def new_figure(
-    width: float = 9,  # Inches
-    height: float = 5,
-    rows: int = 1,
-    columns: int = 1,
-) -> tuple[Figure, list[Axes]]:
-    "An empty figure that notebooks can show, and its axes, row by row"
-    from matplotlib.figure import Figure
-    figure = Figure(figsize=(width, height), dpi=72, layout="constrained")
-    setattr(figure, "_repr_png_", partial(_png, figure))
-    axes = [figure.add_subplot(rows, columns, i + 1) for i in range(rows * columns)]
-    for panel in axes:
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.grid(alpha=0.25)
-    return figure, axes
 
 # %% ../nbs/70_plots.ipynb #4a2da664
 Rows = Sequence[Mapping[str, Any]]

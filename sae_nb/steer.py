@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .features import FeatureStats
+from .figures import new_figure
 from .metrics import cross_entropy, kl_divergence
 from .models import check_processing, model_device, run_logits
 from .sae import SAE
@@ -90,8 +91,8 @@ def direction(
     "What a latent writes into the model, to be added everywhere"
     _check_latent(sae, latent)
     if sae.cfg.normalize_activations not in ("none", "expected_average_only_in"):
-        raise ValueError(f"normalize_activations={sae.cfg.normalize_activations!r}: what a latent writes depends on the "
-                         "input, so there is no direction to add; use clamp")
+        raise ValueError(f"normalize_activations={sae.cfg.normalize_activations!r}: what a latent writes depends on "
+                         "the input, so there is no direction to add; use clamp")
     metadata = sae.cfg.metadata
     site = _site(sae, hook or metadata.hook_name_out or metadata.hook_name)
     return Direction(site, sae.W_dec[latent].detach() * _unit(unit, latent), strength, sae)
@@ -271,7 +272,6 @@ class Sweep:
 
     def figure(self) -> Figure:
         "KL, surprise and score against strength"
-        from sae_nb.plots import new_figure
         titles = {"kl": "KL from the clean model", "surprise": "surprise of the clean model", "score": "score"}
         drawn = [name for name in titles if name != "score" or self.rows[0].score is not None]
         figure, axes = new_figure(3 * len(drawn), 2.4, 1, len(drawn))
