@@ -1,5 +1,7 @@
 # The names of the package, by module. To add one, write it here and nowhere else.
 from sae_nb.activations import ActivationsStore as ActivationsStore, TensorStream as TensorStream
+from sae_nb.attrib import ablation_effects as ablation_effects, attribute as attribute, edges as edges
+from sae_nb.attrib import logit as logit, logit_difference as logit_difference
 from sae_nb.clt import CrossLayerTranscoder as CrossLayerTranscoder
 from sae_nb.clt import CrossLayerTranscoderConfig as CrossLayerTranscoderConfig
 from sae_nb.compare import Comparison as Comparison, Stability as Stability, compare as compare
@@ -36,6 +38,8 @@ from sae_nb.sparse import SparseCodes as SparseCodes
 from sae_nb.splice import ablate as ablate, add_to as add_to, scale as scale, set_to as set_to
 from sae_nb.splice import run_with_cache_with_saes as run_with_cache_with_saes
 from sae_nb.splice import run_with_saes as run_with_saes, splice as splice
+from sae_nb.steer import clamp as clamp, continuations as continuations, direction as direction
+from sae_nb.steer import steered as steered, sweep as sweep, word_share as word_share
 from sae_nb.synth import SyntheticData as SyntheticData, synthetic_data as synthetic_data
 from sae_nb.temporal import TemporalSAE as TemporalSAE, TemporalSAEConfig as TemporalSAEConfig
 from sae_nb.tokens import TokenStream as TokenStream, keep_mask as keep_mask, load_texts as load_texts

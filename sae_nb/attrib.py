@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Metric', 'logit', 'logit_difference', 'Nodes', 'attribute', 'Table', 'Attribution', 'ablation_effects', 'Edges',
+__all__ = ['Metric', 'logit', 'logit_difference', 'Nodes', 'attribute', 'NodeTable', 'Attribution', 'ablation_effects', 'Edges',
            'edges']
 
 # %% ../nbs/64_attrib.ipynb #da75e1d8
@@ -28,6 +28,7 @@ from .sae import SAE
 from .sites import as_vectors, read_sites, replace_at
 from .splice import Saes, SplicedSAE, splice
 from .text import Vocabulary, pieces_html
+from .tokens import keep_mask, special_ids
 
 # %% ../nbs/64_attrib.ipynb #9d133201
 Metric: TypeAlias = Callable[[Float[Tensor, "batch pos vocab"]], Float[Tensor, "batch"]]
@@ -71,6 +72,10 @@ class Nodes:
         "Some of the nodes"
         return Nodes(*(getattr(self, column.name)[which] for column in fields(self)))
 
+    def each(self) -> Iterator[Nodes]:
+        "One after another"
+        return (self.pick(slice(i, i + 1)) for i in range(len(self)))
+
     def strongest(
         self,
         n: int = 10,  # At most
@@ -80,15 +85,14 @@ class Nodes:
         nodes = self if row is None else self.pick(self.row == row)
         return nodes.pick(nodes.effect.abs().argsort(descending=True, stable=True)[:n])
 
-def _nodes(z: Tensor, dz: Tensor, error: Tensor, gradient: Tensor) -> Nodes:
-    "Nodes of a site from latents and errors, and the gradients of both"
-    row, position, latent = z.nonzero().unbind(-1)
-    at_row, at_position = torch.ones(error.shape[:2], device=z.device).nonzero().unbind(-1)
-    active = row, position, latent
-    return Nodes(torch.cat([row, at_row]), torch.cat([position, at_position]),
-                 torch.cat([latent, torch.full_like(at_row, -1)]),
-                 torch.cat([z[active].float(), error.float().norm(dim=-1).flatten()]),
-                 torch.cat([(z[active] * dz[active]).float(), (error * gradient).sum(-1).float().flatten()]))
+def _nodes(z: Tensor, dz: Tensor, error: Tensor, gradient: Tensor, keep: Bool[Tensor, "batch pos"]) -> Nodes:
+    "Nodes of a site from latents and errors, and the gradients of both, at the positions to keep"
+    active = ((z != 0) & keep[..., None]).nonzero().unbind(-1)
+    row, position = place = keep.nonzero().unbind(-1)
+    return Nodes(torch.cat([active[0], row]), torch.cat([active[1], position]),
+                 torch.cat([active[2], torch.full_like(row, -1)]),
+                 torch.cat([z[active].float(), error[place].float().norm(dim=-1)]),
+                 torch.cat([(z[active] * dz[active]).float(), (error[place] * gradient[place]).sum(-1).float()]))
 
 # %% ../nbs/64_attrib.ipynb #989a0a08
 def _per_row(metric: Metric, logits: Float[Tensor, "batch pos vocab"]) -> Float[Tensor, "batch"]:
@@ -130,24 +134,32 @@ def _of(part: SplicedSAE, name: str) -> Tensor:
     "Something that passed through a spliced SAE"
     return part.cache[f"{part.hook}.hook_sae_{name}"]
 
-def _share(part: SplicedSAE, gradient: Float[Tensor, "batch pos d_out"]) -> Nodes:
+def _kept(
+    model: nn.Module, tokens: Int[Tensor, "batch pos"], exclude: bool | Sequence[int],
+) -> Bool[Tensor, "batch pos"]:
+    "True at the positions that are taken apart"
+    special = special_ids(getattr(model, "tokenizer", None)) if exclude is True else exclude or []
+    return keep_mask(tokens, special, first=False)
+
+def _share(part: SplicedSAE, gradient: Float[Tensor, "batch pos d_out"], keep: Bool[Tensor, "batch pos"]) -> Nodes:
     "The share of each node, from the gradient at the site"
     z = _of(part, "acts_post").detach().requires_grad_()
     with torch.enable_grad():
         x_hat = part.sae.reconstruct(_of(part, "input"), z)
     (dz,) = torch.autograd.grad(x_hat, z, gradient.to(x_hat))
     error = _of(part, "error").detach()
-    return _nodes(z.detach(), dz, error, gradient.to(error))
+    return _nodes(z.detach(), dz, error, gradient.to(error), keep.to(z.device))
 
 # %% ../nbs/64_attrib.ipynb #3abebff0
 def _integrated(
     model: nn.Module, tokens: Int[Tensor, "batch pos"], metric: Metric, part: SplicedSAE, steps: int,
+    keep: Bool[Tensor, "batch pos"],
 ) -> tuple[Float[Tensor, "batch"], Tensor]:
     "The metric with nothing at the site of an SAE but its bias, and the gradient averaged on the line from there"
     x, z = _of(part, "input"), _of(part, "acts_post")
     with torch.no_grad():
-        nothing = part.sae.reconstruct(x, torch.zeros_like(z))
         everything = _of(part, "output")
+        nothing = torch.where(keep.to(z.device)[..., None], part.sae.reconstruct(x, torch.zeros_like(z)), everything)
     points, weights = np.polynomial.legendre.leggauss(steps)
     value, _ = _gradients(model, tokens, metric, [part.target], {part.target: nothing})
     mean = torch.zeros_like(everything)
@@ -162,19 +174,21 @@ def attribute(
     tokens: Int[Tensor, "batch pos"],
     metric: Metric,  # What is explained: one number per row
     steps: int = 0,  # 0: gradient × activation; else integrated gradients, at so many points
+    exclude_special: bool | Sequence[int] = True,  # Take the activations of special tokens, or these, as given
 ) -> Attribution:
     "The share of each latent and error in a metric"
     if steps < 0:
         raise ValueError(f"steps={steps}: must be 0 (gradient × activation) or the number of points on the line")
-    parts = _apart(model, saes, tokens)
+    parts, keep = _apart(model, saes, tokens), _kept(model, tokens, exclude_special)
     value, gradient = _gradients(model, tokens, metric, [part.target for part in parts])
     nothing: dict[str, Tensor] = {}
     for part in parts if steps else ():
-        nothing[part.hook], gradient[part.target] = _integrated(model, tokens, metric, part, steps)
+        nothing[part.hook], gradient[part.target] = _integrated(model, tokens, metric, part, steps,
+                                                                     keep)
     tokenizer = getattr(model, "tokenizer", None)
     vocabulary = None if tokenizer is None else Vocabulary.from_tokenizer(tokenizer)
-    return Attribution({part.hook: _share(part, gradient[part.target]) for part in parts}, tokens, value, nothing,
-                       vocabulary)
+    return Attribution({part.hook: _share(part, gradient[part.target], keep) for part in parts}, tokens, value,
+                       nothing, vocabulary)
 
 # %% ../nbs/64_attrib.ipynb #7cce1701
 def _word(vocabulary: Vocabulary | None, token: int) -> str:
@@ -195,7 +209,7 @@ def _table(head: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]]) -> s
     return f"<table><tr>{top}</tr>{''.join(f'<tr>{row}</tr>' for row in body)}</table>"
 
 @dataclass(frozen=True)
-class Table:
+class NodeTable:
     "A table that shows itself in a notebook"
     text: str  # HTML
 
@@ -230,8 +244,7 @@ class Attribution:
         row: int = 0,
     ) -> list[tuple[str, Nodes]]:
         "The nodes with the largest effects of all sites, each with its site"
-        found = [(hook, nodes.pick(slice(i, i + 1))) for hook, all_nodes in self.nodes.items()
-                 for nodes in [all_nodes.strongest(n, row)] for i in range(len(nodes))]
+        found = [(hook, node) for hook, nodes in self.nodes.items() for node in nodes.strongest(n, row).each()]
         return sorted(found, key=lambda pair: -abs(float(pair[1].effect)))[:n]
 
     def table(
@@ -239,18 +252,21 @@ class Attribution:
         n: int = 10,  # Rows
         row: int = 0,  # Of the tokens
         stats: FeatureStats | Mapping[str, FeatureStats] | None = None,  # Of the SAE, or by site: adds what latents are
-    ) -> Table:
+    ) -> NodeTable:
         "The strongest nodes of a row"
         tokens, lines = self.tokens[row].tolist(), []
+        def site(cell: Any) -> list[Any]:
+            return [cell] if len(self.nodes) > 1 else []
         for hook, node in self.strongest(n, row):
             latent, position = int(node.latent), int(node.position)
             of_site = stats.get(hook) if isinstance(stats, Mapping) else stats
-            lines.append([f"{float(node.effect):+.3f}", html.escape(hook), "error" if latent < 0 else str(latent),
+            name = "error" if latent < 0 else str(latent)
+            lines.append([f"{float(node.effect):+.3f}", *site(html.escape(hook)), name,
                           f"{float(node.activation):.3g}", str(position), _before(self.vocabulary, tokens, position),
                           *([_peaks(of_site, latent)] if stats is not None else [])])
-        head = [("effect", False), ("site", True), ("latent", False), ("activation", False), ("position", False),
+        head = [("effect", False), *site(("site", True)), ("latent", False), ("activation", False), ("position", False),
                 ("text", True), *([("strongest on", True)] if stats is not None else [])]
-        return Table(_table(head, lines))
+        return NodeTable(_table(head, lines))
 
     def __repr__(self) -> str:
         nodes = sum(map(len, self.nodes.values()))
@@ -276,6 +292,12 @@ def _removed(part: SplicedSAE, nodes: Nodes) -> Float[Tensor, "n d_out"]:
     change = part.sae.reconstruct(x, without) - part.sae.reconstruct(x, here)
     return torch.where((nodes.latent < 0)[:, None], -_of(part, "error")[place], change)
 
+def _plus(change: Tensor, place: tuple[Tensor, Tensor], x: Float[Tensor, "batch pos *width"]) -> Tensor:
+    "The activations with something added at some places"
+    changed = as_vectors(x).clone()
+    changed[place] = (changed[place].to(change) + change).to(changed)
+    return changed.view_as(x)
+
 def _rounds(nodes: Nodes, n_rows: int) -> Iterator[Int[Tensor, "n_rows"]]:
     "Numbers of nodes, one per row in each round; -1 where a row has no more"
     of_row = [(nodes.row == row).nonzero().flatten() for row in range(n_rows)]
@@ -293,7 +315,7 @@ def ablation_effects(
 ) -> Float[Tensor, "n"]:
     "How much lower the metric is without each node: measured, one forward pass per node and row"
     (part,) = _apart(model, sae, tokens)
-    device, (n_rows, width) = nodes.row.device, tokens.shape
+    device, n_rows = nodes.row.device, len(tokens)
     clean = _per_row(metric, run_logits(model, tokens))
     effect = torch.zeros(len(nodes), device=clean.device)
     rounds, at_once = list(_rounds(nodes, n_rows)), max(1, batch_size // n_rows)
@@ -302,11 +324,7 @@ def ablation_effects(
         used, copies = chosen >= 0, len(chosen) // n_rows
         some = nodes.pick(chosen[used])
         change, place = _removed(part, some), (used.nonzero().flatten(), some.position)
-        def without(x: Tensor) -> Tensor:
-            changed = as_vectors(x).clone()
-            changed[place] = (changed[place].to(change) + change).to(changed)
-            return changed.view_as(x)
-        with replace_at(model, part.target, without):
+        with replace_at(model, part.target, partial(_plus, change, place)):
             logits = run_logits(model, tokens.repeat(copies, 1))
         values = torch.cat([clean - _per_row(metric, one) for one in logits.split(n_rows)])
         effect[chosen[used].to(effect.device)] = values[used.to(values.device)].float()
@@ -327,7 +345,7 @@ class Edges:
         for (row, position, latent), value, nodes in zip(self.targets, self.activation, self.nodes):
             lines.append([f"<b>{latent}</b>", f"{value:.3g}", str(position),
                           _before(self.vocabulary, tokens[row], position), ""])
-            for node in map(nodes.strongest(n).pick, map(lambda i: slice(i, i + 1), range(min(n, len(nodes))))):
+            for node in nodes.strongest(n).each():
                 name = "error" if int(node.latent) < 0 else str(int(node.latent))
                 lines.append([f"from {name}", f"{float(node.activation):.3g}", str(int(node.position)),
                               _before(self.vocabulary, tokens[row], int(node.position)), f"{float(node.effect):+.3f}"])
@@ -340,8 +358,12 @@ def edges(
     later: SAE | Mapping[str, SAE],  # One, or by the site it reads
     tokens: Int[Tensor, "batch pos"],
     targets: Sequence[tuple[int, int, int]],  # Row, position and latent of the later SAE
+    exclude_special: bool | Sequence[int] = True,  # Take the activations of special tokens, or these, as given
 ) -> Edges:
     "The share of each earlier latent and error in later latents"
+    n_rows, width = tokens.shape
+    places = [(row % n_rows, position % width, latent) for row, position, latent in targets]
+    keep = _kept(model, tokens, exclude_special)
     (before,), (after,) = _apart(model, earlier, tokens), _apart(model, later, tokens)
     probes: list[Tensor] = []
     def probe(x: Tensor) -> Tensor:
@@ -353,12 +375,12 @@ def edges(
     if not (probes and z.requires_grad):
         raise ValueError(f"{before.target!r} is not before {after.hook!r}: nothing goes from the one to the other")
     nodes = []
-    for place in targets:
+    for place in places:
         if z[place] == 0:
             raise ValueError(f"latent {place[2]} is silent at position {place[1]} of row {place[0]}: no gradient")
         (gradient,) = torch.autograd.grad(z[place], probes, retain_graph=True)
-        of_all = _share(before, as_vectors(gradient))
+        of_all = _share(before, as_vectors(gradient), keep)
         nodes.append(of_all.pick((of_all.row == place[0]) & (of_all.position <= place[1])))
     tokenizer = getattr(model, "tokenizer", None)
     vocabulary = None if tokenizer is None else Vocabulary.from_tokenizer(tokenizer)
-    return Edges(list(targets), [float(z[place]) for place in targets], nodes, tokens, vocabulary)
+    return Edges(places, [float(z[place]) for place in places], nodes, tokens, vocabulary)

@@ -15,10 +15,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import sae_nb
-from .core import _architectures, architecture, unknown, write_safely
+from .core import _architectures, architecture, field_types, unknown, write_safely
 from .evals import Metrics, run_evals
 from .run import Run, metrics_file, start_run
 from .sae import SAE
@@ -39,7 +39,7 @@ def _options(kind: type, defaults: Any, without: Iterable[str]) -> list[tuple[st
     "The fields of a dataclass as (name, annotated type, default), help texts taken from the comments"
     import tyro
     from fastcore.docments import docments
-    help_texts, hints = {}, get_type_hints(kind)
+    help_texts, hints = {}, field_types(kind)
     for base in reversed(kind.__mro__[:-1]):
         if dataclasses.is_dataclass(base):
             help_texts |= {name: text for name, text in docments(base).items() if text}

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['unknown', 'register', 'architecture', 'whole_number', 'as_dtype', 'dtype_name', 'default_device', 'SAEMetadata',
-           'Schedule', 'SAEConfig', 'write_safely', 'assets']
+           'Schedule', 'SAEConfig', 'field_types', 'write_safely', 'assets']
 
 # %% ../nbs/00_core.ipynb #73c79fd6
 import difflib
 import os
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -236,6 +237,13 @@ class SAEConfig:
         return kind(**{name: value for name, value in values.items() if name in own},
                     schedules={name: Schedule(**kept) for name, kept in (values.get("schedules") or {}).items()},
                     metadata=SAEMetadata.from_dict(values.get("metadata") or {}))
+
+# %% ../nbs/00_core.ipynb #2262b15c
+def field_types(
+    kind: type,  # A dataclass
+) -> dict[str, Any]:
+    "The types of the fields of settings"
+    return typing.get_type_hints(kind, localns={**vars(typing), **globals()})
 
 # %% ../nbs/00_core.ipynb #453b04fe
 def write_safely(

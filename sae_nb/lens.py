@@ -286,7 +286,7 @@ class Enrichment:
         height, width = -self.log_p * self.z.sign(), len(self.z)
         for column, name in enumerate(self.sets):
             y = height[:, column]
-            shown = (y.abs() > 1.3).nonzero().flatten()  # the rest is a solid band
+            shown = (y.abs() > 2).nonzero().flatten()  # the rest would be a solid band
             panel.plot((column + shown / width).numpy(), y[shown].numpy(), ".", markersize=2.5, color=f"C{column % 2}")
             for latent in self.top(name, labels):
                 if self.q[latent, column] < level:

@@ -120,8 +120,8 @@ class _Positions:
     def note(self, module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         "A pre-forward hook that sees the tokens, and how many are in the cache"
         self.tokens = args[0] if args else keywords.get("input_ids", keywords.get("input"))
-        past = keywords.get("past_key_values")
-        self.offset = past.get_seq_length() if hasattr(past, "get_seq_length") else 0
+        past: Any = keywords.get("past_key_values")
+        self.offset = 0 if past is None else past.get_seq_length()
 
     def mask(self, x: Float[Tensor, "batch pos width"]) -> Bool[Tensor, "batch pos"]:
         "True where the activations `x` are to be changed"

@@ -15,12 +15,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
-from ..core import SAEConfig, architecture, as_dtype, unknown
+from ..core import SAEConfig, architecture, as_dtype, field_types, unknown
 from .files import Files, LocalFiles, Sidecar, join
 from ..sae import SAE
 from ..store import build
@@ -63,7 +63,7 @@ def config_of(
 ) -> SAEConfig:
     "The configuration that `values` describe; ValueError if one is of the wrong type or not possible"
     kind = _settings(values.get("architecture"), source)
-    hints, said = get_type_hints(kind), Sidecar(values, source)
+    hints, said = field_types(kind), Sidecar(values, source)
     good: dict[str, Any] = {"architecture": values["architecture"], "metadata": said("metadata", dict, {})}
     for name in (f.name for f in fields(kind) if f.name in values and f.name not in ("metadata", "schedules")):
         kinds = [k for k in (get_args(hints[name]) or (hints[name],)) if k in (int, float, str, bool)]
