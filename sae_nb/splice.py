@@ -107,6 +107,8 @@ class SplicedSAE:
             clean = z = self.sae.encode(x)
         for edit in self.edits:
             z = edit(z)
+        if torch.is_grad_enabled() and not z.requires_grad:  # model and SAE are frozen: gradients end at the latents
+            z.requires_grad_()
         self._keep("hook_sae_acts_post", z)
         exact = torch.promote_types(actual.dtype, self.sae.dtype)  # an error in bfloat16 would be one more error
         x_hat = out = self._keep("hook_sae_recons", self.sae.reconstruct(x, z).to(exact))
