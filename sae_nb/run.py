@@ -149,7 +149,8 @@ def _step_seconds(sae: SAE, cfg: TrainConfig) -> float:
     x, target = (torch.randn(cfg.batch_size, width, generator=generator, device=sae.device, dtype=sae.dtype)
                  for width in (d_in, d_out))
     def step() -> None:
-        trial.loss(x, target).loss.backward()
+        with torch.enable_grad():
+            trial.loss(x, target).loss.backward()
         optimizer.step()
     return _best_of(step)
 

@@ -222,8 +222,9 @@ class SAETraining:
         self.tokens_done += len(x)
         x, target = self.mapped(x, target)
         sparsity = 1.0 if self.controller is None else self.controller.factor()
-        out = self.sae.loss(x, target, self.steps_done, self.dead, sparsity)
-        out.loss.backward()
+        with torch.enable_grad():  # also where a notebook has switched gradients off for the rest of its work
+            out = self.sae.loss(x, target, self.steps_done, self.dead, sparsity)
+            out.loss.backward()
         self.last_factor = self.factor()
         self.optimizer.step(self.last_factor)
         if self.controller is not None:
