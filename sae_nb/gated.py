@@ -88,23 +88,10 @@ class GatedSAE(SAE):
         self.b_gate *= factors
         self.b_mag *= factors
 
-    @torch.no_grad()
-    def fold_activation_whitening(
-        self,
-        mean: Float[Tensor, "d_in"],
-        matrix: Float[Tensor, "d_in d_in"],
-        inverse: Float[Tensor, "d_in d_in"],  # Of `matrix`
-    ) -> SAE:
-        "From an SAE of `(x - mean) @ matrix` to one of `x`, with the same latents"
-        self.check_foldable()
-        self.encoder.copy_(self.encoder @ matrix.T)
-        if not self.cfg.apply_b_dec_to_input:
-            shift = self.encoder @ mean
-            self.b_gate -= shift
-            self.b_mag -= shift * self.r_mag.exp()
-        self.W_dec.copy_(self.W_dec @ inverse)
-        self.b_dec.copy_(self.b_dec @ inverse + mean)
-        return self
+    def shift_pre_activations(self, shift: Float[Tensor, "d_sae"]) -> None:
+        "Add to the product that gate and magnitude share, through both biases"
+        self.b_gate += shift
+        self.b_mag += shift * self.r_mag.exp()
 
     def loss(self, x: Float[Tensor, "tokens d_in"], target: Float[Tensor, "tokens d_out"] | None = None,
              step: int = 0, dead: Int[Tensor, "n_dead"] | None = None,

@@ -294,6 +294,10 @@ class SAE(nn.Module):
         self.encoder *= factors[:, None]
         self.b_enc *= factors
 
+    def shift_pre_activations(self, shift: Float[Tensor, "d_sae"]) -> None:
+        "Add to what the encoder gives, through its biases"
+        self.b_enc += shift
+
     def check_foldable(self) -> None:
         "Raise ValueError if a map of the input cannot go into the weights"
         if self.cfg.normalize_activations != "none":
@@ -325,7 +329,7 @@ class SAE(nn.Module):
         self.check_foldable()
         self.encoder.copy_(self.encoder @ matrix.T)
         if not self.cfg.apply_b_dec_to_input:
-            self.b_enc -= self.encoder @ mean
+            self.shift_pre_activations(-self.encoder @ mean)
         self.W_dec.copy_(self.W_dec @ inverse)
         self.b_dec.copy_(self.b_dec @ inverse + mean)
         return self
