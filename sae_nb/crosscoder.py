@@ -22,7 +22,7 @@ from .core import SAEConfig, register, unknown
 from .jumprelu import jump
 from .sae import SAE, SAELoss, reconstruction_loss
 from .sparse import SparseCodes
-from .topk import variance
+from .topk import move_threshold, variance
 
 # %% ../nbs/11_crosscoder.ipynb #698069bd
 @dataclass(kw_only=True)
@@ -117,18 +117,6 @@ class SitesSAE(SAE):
         return self.threshold if self.cfg.activation == "jumprelu" else torch.zeros_like(self.b_enc)
 
     @torch.no_grad()
-    def learn_threshold(self, codes: SparseCodes) -> None:
-        "Move BatchTopK's threshold towards the smallest positive winner of the batch"
-        if not len(codes.values):
-            return
-        size = codes.values * self.latent_weights()[codes.indices]
-        smallest = size.masked_fill(codes.values <= 0, torch.inf).amin()
-        smallest = torch.where(smallest.isfinite(), smallest, self.batch_threshold).to(self.batch_threshold.dtype)
-        self.threshold_steps += 1
-        weight = (10 / self.threshold_steps).clamp(self.cfg.threshold_rate, 1.0).to(smallest.dtype)
-        self.batch_threshold.lerp_(smallest, weight)
-
-    @torch.no_grad()
     def freeze_threshold(self) -> None:
         "From BatchTopK to the JumpReLU that it is in use; nothing happens to other rules"
         if self.cfg.activation == "batchtopk":
@@ -198,7 +186,8 @@ class SitesSAE(SAE):
             unexplained = self.revival_loss(prepared, pre, (target - x_hat).detach(), dead)
             terms["auxiliary_reconstruction_loss"] = self.cfg.aux_coefficient * unexplained * variance(target)
         if self.training:
-            self.learn_threshold(codes)
+            winners = codes.values * self.latent_weights()[codes.indices]
+            move_threshold(self.batch_threshold, self.threshold_steps, winners, self.cfg.threshold_rate)
         return SAELoss.of(terms, x_hat, codes)
 
     # Rescaling and files

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['variance', 'dead_latent_loss', 'TopKSAEConfig', 'TopKSAE', 'AbsTopKSAEConfig', 'AbsTopKSAE', 'GroupMaxSAEConfig',
-           'GroupMaxSAE', 'BatchTopKSAEConfig', 'BatchTopKSAE']
+           'GroupMaxSAE', 'move_threshold', 'BatchTopKSAEConfig', 'BatchTopKSAE']
 
 # %% ../nbs/04_topk.ipynb #ab287a84
 from dataclasses import dataclass, fields, replace
@@ -154,6 +154,21 @@ class GroupMaxSAE(TopKSAE):
         return sparse.group_max(pre, round(k))
 
 # %% ../nbs/04_topk.ipynb #0de7bd39
+@torch.no_grad()
+def move_threshold(
+    threshold: Float[Tensor, ""],  # Changed in place
+    steps: Int[Tensor, ""],  # Batches it has seen; changed in place
+    winners: Float[Tensor, "entries"],  # What was compared, of the entries that were kept
+    rate: float,  # Weight of the newest batch, once there are many
+) -> None:
+    "Move a threshold towards the smallest positive winner of a batch"
+    if not len(winners):
+        return
+    smallest = winners.masked_fill(winners <= 0, torch.inf).amin()
+    smallest = torch.where(smallest.isfinite(), smallest, threshold).to(threshold.dtype)
+    steps += 1
+    threshold.lerp_(smallest, (10 / steps).clamp(rate, 1.0).to(threshold.dtype))
+
 @dataclass(kw_only=True)
 class BatchTopKSAEConfig(TopKSAEConfig):
     "Settings of `BatchTopKSAE`"
@@ -182,24 +197,13 @@ class BatchTopKSAE(TopKSAE):
         "In training the largest of the batch, in use those above the threshold"
         return self.choose(pre, self.cfg.k) if self.training else sparse.above(pre, self.threshold)
 
-    @torch.no_grad()
-    def learn_threshold(self, codes: SparseCodes) -> None:
-        "Move the threshold towards the smallest positive latent of the batch"
-        if not len(codes.values):
-            return
-        smallest = codes.values.masked_fill(codes.values <= 0, torch.inf).amin()
-        smallest = torch.where(smallest.isfinite(), smallest, self.threshold).to(self.threshold.dtype)
-        self.threshold_steps += 1
-        weight = (10 / self.threshold_steps).clamp(self.cfg.threshold_rate, 1.0).to(self.threshold.dtype)
-        self.threshold.lerp_(smallest, weight)
-
     def loss(self, x: Float[Tensor, "tokens d_in"], target: Float[Tensor, "tokens d_out"] | None = None,
              step: int = 0, dead: Int[Tensor, "n_dead"] | None = None,
              sparsity: float | Float[Tensor, ""] = 1.0) -> SAELoss:
         "As `TopKSAE`; in training the threshold learns along"
         out = super().loss(x, target, step, dead)
         if self.training and isinstance(out.codes, SparseCodes):
-            self.learn_threshold(out.codes)
+            move_threshold(self.threshold, self.threshold_steps, out.codes.values, self.cfg.threshold_rate)
         return out
 
     def scale_latents(self, factors: Float[Tensor, "d_sae"]) -> None:
