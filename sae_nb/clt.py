@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from . import sparse
 from .core import register
 from .crosscoder import SitesConfig, SitesSAE
-from .sae import SAE
+from .sae import SAE, SAELoss, reconstruction_loss
 from .sparse import SparseCodes
 
 # %% ../nbs/13_clt.ipynb #1a1c9efc
@@ -31,6 +31,7 @@ class CrossLayerTranscoderConfig(SitesConfig):
     sparsity_coefficient: float = 0.1  # λ, for ReLU and JumpReLU
     d_out: int | None = None  # type: ignore[assignment]  # Width of the outputs in a row; None: taken from the model
     n_layers: int | None = None  # Number of layers; None: taken from the model
+    skip: bool = False  # Whether each layer has a linear path from its input to its output
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,6 +81,7 @@ class CrossLayerTranscoderConfig(SitesConfig):
 class CrossLayerTranscoder(SitesSAE):
     "Latents that read the MLP input of their layer, and write to the MLP outputs from there on"
     cfg: CrossLayerTranscoderConfig  # pyright: ignore[reportIncompatibleVariableOverride]
+    W_skip: Float[Tensor, "n_layers d_layer_out d_layer_in"]  # with `skip`
 
     def create_weights(self, generator: torch.Generator) -> None:
         "Random directions as encoder and decoders, biases zero"
@@ -93,6 +95,8 @@ class CrossLayerTranscoder(SitesSAE):
             rows = F.normalize(rows, dim=1).unflatten(1, (-1, layer_out))
             self.register_parameter(f"W_dec_{layer}", nn.Parameter(rows))
         self.b_enc, self.b_dec = nn.Parameter(torch.zeros(d_sae)), nn.Parameter(torch.zeros(d_out))
+        if self.cfg.skip:
+            self.W_skip = nn.Parameter(torch.zeros(self.n_layers, layer_out, layer_in))
 
     @property
     def decoders(self) -> list[Float[Tensor, "d_layer layers_on d_layer_out"]]:
@@ -154,6 +158,27 @@ class CrossLayerTranscoder(SitesSAE):
             out = out + F.pad(part, (layer * width, 0))
         return out
 
+    def linear(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_out"]:
+        "What the linear paths give, all layers in a row"
+        return torch.einsum("...li,loi->...lo", self.by_layer(self.read(x)), self.W_skip).flatten(-2)
+
+    def reconstruct(self, x: Float[Tensor, "... d_in"], z: Float[Tensor, "... d_sae"] | SparseCodes,
+                    ) -> Float[Tensor, "... d_out"]:
+        "The output for `x`: what its latents give, and the linear paths if there are some"
+        x_hat = super().reconstruct(x, z)
+        return x_hat + self.linear(x) if self.cfg.skip else x_hat
+
+    def loss(self, x: Float[Tensor, "tokens d_in"], target: Float[Tensor, "tokens d_out"] | None = None,
+             step: int = 0, dead: Int[Tensor, "n_dead"] | None = None,
+             sparsity: float | Float[Tensor, ""] = 1.0) -> SAELoss:
+        "As the base class, the latents on what the linear paths leave over"
+        if not self.cfg.skip:
+            return super().loss(x, target, step, dead, sparsity)
+        wanted, linear = self.target(x, target), self.linear(x)
+        out = super().loss(x, (wanted - linear).detach(), step, dead, sparsity)
+        x_hat = out.x_hat + linear
+        return SAELoss.of({**out.terms, "mse_loss": reconstruction_loss(x_hat, wanted)}, x_hat, out.codes)
+
     def explained_by_layer(self, x: Float[Tensor, "tokens d_in"], target: Float[Tensor, "tokens d_out"],
                            ) -> Float[Tensor, "n_layers"]:
         "Share of the variance of each layer's output that is explained"
@@ -183,10 +208,14 @@ class CrossLayerTranscoder(SitesSAE):
             raise ValueError("scale_out is None: inputs and targets have different factors, give both")
         self.freeze_threshold()
         kind = {"dtype": self.dtype, "device": self.device}
-        encoder = self.encoder.view(self.n_layers, self.d_layer, -1)
-        encoder *= self.by_layer(torch.as_tensor(scale, **kind).expand(self.widths()[0]))[:, None]
+        encoder, reads = self.encoder.view(self.n_layers, self.d_layer, -1), torch.as_tensor(scale, **kind)
+        reads = self.by_layer(reads.expand(self.widths()[0]))[:, None]
+        encoder *= reads
         factors = torch.as_tensor(scale_out, **kind).expand(len(self.b_dec))
         for layer, rows in enumerate(self.decoders):
             rows /= self.by_layer(factors)[layer:]
         self.b_dec /= factors
+        if self.cfg.skip:
+            self.W_skip *= reads
+            self.W_skip /= self.by_layer(factors)[..., None]
         return self

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from . import sparse
 from .core import SAEConfig, register
 from .sae import SAE, SAELoss, reconstruction_loss
-from .sparse import SparseCodes
+from .sparse import Blocks, SparseCodes
 
 # %% ../nbs/07_gated.ipynb #49688453
 @dataclass(kw_only=True)
@@ -60,6 +60,11 @@ class GatedSAE(SAE):
         dtype = self.product_dtype or self.dtype
         return F.linear(prepared.to(dtype), self.encoder.to(dtype)).to(self.dtype)
 
+    def blocks(self, prepared: Float[Tensor, "... d_in"], latents: Int[Tensor, "n"] | None = None) -> Blocks:
+        "The same without gradient, some rows at a time"
+        encoder = self.encoder if latents is None else self.encoder[latents]
+        return sparse.affine_blocks(prepared, encoder, None, self.product_dtype)
+
     def magnitudes(self, pre: Float[Tensor, "... d_sae"]) -> Float[Tensor, "... d_sae"]:
         "$m$, what the latents are worth where they are active and positive"
         return pre * self.r_mag.exp() + self.b_mag
@@ -76,7 +81,7 @@ class GatedSAE(SAE):
         "The same latents, only those that are active; differentiable, without hook points"
         prepared = self.prepare(x)
         with torch.no_grad():
-            chosen = self.select(self.pre_activations(prepared))
+            chosen = self.select_blocks(self.blocks(prepared))
             scales = self.r_mag.exp()[chosen.indices]
         unscaled = replace(chosen, values=chosen.values / scales)  # m / exp(r_mag): an affine map of one encoder
         codes = sparse.with_gradient(unscaled, prepared, self.encoder, self.b_mag * (-self.r_mag).exp())
@@ -97,10 +102,16 @@ class GatedSAE(SAE):
              step: int = 0, dead: Int[Tensor, "n_dead"] | None = None,
              sparsity: float | Float[Tensor, ""] = 1.0) -> SAELoss:
         "Squared error of the latents, penalty on the gates, squared error of the gates through a decoder held fixed"
-        pre, target = self.pre_activations(self.prepare(x)), self.target(x, target)
-        z, gates = self.activate(pre), (pre + self.b_gate).relu()
-        x_hat, by_gates = self.combine(z), gates @ self.W_dec.detach() + self.b_dec.detach()
-        size = (gates @ self.W_dec.norm(dim=1)).sum() / max(len(gates), 1)
+        target = self.target(x, target)
+        pre = self.pre_activations_where(self.prepare(x), lambda pre: sparse.above(pre, -self.b_gate.detach(), False))
+        numbers = sparse.entries(pre)
+        b_gate, b_mag, r_mag = (sparse.of_latents(part, pre) for part in (self.b_gate, self.b_mag, self.r_mag))
+        opened = numbers + b_gate
+        z = sparse.like(pre, (numbers * r_mag.exp() + b_mag).relu() * (opened > 0))
+        gates = sparse.like(pre, opened.relu())
+        x_hat, by_gates = self.combine(z), sparse.product(gates, self.W_dec.detach()) + self.b_dec.detach()
+        norms = sparse.of_latents(self.W_dec.norm(dim=1), gates)
+        size = (sparse.entries(gates) * norms).sum() / max(len(target), 1)
         terms = {"mse_loss": reconstruction_loss(x_hat, target),
                  "l1_loss": sparsity * self.cfg.at(step, "l1_coefficient") * size,
                  "auxiliary_reconstruction_loss": reconstruction_loss(by_gates, target)}

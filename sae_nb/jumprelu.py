@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -22,7 +23,7 @@ from . import sparse
 from .core import SAEConfig, register, unknown
 from .matryoshka import prefix_reconstructions, prefix_widths
 from .sae import SAE, SAELoss, reconstruction_loss
-from .sparse import SparseCodes
+from .sparse import Latents, SparseCodes
 
 # %% ../nbs/06_jumprelu.ipynb #be9d0f5c
 def _window(pre: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
@@ -146,24 +147,27 @@ class JumpReLUSAE(SAE):
         super().scale_latents(factors)
         self.threshold *= factors
 
-    def penalty(self, pre: Float[Tensor, "tokens d_sae"], z: Float[Tensor, "tokens d_sae"]) -> Float[Tensor, ""]:
+    def penalty(self, pre: Latents, z: Latents, thresholds: Float[Tensor, "..."]) -> Float[Tensor, ""]:
         "What sparsity costs, averaged over tokens, before its coefficient"
-        cfg, tokens = self.cfg, max(len(z), 1)
+        cfg, tokens = self.cfg, max(z.shape[0], 1)
         if cfg.sparsity_loss == "tanh":
-            return (cfg.tanh_scale * z * self.W_dec.norm(dim=1)).tanh().sum() / tokens
-        l0 = step(pre, self.threshold_for(pre), cfg.bandwidth, cfg.ste_to_input).sum(-1)
+            norms = sparse.of_latents(self.W_dec.norm(dim=1), z)
+            return (cfg.tanh_scale * sparse.entries(z) * norms).tanh().sum() / tokens
+        active = sparse.like(pre, step(sparse.entries(pre), thresholds, cfg.bandwidth, cfg.ste_to_input))
+        l0 = sparse.per_token(active)
         if cfg.sparsity_loss == "quadratic":
             assert cfg.target_l0 is not None
             l0 = (l0 - cfg.target_l0).square() * (2 / cfg.target_l0)
         return l0.sum() / tokens
 
-    def pre_act_loss(self, pre: Float[Tensor, "tokens d_sae"], dead: Int[Tensor, "n_dead"]) -> Float[Tensor, ""]:
+    def pre_act_loss(self, prepared: Float[Tensor, "tokens d_in"], dead: Int[Tensor, "n_dead"]) -> Float[Tensor, ""]:
         "How far dead latents stay below their thresholds, weighted by their decoder rows and averaged over tokens"
-        missing = (self.threshold_for(pre)[dead] - pre[:, dead]).relu()
+        pre = F.linear(prepared, self.encoder[dead], self.b_enc[dead])
+        missing = (self.threshold_for(pre)[dead] - pre).relu()
         return (missing * self.W_dec[dead].norm(dim=1)).sum() / max(len(pre), 1)
 
     def reconstruction_terms(
-        self, z: Float[Tensor, "tokens d_sae"], target: Float[Tensor, "tokens d_out"],
+        self, z: Latents, target: Float[Tensor, "tokens d_out"],
     ) -> tuple[Float[Tensor, "tokens d_out"], dict[str, Tensor]]:
         "The reconstruction, and what is lost by it"
         x_hat = self.combine(z)
@@ -173,12 +177,15 @@ class JumpReLUSAE(SAE):
              step: int = 0, dead: Int[Tensor, "n_dead"] | None = None,
              sparsity: float | Float[Tensor, ""] = 1.0) -> SAELoss:
         "Squared error, the penalty on active latents, and the loss of dead ones if it is asked for"
-        pre = self.pre_activations(self.prepare(x))
-        z = self.activate(pre)
+        cfg, prepared = self.cfg, self.prepare(x)
+        lowest = self.threshold_for(prepared).detach() - cfg.bandwidth / 2  # nothing below it is active or in a window
+        pre = self.pre_activations_where(prepared, lambda pre: sparse.above(pre, lowest, positive=False))
+        thresholds = sparse.of_latents(self.threshold_for(prepared), pre)
+        z = sparse.like(pre, jump(sparse.entries(pre), thresholds, cfg.bandwidth, cfg.ste_to_input))
         x_hat, terms = self.reconstruction_terms(z, self.target(x, target))
-        terms["l0_loss"] = sparsity * self.cfg.at(step, "l0_coefficient") * self.penalty(pre, z)
-        if dead is not None and len(dead) and self.cfg.pre_act_loss_coefficient:
-            terms["pre_act_loss"] = self.cfg.pre_act_loss_coefficient * self.pre_act_loss(pre, dead)
+        terms["l0_loss"] = sparsity * cfg.at(step, "l0_coefficient") * self.penalty(pre, z, thresholds)
+        if dead is not None and len(dead) and cfg.pre_act_loss_coefficient:
+            terms["pre_act_loss"] = cfg.pre_act_loss_coefficient * self.pre_act_loss(prepared, dead)
         return SAELoss.of(terms, x_hat, z)
 
 # %% ../nbs/06_jumprelu.ipynb #21485b33
@@ -199,7 +206,7 @@ class MatryoshkaJumpReLUSAE(JumpReLUSAE):
     cfg: MatryoshkaJumpReLUSAEConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def reconstruction_terms(
-        self, z: Float[Tensor, "tokens d_sae"], target: Float[Tensor, "tokens d_out"],
+        self, z: Latents, target: Float[Tensor, "tokens d_out"],
     ) -> tuple[Float[Tensor, "tokens d_out"], dict[str, Tensor]]:
         "The reconstruction, and what is lost by it and by each prefix"
         widths = self.cfg.matryoshka_widths

@@ -98,17 +98,17 @@ class MatryoshkaBatchTopKSAE(BatchTopKSAE):
         return nested[-1], {"mse_loss": reconstruction_loss(nested[-1], target), **inner}
 
     def revival_loss(
-        self, prepared: Float[Tensor, "tokens d_in"], pre: Float[Tensor, "tokens d_sae"],
-        target: Float[Tensor, "tokens d_out"], x_hat: Float[Tensor, "tokens d_out"], dead: Int[Tensor, "n_dead"],
+        self, prepared: Float[Tensor, "tokens d_in"], target: Float[Tensor, "tokens d_out"],
+        x_hat: Float[Tensor, "tokens d_out"], dead: Int[Tensor, "n_dead"],
     ) -> Float[Tensor, ""]:
         "AuxK; level by level if it is asked for"
         if self._nested is None:
-            return super().revival_loss(prepared, pre, target, x_hat, dead)
+            return super().revival_loss(prepared, target, x_hat, dead)
         nested, self._nested = self._nested, None
         k, total, low = self.cfg.k_aux or max(target.shape[-1] // 2, 1), x_hat.new_zeros(()), 0
         for high, inner in zip(self.cfg.matryoshka_widths, nested):
             own = dead[(dead >= low) & (dead < high)]
             if len(own):
-                total = total + dead_latent_loss(self, prepared, pre, target, inner, own, k)
+                total = total + dead_latent_loss(self, prepared, target, inner, own, k)
             low = high
         return total

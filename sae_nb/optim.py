@@ -46,8 +46,10 @@ def remove_parallel(
     rows: Float[Tensor, "rows d"],  # Unit vectors
 ) -> None:
     "Subtract from each row of `grad` its part along the unit vector of the same row"
-    along = torch.linalg.vecdot(grad, rows)
-    grad.addcmul_(along[:, None], rows, value=-1)
+    at_once = max(len(rows) if rows.is_cuda else 2 ** 18 // max(rows.shape[1], 1), 1)  # what stays in the cache
+    for part, directions in zip(grad.split(at_once), rows.split(at_once)):
+        along = torch.linalg.vecdot(part, directions)
+        part.addcmul_(along[:, None], directions, value=-1)
 
 @torch.no_grad()
 def normalize_rows(
@@ -67,21 +69,30 @@ class SAEOptimizer:
         max_grad_norm: float = 1.0,  # Joint gradient norm above which all gradients are scaled down
     ):
         self.sae, self.lr, self.max_grad_norm = sae, lr, max_grad_norm
-        fused = sae.device.type in ("cpu", "cuda", "mps") and sae.dtype != torch.float16
-        self.adam = torch.optim.Adam(sae.parameters(), lr=lr, betas=betas, fused=fused)
+        self.fused = sae.device.type in ("cpu", "cuda", "mps") and sae.dtype != torch.float16
+        self.adam: Any = torch.optim.Adam(sae.parameters(), lr=lr, betas=betas, fused=self.fused)
 
     @torch.no_grad()
     def step(self, factor: float = 1.0) -> Float[Tensor, ""]:
         "One update at `factor` times the learning rate; returns the norm of the gradients before clipping"
         if self.sae.unit_norm_decoder and self.sae.W_dec.grad is not None:
             remove_parallel(self.sae.W_dec.grad, self.sae.W_dec)
-        norm = torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.max_grad_norm)
+        norm = self.clip()
         self.adam.param_groups[0]["lr"] = self.lr * factor
         self.adam.step()
         self.adam.zero_grad(set_to_none=True)
         if self.sae.unit_norm_decoder:
             normalize_rows(self.sae.W_dec)
         self.sae.constrain()
+        return norm
+
+    def clip(self) -> Float[Tensor, ""]:
+        "Scale the gradients down to the norm that is allowed, within Adam's own pass where it can; their norm before"
+        if not self.fused:
+            return torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.max_grad_norm)
+        gradients = [parameter.grad for parameter in self.sae.parameters() if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients).float()
+        self.adam.grad_scale = (norm / self.max_grad_norm).clamp_min(1)  # Adam divides by it
         return norm
 
     def state_dict(self) -> dict[str, Any]:

@@ -11,6 +11,8 @@ __all__ = ['hook_points', 'HookPoint', 'SAELoss', 'reconstruction_loss', 'Statis
 
 # %% ../nbs/03_sae.ipynb #6c77e468
 import copy
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,7 +24,7 @@ from torch import Tensor, nn
 
 from . import sparse
 from .core import SAEConfig, architecture, as_dtype, dtype_name, register
-from .sparse import SparseCodes
+from .sparse import Blocks, SparseCodes
 
 # %% ../nbs/03_sae.ipynb #18cb0ee0
 class HookPoint(nn.Identity):
@@ -47,6 +49,11 @@ class SAELoss:
         "Mean number of active latents per token"
         counts = self.codes.l0() if isinstance(self.codes, SparseCodes) else (self.codes != 0).sum(-1)
         return counts.float().mean()
+
+    def density(self) -> float:
+        "Share of the latents that the loss had to look at; those that are not zero, if it looked at all"
+        looked_at = self.codes.values.numel() if isinstance(self.codes, SparseCodes) else int((self.codes != 0).sum())
+        return looked_at / max(math.prod(self.codes.shape), 1)
 
     @staticmethod
     def of(terms: dict[str, Tensor], x_hat: Tensor, codes: SparseCodes | Tensor) -> SAELoss:
@@ -107,6 +114,7 @@ class SAE(nn.Module):
         super().__init__()
         self.cfg = copy.deepcopy(cfg)  # it will follow this SAE, not others made from the same settings
         self.product_dtype: torch.dtype | None = None  # type of the encoder's product, if not that of the weights
+        self.few_active = False  # whether training may count on most latents being zero
         for name in hook_points:
             self.add_module(name, HookPoint())
         self.create_parameters(generator or torch.Generator().manual_seed(0))
@@ -159,6 +167,10 @@ class SAE(nn.Module):
     def select(self, pre: Float[Tensor, "... d_sae"]) -> SparseCodes:
         "The same, sparsely; worth defining where it saves work, and where latents are pre-activations that passed"
         return sparse.from_dense(self.activate(pre))
+
+    def select_blocks(self, blocks: Blocks) -> SparseCodes:
+        "What `select` chooses of pre-activations that are computed some rows at a time"
+        return blocks.select(self.select, self.dtype)
 
     def loss(
         self,
@@ -233,6 +245,26 @@ class SAE(nn.Module):
         product = F.linear(prepared.to(self.product_dtype), self.encoder.to(self.product_dtype))
         return product.to(self.dtype) + self.b_enc
 
+    def blocks(
+        self,
+        prepared: Float[Tensor, "... d_in"],
+        latents: Int[Tensor, "n"] | None = None,  # Which; None: all
+    ) -> Blocks:
+        "The same without gradient, some rows at a time"
+        encoder, bias = (p if latents is None else p[latents] for p in (self.encoder, self.b_enc))
+        return sparse.affine_blocks(prepared, encoder, bias, self.product_dtype)
+
+    def pre_activations_where(
+        self,
+        prepared: Float[Tensor, "tokens d_in"],
+        rule: Callable[[Tensor], SparseCodes],  # Chooses those that the loss or its gradient depends on
+    ) -> SparseCodes | Float[Tensor, "tokens d_sae"]:
+        "Pre-activations to train on: those that a rule chooses if they are few, else all of them"
+        if not self.few_active:
+            return self.pre_activations(prepared)
+        chosen = self.blocks(prepared).select(rule, self.dtype)
+        return sparse.with_gradient(chosen, prepared, self.encoder, getattr(self, "b_enc", None), at_zero=True)
+
     def encode(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_sae"]:
         "Latents, as an ordinary dense tensor"
         pre = self.hook_sae_acts_pre(self.pre_activations(self.prepare(x)))
@@ -241,18 +273,16 @@ class SAE(nn.Module):
     def encode_sparse(self, x: Float[Tensor, "... d_in"]) -> SparseCodes:
         "The same latents, only those that are active; differentiable, without hook points"
         prepared = self.prepare(x)
-        if type(self).select is SAE.select:
+        if type(self).select is SAE.select or type(self).pre_activations is not SAE.pre_activations:
             return self.select(self.pre_activations(prepared))
-        with torch.no_grad():
-            chosen = self.select(self.pre_activations(prepared))
+        chosen = self.select_blocks(self.blocks(prepared))
         return sparse.with_gradient(chosen, prepared, self.encoder, self.b_enc)
 
     def combine(self, z: Float[Tensor, "... d_sae"] | SparseCodes) -> Float[Tensor, "... d_out"]:
         "`b_dec` and the decoder rows of the latents, dense or sparse: the reconstruction that training works on"
         if z.shape[-1] != self.cfg.d_sae:
             raise ValueError(f"there are {z.shape[-1]} latents, the SAE has d_sae={self.cfg.d_sae}")
-        product = sparse.decode(z, self.W_dec) if isinstance(z, SparseCodes) else z.to(self.dtype) @ self.W_dec
-        return product + self.b_dec
+        return sparse.product(z, self.W_dec) + self.b_dec
 
     def decode(
         self,
@@ -382,13 +412,17 @@ class SAE(nn.Module):
 
 # %% ../nbs/03_sae.ipynb #2fd6785c
 def lp_penalty(
-    z: Float[Tensor, "tokens d_sae"],  # Latents, times the norms of their decoder rows
+    z: Float[Tensor, "tokens d_sae"] | SparseCodes,  # Latents, times the norms of their decoder rows
     p: float,
     epsilon: float = 1e-3,
 ) -> Float[Tensor, ""]:
     "$S_p$, averaged over tokens"
-    size = z.norm(p=p, dim=-1) if p >= 1 else ((z + epsilon) ** p - epsilon ** p).sum(-1)
-    return size.sum() / max(len(z), 1)
+    if p > 1:
+        sizes = (z.padded()[0] if isinstance(z, SparseCodes) else z).norm(p=p, dim=-1)
+    else:
+        numbers = sparse.entries(z)
+        sizes = numbers.abs() if p == 1 else (numbers + epsilon) ** p - epsilon ** p
+    return sizes.sum() / max(z.shape[0], 1)
 
 @dataclass(kw_only=True)
 class StandardSAEConfig(SAEConfig):
@@ -427,9 +461,10 @@ class StandardSAE(SAE):
              step: int = 0, dead: Int[Tensor, "n_dead"] | None = None,
              sparsity: float | Float[Tensor, ""] = 1.0) -> SAELoss:
         "Squared error and weighted L_p norm of the latents"
-        z = self.activate(self.pre_activations(self.prepare(x)))
-        x_hat = self.combine(z)
-        size = lp_penalty(z * self.W_dec.norm(dim=1), self.cfg.at(step, "lp_norm"))
+        pre = self.pre_activations_where(self.prepare(x), self.select)
+        z = sparse.like(pre, self.activate(sparse.entries(pre)))
+        x_hat, norms = self.combine(z), sparse.of_latents(self.W_dec.norm(dim=1), z)
+        size = lp_penalty(sparse.like(z, sparse.entries(z) * norms), self.cfg.at(step, "lp_norm"))
         terms = {"mse_loss": reconstruction_loss(x_hat, self.target(x, target)),
                  "l1_loss": sparsity * self.cfg.at(step, "l1_coefficient") * size}
         return SAELoss.of(terms, x_hat, z)

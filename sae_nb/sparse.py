@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SparseCodes', 'fixed_width', 'top_k', 'top_k_signed', 'group_max', 'largest', 'batch_top_k', 'from_positions',
-           'above', 'from_dense', 'weighted_rows', 'dot_products', 'summed_by_latent', 'decode', 'with_gradient']
+__all__ = ['Latents', 'SparseCodes', 'k_largest', 'fixed_width', 'top_k', 'top_k_signed', 'group_max', 'where_true',
+           'from_positions', 'above', 'from_dense', 'Blocks', 'joined', 'affine_blocks', 'largest', 'batch_top_k',
+           'weighted_rows', 'dot_products', 'summed_by_latent', 'decode', 'with_gradient', 'entries', 'like',
+           'of_latents', 'product', 'per_token']
 
 # %% ../nbs/02_sparse.ipynb #6113ba65
 import math
-from dataclasses import dataclass, replace
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +32,7 @@ class SparseCodes:
     indices: Int[Tensor, "entries"]  # Latent of each entry, int32
     offsets: Int[Tensor, "tokens+1"]  # Where the entries of each token begin, int32
     shape: tuple[int, ...]  # Of the dense tensor: (..., d_sae)
+    _order: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def d_sae(self) -> int:
@@ -37,6 +43,20 @@ class SparseCodes:
         "The token, counted over all leading dimensions, of each entry"
         tokens = torch.arange(len(self.offsets) - 1, dtype=torch.int32, device=self.offsets.device)
         return tokens.repeat_interleave(self.offsets.diff(), output_size=len(self.indices))
+
+    def by_latent(self) -> tuple[Int[Tensor, "entries"], Int[Tensor, "d_sae+1"]]:
+        "The entries in the order of their latents, and where each latent begins; found once for all values"
+        if "by_latent" not in self._order:
+            ordered, order = self.indices.sort(stable=True)
+            latents = torch.arange(self.d_sae + 1, dtype=ordered.dtype, device=ordered.device)
+            self._order["by_latent"] = order, torch.searchsorted(ordered, latents, out_int32=True)
+        return self._order["by_latent"]
+
+    def with_values(self, values: Float[Tensor, "entries"]) -> SparseCodes:
+        "Other values in the same places"
+        codes = replace(self, values=values)
+        codes._order = self._order
+        return codes
 
     def dense(self) -> Float[Tensor, "... d_sae"]:
         "The ordinary tensor, differentiable in the values"
@@ -64,6 +84,30 @@ class SparseCodes:
         return values.view(*self.shape[:-1], width), indices.view(*self.shape[:-1], width)
 
 # %% ../nbs/02_sparse.ipynb #a58df037
+def _group_size(d_sae: int, k: int) -> int:
+    "How many entries to compare at once: both looks are cheap at about the root of d_sae / k; a divisor of `d_sae`"
+    size = 1
+    while d_sae % (2 * size) == 0 and 4 * size * size <= 2 * d_sae / max(k, 1):
+        size *= 2
+    return size
+
+def k_largest(
+    pre: Float[Tensor, "rows d_sae"],  # Numbers; those that are not positive count as zero
+    k: int,  # How many to find in each row
+) -> tuple[Float[Tensor, "rows k"], Int[Tensor, "rows k"]]:
+    "The `k` largest entries of each row, in no order, and where they stand"
+    size = _group_size(pre.shape[-1], k)
+    if pre.is_cuda or pre.dtype == torch.float64 or size < 4:
+        values, indices = pre.topk(k, dim=-1, sorted=False)
+        return values.relu(), indices
+    whole = {2: torch.int16, 4: torch.int32}[pre.element_size()]
+    groups = pre.relu().view(whole).unflatten(-1, (size, -1))  # every so-many-th entry is of one group
+    of_group = groups.amax(1).topk(k, dim=-1, sorted=False).indices
+    finalists = groups.gather(2, of_group[:, None].expand(-1, size, -1)).flatten(1)
+    values, place = finalists.topk(k, dim=-1, sorted=False)
+    step = torch.div(place, k, rounding_mode="floor")
+    return values.view(pre.dtype), step * groups.shape[-1] + of_group.gather(1, place - step * k)
+
 def fixed_width(
     values: Float[Tensor, "... k"],  # Activations of the chosen latents
     indices: Int[Tensor, "... k"],  # Their numbers
@@ -80,8 +124,8 @@ def top_k(
     k: int,  # Latents kept per token
 ) -> SparseCodes:
     "The `k` largest entries of each row, those that are not positive set to zero"
-    values, indices = pre.topk(k, dim=-1, sorted=False)
-    return fixed_width(values.relu(), indices, pre.shape[-1])
+    indices = k_largest(pre.detach().reshape(-1, pre.shape[-1]), k)[1].view(*pre.shape[:-1], k)
+    return fixed_width(pre.gather(-1, indices).relu(), indices, pre.shape[-1])
 
 # %% ../nbs/02_sparse.ipynb #0dbd483e
 def top_k_signed(
@@ -89,7 +133,7 @@ def top_k_signed(
     k: int,  # Latents kept per token
 ) -> SparseCodes:
     "The `k` entries of each row that are largest in magnitude, with their signs"
-    indices = pre.abs().topk(k, dim=-1, sorted=False).indices
+    indices = k_largest(pre.detach().abs().reshape(-1, pre.shape[-1]), k)[1].view(*pre.shape[:-1], k)
     return fixed_width(pre.gather(-1, indices), indices, pre.shape[-1])
 
 def group_max(
@@ -103,32 +147,16 @@ def group_max(
     return fixed_width(values.relu(), indices + starts, pre.shape[-1])
 
 # %% ../nbs/02_sparse.ipynb #e5eb1119
-def _lower_bound(flat: Float[Tensor, "entries"], wanted: int, stride: int = 97) -> Tensor:
-    "A value that probably a third more than `wanted` entries exceed, from every `stride`-th entry"
-    sample = flat[::stride]
-    rank = min(len(sample), int(wanted * 4 / 3 / stride) + 8)
-    return sample.topk(rank, sorted=False).values.min()
-
-def largest(
-    flat: Float[Tensor, "entries"],  # Any numbers
-    wanted: int,  # How many to find
-) -> Int[Tensor, "wanted"]:
-    "The positions of the `wanted` largest entries, in ascending order"
-    if wanted * 8 < len(flat):
-        candidates = (flat > _lower_bound(flat, wanted)).nonzero().squeeze(-1)
-        if len(candidates) >= wanted:
-            return candidates[flat[candidates].topk(wanted, sorted=False).indices].sort().values
-    return flat.topk(wanted, sorted=False).indices.sort().values
-
-def batch_top_k(
-    pre: Float[Tensor, "... d_sae"],  # Pre-activations
-    k: float,  # Latents kept per token, on average over the batch
-) -> SparseCodes:
-    "The `k` times number of tokens largest entries of the whole batch, those that are not positive set to zero"
-    d_sae, flat = pre.shape[-1], pre.reshape(-1)
-    tokens = flat.numel() // d_sae
-    kept = largest(flat.detach(), min(int(k * tokens), flat.numel()))
-    return from_positions(flat[kept].relu(), kept, pre.shape)
+def where_true(
+    mask: Bool[Tensor, "..."],
+) -> Int[Tensor, "found"]:
+    "The positions of what is true in the flattened mask, ascending"
+    flat = mask.flatten()
+    if flat.is_cuda or len(flat) % 8 or flat.storage_offset() % 8:
+        return flat.nonzero().squeeze(-1)
+    eights = flat.view(torch.int64).nonzero().squeeze(-1)
+    which, place = flat.view(-1, 8)[eights].nonzero().unbind(-1)
+    return eights[which] * 8 + place
 
 def from_positions(
     values: Float[Tensor, "entries"],  # Activations
@@ -139,23 +167,130 @@ def from_positions(
     tokens = math.prod(shape[:-1])
     starts = torch.arange(tokens + 1, device=positions.device) * shape[-1]
     offsets = torch.searchsorted(positions, starts, out_int32=True)
-    return SparseCodes(values, (positions % shape[-1]).int(), offsets, tuple(shape))
+    rows = torch.arange(tokens, device=positions.device).repeat_interleave(offsets.diff(), output_size=len(positions))
+    return SparseCodes(values, (positions - rows * shape[-1]).int(), offsets, tuple(shape))
 
-# %% ../nbs/02_sparse.ipynb #8fb1e201
 def above(
     pre: Float[Tensor, "... d_sae"],  # Pre-activations
     threshold: Float[Tensor, "d_sae"] | Float[Tensor, ""],  # One for all latents, or one for each
+    positive: bool = True,  # Whether an entry must also be positive
 ) -> SparseCodes:
     "The entries larger than `threshold` and larger than zero"
-    kept = ((pre > threshold) & (pre > 0)).flatten().nonzero().squeeze(-1)
+    kept = where_true(pre.detach() > (threshold.clamp_min(0) if positive else threshold))
     return from_positions(pre.flatten()[kept], kept, pre.shape)
 
 def from_dense(
     z: Float[Tensor, "... d_sae"],  # Latents, most of them zero
 ) -> SparseCodes:
     "The entries that are not zero, differentiable in them"
-    kept = z.detach().flatten().nonzero().squeeze(-1)
+    kept = where_true(z.detach() != 0)
     return from_positions(z.flatten()[kept], kept, z.shape)
+
+# %% ../nbs/02_sparse.ipynb #4015f4ee
+@dataclass
+class Blocks:
+    "Pre-activations [tokens, d_sae], computed some rows at a time whenever they are looked at"
+    compute: Callable[[slice], Float[Tensor, "rows d_sae"]]  # Some of the rows; the next call may overwrite them
+    shape: tuple[int, ...]  # Of the codes made from them: (..., d_sae)
+    rows_at_once: int
+
+    @staticmethod
+    def of(pre: Float[Tensor, "... d_sae"]) -> Blocks:
+        "A tensor that is there already, as one block"
+        flat = pre.reshape(-1, pre.shape[-1])
+        return Blocks(flat.__getitem__, tuple(pre.shape), max(len(flat), 1))
+
+    @property
+    def tokens(self) -> int:
+        "Number of rows"
+        return math.prod(self.shape[:-1])
+
+    def __iter__(self) -> Iterator[Float[Tensor, "rows d_sae"]]:
+        for start in range(0, max(self.tokens, 1), self.rows_at_once):
+            yield self.compute(slice(start, start + self.rows_at_once))
+
+    def select(self, rule: Callable[[Tensor], SparseCodes], dtype: torch.dtype | None = None) -> SparseCodes:
+        "The codes that a rule makes of each row by itself, their values in `dtype`"
+        return joined([rule(block) for block in self], self.shape, dtype)
+
+def joined(
+    parts: Sequence[SparseCodes],  # Of consecutive tokens
+    shape: tuple[int, ...],  # Of the whole
+    dtype: torch.dtype | None = None,  # Of the values; None: as they are
+) -> SparseCodes:
+    "Codes of many tokens from codes of some at a time"
+    values = torch.cat([part.values for part in parts])
+    offsets, entries = [parts[0].offsets[:1]], 0
+    for part in parts:
+        offsets.append(part.offsets[1:] + entries)
+        entries += len(part.indices)
+    return SparseCodes(values if dtype is None else values.to(dtype), torch.cat([part.indices for part in parts]),
+                       torch.cat(offsets), shape)
+
+def affine_blocks(
+    x: Float[Tensor, "... d_in"],
+    matrix: Float[Tensor, "d_sae d_in"],
+    bias: Float[Tensor, "d_sae"] | None = None,
+    dtype: torch.dtype | None = None,  # Type of the product; None: that of `matrix`
+    rows_at_once: int | None = None,  # None: as many as stay in the cache of a processor
+) -> Blocks:
+    "`x @ matrix.T + bias`, without gradient; each block overwrites the one before"
+    d_sae, kind = len(matrix), dtype or matrix.dtype
+    rows = rows_at_once or max(256, (2 ** 28 if x.is_cuda else 2 ** 21) // d_sae)
+    shape, flat, weight = (*x.shape[:-1], d_sae), x.detach().reshape(-1, x.shape[-1]).to(kind), matrix.detach().to(kind)
+    shift = torch.zeros(d_sae, dtype=kind, device=x.device) if bias is None else bias.detach().to(kind)
+    buffer = torch.empty(min(rows, len(flat)), d_sae, dtype=kind, device=x.device)
+    def compute(part: slice) -> Tensor:
+        block = flat[part]
+        return torch.addmm(shift, block, weight.T, out=buffer[:len(block)])
+    return Blocks(compute, shape, rows)
+
+# %% ../nbs/02_sparse.ipynb #ca516a51
+def _lower_bound(flat: Float[Tensor, "entries"], wanted: float, stride: int = 97) -> Tensor:
+    "A value that probably a third more than `wanted` entries exceed, from every `stride`-th entry"
+    if wanted * 8 >= len(flat):
+        return flat.new_full((), -torch.inf)
+    sample = flat[::stride]
+    rank = min(len(sample), int(wanted * 4 / 3 / stride) + 8)
+    return sample.topk(rank, sorted=False).values.min()
+
+def _candidates(blocks: Blocks, wanted: int) -> tuple[Tensor, Tensor]:
+    "Values and positions of at least `wanted` entries, the largest among them"
+    bound, found, start = None, [], 0
+    for block in blocks:
+        flat = block.flatten()
+        if bound is None:
+            bound = _lower_bound(flat.detach(), wanted * len(block) / max(blocks.tokens, 1))
+        passed = where_true(flat.detach() > bound)
+        found.append((flat[passed], passed + start))
+        start += len(flat)
+    values, positions = map(torch.cat, zip(*found))
+    if len(values) < wanted:
+        values = torch.cat([block.flatten().clone() for block in blocks])
+        positions = torch.arange(len(values), device=values.device)
+    return values, positions
+
+def largest(
+    values: Float[Tensor, "entries"],  # Any numbers
+    wanted: int,  # How many to find
+) -> Int[Tensor, "wanted"]:
+    "The positions of the `wanted` largest entries, in ascending order"
+    if wanted in (0, len(values)):
+        return torch.arange(wanted, device=values.device)
+    least = values.kthvalue(len(values) - wanted + 1).values
+    larger, equal = values > least, values == least
+    return where_true(larger | (equal & (equal.cumsum(0) <= wanted - larger.sum())))
+
+def batch_top_k(
+    pre: Float[Tensor, "... d_sae"] | Blocks,  # Pre-activations
+    k: float,  # Latents kept per token, on average over the batch
+) -> SparseCodes:
+    "The `k` times number of tokens largest entries of the whole batch, those that are not positive set to zero"
+    blocks = pre if isinstance(pre, Blocks) else Blocks.of(pre)
+    wanted = min(int(k * blocks.tokens), blocks.tokens * blocks.shape[-1])
+    values, positions = _candidates(blocks, wanted)
+    kept = largest(values.detach(), wanted)
+    return from_positions(values[kept].relu(), positions[kept], blocks.shape)
 
 # %% ../nbs/02_sparse.ipynb #8252f7d3
 def weighted_rows(
@@ -168,6 +303,13 @@ def weighted_rows(
     weights = values.to(matrix.dtype)
     return F.embedding_bag(indices, matrix, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True)
 
+def _pattern(indices: Tensor, offsets: Tensor, x: Tensor, matrix: Tensor) -> Tensor:
+    "Zeros in the places of the entries, as one of torch's own sparse matrices"
+    zeros = torch.zeros(len(indices), dtype=x.dtype, device=x.device)
+    with warnings.catch_warnings():  # torch says once per process that these matrices are in beta
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.sparse_csr_tensor(offsets, indices, zeros, (len(x), len(matrix)), check_invariants=False)
+
 def dot_products(
     indices: Int[Tensor, "entries"],  # Row of `matrix` of each entry
     offsets: Int[Tensor, "tokens+1"],  # Where the entries of each token begin
@@ -175,74 +317,104 @@ def dot_products(
     x: Float[Tensor, "tokens d"],
 ) -> Float[Tensor, "entries"]:
     "For each entry, the dot product of its row of `matrix` with its token's row of `x`"
+    if not matrix.is_cuda and x.dtype == matrix.dtype and x.dtype in (torch.float32, torch.float64):
+        return torch.sparse.sampled_addmm(_pattern(indices, offsets, x, matrix), x, matrix.T, beta=0).values()
     with torch.enable_grad():  # what embedding_bag computes as the gradient of its weights
         weights = torch.ones(len(indices), dtype=matrix.dtype, device=matrix.device, requires_grad=True)
         product = weighted_rows(weights, indices, offsets, matrix.detach())
         return torch.autograd.grad(product, weights, x.to(matrix.dtype))[0]
 
 def summed_by_latent(
-    values: Float[Tensor, "entries"],
-    indices: Int[Tensor, "entries"],  # Latent of each entry
-    rows: Int[Tensor, "entries"],  # Token of each entry
+    values: Float[Tensor, "entries"],  # Weight of each entry
+    codes: SparseCodes,  # Where the entries are
     x: Float[Tensor, "tokens d"],
-    d_sae: int,  # Number of latents
 ) -> Float[Tensor, "d_sae d"]:
     "For each latent, the sum of the rows of `x` on which it is active, weighted"
-    ordered, order = indices.sort(stable=True)
-    latents = torch.arange(d_sae + 1, dtype=ordered.dtype, device=ordered.device)
-    starts = torch.searchsorted(ordered, latents, out_int32=True)
-    return weighted_rows(values[order], rows[order], starts, x)
+    order, starts = codes.by_latent()
+    return weighted_rows(values[order], codes.rows()[order], starts, x)
 
 # %% ../nbs/02_sparse.ipynb #b26ec4ab
 class _Decode(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, values, indices, offsets, rows, matrix):  # type: ignore[override]
-        ctx.save_for_backward(values, indices, offsets, rows, matrix)
-        return weighted_rows(values, indices, offsets, matrix)
+    def forward(ctx, values, matrix, codes):  # type: ignore[override]
+        ctx.save_for_backward(values, matrix)
+        ctx.codes = codes
+        return weighted_rows(values, codes.indices, codes.offsets, matrix)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):  # type: ignore[override]
-        values, indices, offsets, rows, matrix = ctx.saved_tensors
-        grad = grad.contiguous()
-        needs_values, *_, needs_matrix = ctx.needs_input_grad
-        grad_values = dot_products(indices, offsets, matrix, grad).to(values.dtype) if needs_values else None
-        grad_matrix = summed_by_latent(values, indices, rows, grad, len(matrix)) if needs_matrix else None
-        return grad_values, None, None, None, grad_matrix
+        (values, matrix), codes, grad = ctx.saved_tensors, ctx.codes, grad.contiguous()
+        needs_values, needs_matrix, _ = ctx.needs_input_grad
+        grad_values = dot_products(codes.indices, codes.offsets, matrix, grad).to(values.dtype) if needs_values else None
+        return grad_values, summed_by_latent(values, codes, grad) if needs_matrix else None, None
 
 def decode(
     codes: SparseCodes,  # Latents of the tokens
     matrix: Float[Tensor, "d_sae d_out"],  # Decoder, one row per latent
 ) -> Float[Tensor, "... d_out"]:
     "`codes.dense() @ matrix`, touching only the rows of active latents, forward and backward"
-    out = _Decode.apply(codes.values, codes.indices, codes.offsets, codes.rows(), matrix)
+    out = _Decode.apply(codes.values, matrix, codes)
     return out.view(*codes.shape[:-1], matrix.shape[1])
 
 # %% ../nbs/02_sparse.ipynb #36c89872
 class _Encode(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, matrix, bias, values, indices, offsets, rows):  # type: ignore[override]
-        ctx.save_for_backward(x, matrix, bias, values, indices, offsets, rows)
-        return values.clone()
+    def forward(ctx, x, matrix, bias, codes, at_zero):  # type: ignore[override]
+        ctx.save_for_backward(x, matrix, bias)
+        ctx.codes, ctx.at_zero = codes, at_zero
+        return codes.values.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):  # type: ignore[override]
-        x, matrix, bias, values, indices, offsets, rows = ctx.saved_tensors
+        (x, matrix, bias), codes = ctx.saved_tensors, ctx.codes
         needs_x, needs_matrix, needs_bias, *_ = ctx.needs_input_grad
-        grad = grad.masked_fill(values == 0, 0)
-        grad_x = weighted_rows(grad, indices, offsets, matrix) if needs_x else None
-        grad_matrix = summed_by_latent(grad, indices, rows, x, len(matrix)) if needs_matrix else None
-        grad_bias = torch.zeros_like(bias).index_add_(0, indices, grad.to(bias.dtype)) if needs_bias else None
-        return grad_x, grad_matrix, grad_bias, None, None, None, None
+        grad = grad if ctx.at_zero else grad.masked_fill(codes.values == 0, 0)
+        grad_x = weighted_rows(grad, codes.indices, codes.offsets, matrix) if needs_x else None
+        grad_matrix = summed_by_latent(grad, codes, x) if needs_matrix else None
+        grad_bias = torch.zeros_like(bias).index_add_(0, codes.indices, grad.to(bias.dtype)) if needs_bias else None
+        return grad_x, grad_matrix, grad_bias, None, None
 
 def with_gradient(
     chosen: SparseCodes,  # Winners, with their values from a dense product without gradient
     x: Float[Tensor, "... d_in"],  # What was encoded
     matrix: Float[Tensor, "d_sae d_in"],  # Encoder, one row per latent
-    bias: Float[Tensor, "d_sae"],
+    bias: Float[Tensor, "d_sae"] | None = None,
+    at_zero: bool = False,  # Whether entries whose value is zero pass a gradient on, too
 ) -> SparseCodes:
     "The same codes; where not zero, they are differentiable in `x`, `matrix` and `bias` as `x @ matrix.T + bias` is"
-    rows = chosen.rows()
     x = x.reshape(-1, x.shape[-1])
-    return replace(chosen, values=_Encode.apply(x, matrix, bias, chosen.values, chosen.indices, chosen.offsets, rows))
+    return chosen.with_values(_Encode.apply(x, matrix, bias, chosen, at_zero))
+
+# %% ../nbs/02_sparse.ipynb #3839e18b
+Latents: TypeAlias = SparseCodes | Float[Tensor, "..."]  # Either form
+
+def entries(z: Latents) -> Tensor:
+    "The numbers: of a dense tensor itself, of sparse codes their values"
+    return z.values if isinstance(z, SparseCodes) else z
+
+def like(z: Latents, values: Tensor) -> Latents:
+    "Other numbers in the places of those of `z`"
+    return z.with_values(values) if isinstance(z, SparseCodes) else values
+
+def of_latents(
+    vector: Float[Tensor, "d_sae"],
+    z: Latents,
+) -> Float[Tensor, "..."]:
+    "For each number of `z`, what `vector` holds for its latent"
+    return vector.index_select(0, z.indices) if isinstance(z, SparseCodes) else vector
+
+def product(
+    z: Latents,
+    matrix: Float[Tensor, "d_sae d_out"],
+) -> Float[Tensor, "... d_out"]:
+    "`z @ matrix`"
+    return decode(z, matrix) if isinstance(z, SparseCodes) else z.to(matrix.dtype) @ matrix
+
+def per_token(z: Latents) -> Float[Tensor, "..."]:
+    "The sum of each token's numbers"
+    if isinstance(z, SparseCodes):
+        sums = z.values.new_zeros(len(z.offsets) - 1).index_add(0, z.rows(), z.values)
+        return sums.view(z.shape[:-1])
+    return z.sum(-1)

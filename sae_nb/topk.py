@@ -20,7 +20,7 @@ from torch import Tensor
 from . import sparse
 from .core import SAEConfig, register, whole_number
 from .sae import SAE, SAELoss, reconstruction_loss
-from .sparse import SparseCodes
+from .sparse import Blocks, SparseCodes
 
 # %% ../nbs/04_topk.ipynb #d74357f7
 def variance(
@@ -32,7 +32,6 @@ def variance(
 def dead_latent_loss(
     sae: TopKSAE,
     prepared: Float[Tensor, "tokens d_in"],  # What the encoder sees
-    pre: Float[Tensor, "tokens d_sae"],  # Pre-activations
     target: Float[Tensor, "tokens d_out"],
     x_hat: Float[Tensor, "tokens d_out"],  # Reconstruction by the living latents
     dead: Int[Tensor, "n_dead"],  # Which latents are dead
@@ -40,8 +39,9 @@ def dead_latent_loss(
 ) -> Float[Tensor, ""]:
     "AuxK: share of the remaining error that dead latents leave unexplained, times the variance of the target"
     error = (target - x_hat).detach()
-    codes = sae.strongest(pre[:, dead], min(k, len(dead)))
-    codes = replace(codes, indices=dead.int()[codes.indices], shape=tuple(pre.shape))
+    with torch.no_grad():
+        codes = sae.blocks(prepared, dead).select(lambda pre: sae.strongest(pre, min(k, len(dead))), sae.dtype)
+    codes = replace(codes, indices=dead.int()[codes.indices], shape=(len(prepared), sae.cfg.d_sae))
     codes = sparse.with_gradient(codes, prepared, sae.encoder, sae.b_enc)
     unexplained = reconstruction_loss(sparse.decode(codes, sae.W_dec), error)
     return unexplained * (variance(target) / variance(error).clamp_min(1e-12))
@@ -74,13 +74,17 @@ class TopKSAE(SAE):
         "The k largest entries of each row"
         return sparse.top_k(pre, k)
 
-    def choose(self, pre: Float[Tensor, "... d_sae"], k: float) -> SparseCodes:
+    def choose(self, blocks: Blocks, k: float) -> SparseCodes:
         "The latents that training keeps"
-        return self.strongest(pre, round(k))
+        return blocks.select(lambda pre: self.strongest(pre, round(k)), self.dtype)
 
     def select(self, pre: Float[Tensor, "... d_sae"]) -> SparseCodes:
         "The latents that are kept"
-        return self.choose(pre, self.cfg.k)
+        return self.select_blocks(Blocks.of(pre))
+
+    def select_blocks(self, blocks: Blocks) -> SparseCodes:
+        "The same, of pre-activations that are computed some rows at a time"
+        return self.choose(blocks, self.cfg.k)
 
     def scale_latents(self, factors: Float[Tensor, "d_sae"]) -> None:
         "Refused unless all factors agree: others would change which latents are largest"
@@ -96,12 +100,12 @@ class TopKSAE(SAE):
         return x_hat, {"mse_loss": reconstruction_loss(x_hat, target)}
 
     def revival_loss(
-        self, prepared: Float[Tensor, "tokens d_in"], pre: Float[Tensor, "tokens d_sae"],
-        target: Float[Tensor, "tokens d_out"], x_hat: Float[Tensor, "tokens d_out"], dead: Int[Tensor, "n_dead"],
+        self, prepared: Float[Tensor, "tokens d_in"], target: Float[Tensor, "tokens d_out"],
+        x_hat: Float[Tensor, "tokens d_out"], dead: Int[Tensor, "n_dead"],
     ) -> Float[Tensor, ""]:
         "AuxK"
         k = self.cfg.k_aux or max(target.shape[-1] // 2, 1)
-        return dead_latent_loss(self, prepared, pre, target, x_hat, dead, k)
+        return dead_latent_loss(self, prepared, target, x_hat, dead, k)
 
     def loss(self, x: Float[Tensor, "tokens d_in"], target: Float[Tensor, "tokens d_out"] | None = None,
              step: int = 0, dead: Int[Tensor, "n_dead"] | None = None,
@@ -109,12 +113,12 @@ class TopKSAE(SAE):
         "Squared error, and AuxK where there are dead latents; k decides L0, so `sparsity` has no say"
         prepared, target = self.prepare(x), self.target(x, target)
         with torch.no_grad():
-            pre = self.pre_activations(prepared)
-            chosen = self.choose(pre, self.cfg.at(step, "k")) if self.training else self.select(pre)
+            blocks = self.blocks(prepared)
+            chosen = self.choose(blocks, self.cfg.at(step, "k")) if self.training else self.select_blocks(blocks)
         codes = sparse.with_gradient(chosen, prepared, self.encoder, self.b_enc)
         x_hat, terms = self.reconstruction_terms(codes, target)
         if dead is not None and len(dead) and self.cfg.aux_coefficient:
-            auxiliary = self.revival_loss(prepared, pre, target, x_hat, dead)
+            auxiliary = self.revival_loss(prepared, target, x_hat, dead)
             terms["auxiliary_reconstruction_loss"] = self.cfg.aux_coefficient * auxiliary
         return SAELoss.of(terms, x_hat, codes)
 
@@ -149,9 +153,9 @@ class GroupMaxSAE(TopKSAE):
     "The largest latent of each of k groups"
     cfg: GroupMaxSAEConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def choose(self, pre: Float[Tensor, "... d_sae"], k: float) -> SparseCodes:
+    def choose(self, blocks: Blocks, k: float) -> SparseCodes:
         "The largest of each of k consecutive groups"
-        return sparse.group_max(pre, round(k))
+        return blocks.select(lambda pre: sparse.group_max(pre, round(k)), self.dtype)
 
 # %% ../nbs/04_topk.ipynb #0de7bd39
 @torch.no_grad()
@@ -189,13 +193,16 @@ class BatchTopKSAE(TopKSAE):
         self.register_buffer("threshold", torch.zeros(()))
         self.register_buffer("threshold_steps", torch.zeros((), dtype=torch.int64))
 
-    def choose(self, pre: Float[Tensor, "... d_sae"], k: float) -> SparseCodes:
+    def choose(self, blocks: Blocks, k: float) -> SparseCodes:
         "The k·n largest latents of n tokens"
-        return sparse.batch_top_k(pre, k)
+        codes = sparse.batch_top_k(blocks, k)
+        return codes.with_values(codes.values.to(self.dtype))
 
-    def select(self, pre: Float[Tensor, "... d_sae"]) -> SparseCodes:
+    def select_blocks(self, blocks: Blocks) -> SparseCodes:
         "In training the largest of the batch, in use those above the threshold"
-        return self.choose(pre, self.cfg.k) if self.training else sparse.above(pre, self.threshold)
+        if self.training:
+            return self.choose(blocks, self.cfg.k)
+        return blocks.select(lambda pre: sparse.above(pre, self.threshold), self.dtype)
 
     def loss(self, x: Float[Tensor, "tokens d_in"], target: Float[Tensor, "tokens d_out"] | None = None,
              step: int = 0, dead: Int[Tensor, "n_dead"] | None = None,

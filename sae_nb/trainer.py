@@ -237,6 +237,7 @@ class SAETraining:
         if self.steps_done % 10 == 0:  # they get the auxiliary loss until the next count
             dead = self.dead_latents()
             self.dead = dead if len(dead) else None
+            self.sae.few_active = out.density() < (1 / 6 if self.sae.few_active else 1 / 16)
         if self.cfg.resample_every and self.steps_done % self.cfg.resample_every == 0 and self.dead is not None:
             resample_dead(self.optimizer, self.dead, x, target, out.x_hat, self.cfg.seed + self.steps_done)
             self.tokens_since_fired[self.dead] = 0
@@ -273,7 +274,7 @@ class SAETraining:
         self.finished = True
         if self.input_map is not None and self.sae.cfg.normalize_activations == "none":
             self.input_map.fold(self.sae, self.output_map)
-        self.sae.product_dtype = None
+        self.sae.product_dtype, self.sae.few_active = None, False
         self.sae.cfg.metadata.extra["num_dead_features"] = len(self.dead_latents())
         return self.sae.eval()
 
@@ -284,7 +285,7 @@ class SAETraining:
                 **{name: None if kept is None else dict(vars(kept)) for name, kept in maps.items()},
                 "controller": None if self.controller is None else self.controller.state_dict(),
                 "steps_done": self.steps_done, "tokens_done": self.tokens_done,
-                "tokens_since_fired": self.tokens_since_fired, "dead": self.dead}
+                "tokens_since_fired": self.tokens_since_fired, "dead": self.dead, "few_active": self.sae.few_active}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         "Go on from `state_dict`"
@@ -296,6 +297,7 @@ class SAETraining:
         if self.controller is not None:
             self.controller.load_state_dict(state["controller"])
         self.steps_done, self.tokens_done = state["steps_done"], state["tokens_done"]
+        self.sae.few_active = state["few_active"]
         self.tokens_since_fired.copy_(state["tokens_since_fired"])
         self.dead = None if state["dead"] is None else state["dead"].to(self.sae.device)
 

@@ -191,8 +191,7 @@ class TopKSkipTranscoder(SkipParts, TopKSAE):
     "`TopKTranscoder` with a linear path"
     cfg: TopKSkipTranscoderConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def revival_loss(self, prepared: Float[Tensor, "tokens d_in"], pre: Float[Tensor, "tokens d_sae"],
-                     target: Float[Tensor, "tokens d_out"], x_hat: Float[Tensor, "tokens d_out"],
-                     dead: Int[Tensor, "n_dead"]) -> Float[Tensor, ""]:
+    def revival_loss(self, prepared: Float[Tensor, "tokens d_in"], target: Float[Tensor, "tokens d_out"],
+                     x_hat: Float[Tensor, "tokens d_out"], dead: Int[Tensor, "n_dead"]) -> Float[Tensor, ""]:
         "AuxK, which does not teach the skip"
-        return super().revival_loss(prepared, pre, target.detach(), x_hat, dead)
+        return super().revival_loss(prepared, target.detach(), x_hat, dead)
