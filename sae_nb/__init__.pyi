@@ -1,4 +1,6 @@
 # The names of the package, by module. To add one, write it here and nowhere else.
+from sae_nb.absorption import Absorption as Absorption, first_letter_absorption as first_letter_absorption
+from sae_nb.absorption import measure_absorption as measure_absorption
 from sae_nb.activations import ActivationsStore as ActivationsStore, TensorStream as TensorStream
 from sae_nb.attrib import ablation_effects as ablation_effects, attribute as attribute, edges as edges
 from sae_nb.attrib import logit as logit, logit_difference as logit_difference
@@ -9,22 +11,27 @@ from sae_nb.compare import stability as stability
 from sae_nb.core import SAEConfig as SAEConfig, SAEMetadata as SAEMetadata, Schedule as Schedule
 from sae_nb.core import default_device as default_device, register as register
 from sae_nb.crosscoder import Crosscoder as Crosscoder, CrosscoderConfig as CrosscoderConfig
-from sae_nb.evals import Metrics as Metrics, run_evals as run_evals
-from sae_nb.features import FeatureStats as FeatureStats, features as features
+from sae_nb.documents import Documents as Documents, read_documents as read_documents
+from sae_nb.evals import Seeds as Seeds, evaluate_each as evaluate_each, run_evals as run_evals
+from sae_nb.export import export as export, sae_bench as sae_bench
+from sae_nb.features import features as features
 from sae_nb.formats.base import Checkpoint as Checkpoint, file_format as file_format
 from sae_nb.gated import GatedSAE as GatedSAE, GatedSAEConfig as GatedSAEConfig
-from sae_nb.hub import sae_config as sae_config
+from sae_nb.hub import sae_config as sae_config, sae_sparsity as sae_sparsity
 from sae_nb.jumprelu import JumpReLUSAE as JumpReLUSAE, JumpReLUSAEConfig as JumpReLUSAEConfig
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAE as MatryoshkaJumpReLUSAE
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAEConfig as MatryoshkaJumpReLUSAEConfig
+from sae_nb.latents import FeatureStats as FeatureStats
 from sae_nb.lens import LogitLens as LogitLens, enrichment as enrichment, logit_lens as logit_lens
 from sae_nb.lens import token_sets as token_sets
 from sae_nb.matryoshka import MatryoshkaBatchTopKSAE as MatryoshkaBatchTopKSAE
 from sae_nb.matryoshka import MatryoshkaBatchTopKSAEConfig as MatryoshkaBatchTopKSAEConfig
+from sae_nb.metrics import Difference as Difference, Metrics as Metrics, compare_metrics as compare_metrics
 from sae_nb.models import load_model as load_model, run_logits as run_logits
 from sae_nb.neuronpedia import neuronpedia_frame as neuronpedia_frame, neuronpedia_list as neuronpedia_list
 from sae_nb.neuronpedia import neuronpedia_url as neuronpedia_url
 from sae_nb.plots import density_histogram as density_histogram, training_curves as training_curves
+from sae_nb.probing import ProbeTask as ProbeTask, Probing as Probing, sparse_probing as sparse_probing
 from sae_nb.publish import model_card as model_card, push_to_hub as push_to_hub
 from sae_nb.pursuit import MatchingPursuitSAE as MatchingPursuitSAE
 from sae_nb.pursuit import MatchingPursuitSAEConfig as MatchingPursuitSAEConfig
@@ -32,6 +39,7 @@ from sae_nb.registry import add_release as add_release, find_saes as find_saes, 
 from sae_nb.run import train as train
 from sae_nb.sae import SAE as SAE
 from sae_nb.sae import StandardSAE as StandardSAE, StandardSAEConfig as StandardSAEConfig
+from sae_nb.search import contrast as contrast, max_activating_examples as max_activating_examples
 from sae_nb.sites import find_site as find_site, read_sites as read_sites, replace_at as replace_at
 from sae_nb.sites import site_names as site_names, site_width as site_width
 from sae_nb.sparse import SparseCodes as SparseCodes
@@ -40,6 +48,7 @@ from sae_nb.splice import run_with_cache_with_saes as run_with_cache_with_saes
 from sae_nb.splice import run_with_saes as run_with_saes, splice as splice
 from sae_nb.steer import clamp as clamp, continuations as continuations, direction as direction
 from sae_nb.steer import steered as steered, sweep as sweep, word_share as word_share
+from sae_nb.suite import Evaluations as Evaluations, evaluate_all as evaluate_all
 from sae_nb.synth import SyntheticData as SyntheticData, synthetic_data as synthetic_data
 from sae_nb.temporal import TemporalSAE as TemporalSAE, TemporalSAEConfig as TemporalSAEConfig
 from sae_nb.tokens import TokenStream as TokenStream, keep_mask as keep_mask, load_texts as load_texts

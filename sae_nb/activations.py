@@ -9,7 +9,9 @@ from __future__ import annotations
 __all__ = ['ShuffleBuffer', 'ActivationsStore', 'TensorStream']
 
 # %% ../nbs/33_activations.ipynb #08e4b55b
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -152,6 +154,7 @@ class ActivationsStore:
         self.drop_first, self.sink_multiple, self.autocast = drop_first, sink_multiple, autocast
         self.batch_size, self.n_rows, self.skip_nonfinite = batch_size, n_rows, skip_nonfinite
         self.n_read, self.n_skipped, self.exhausted = 0, 0, False
+        self.seconds = {"text": 0.0, "model": 0.0, "shuffle buffer": 0.0}  # spent so far
         self.first_epoch = self.tokens.epoch if self.tokens.n_contexts == 0 else None  # None: joined in the middle
         self.rows_at_once = self.tokens.batch_size * (self.tokens.context_size - drop_first)
         size = max(32 * batch_size, 16 * self.rows_at_once) if buffer_size is None else buffer_size
@@ -259,20 +262,31 @@ class ActivationsStore:
     def _refill(self) -> None:
         "Run the model until the buffer is full"
         while self.buffer.n_free >= self.rows_at_once and not self._has_enough():
-            tokens = next(self.tokens, None)
+            with self._timed("text"):
+                tokens = next(self.tokens, None)
             self.exhausted = tokens is None
             over = self.first_epoch is not None and (self.exhausted or self.tokens.epoch > self.first_epoch)
             if over and self.n_read < self.batch_size:
                 raise ValueError(f"batch_size={self.batch_size}: the data set gives only {self.n_read} rows")
             if tokens is not None:
                 self._add(tokens)
-        self.buffer.shuffle()
+        with self._timed("shuffle buffer"):
+            self.buffer.shuffle()
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        "Add the time spent in the context to that of a part"
+        start = time.perf_counter()
+        yield
+        self.seconds[part] += time.perf_counter() - start
 
     def _add(self, tokens: Int[Tensor, "batch context_size"]) -> None:
         "Put the activations of a batch of contexts into the buffer"
-        found = self._run(tokens, inference=True)
-        chosen = self._keep(tokens, found).flatten().nonzero().squeeze(1)
-        self.buffer.add(found, chosen)
+        with self._timed("model"):
+            found = self._run(tokens, inference=True)
+            chosen = self._keep(tokens, found).flatten().nonzero().squeeze(1)
+        with self._timed("shuffle buffer"):
+            self.buffer.add(found, chosen)
         self.n_read += len(chosen)
 
     def next_batch(self) -> Rows:
@@ -281,7 +295,8 @@ class ActivationsStore:
             self._refill()
         if not self.buffer.n_unread:
             raise StopIteration
-        rows = self.buffer.take(self.batch_size)
+        with self._timed("shuffle buffer"):
+            rows = self.buffer.take(self.batch_size)
         return next(iter(rows.values())) if self.single else rows
 
     def __iter__(self) -> ActivationsStore:

@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .core import assets, write_safely
-from .features import FeatureStats, note_names
-from .text import Group, marks, pieces, pieces_html, special_characters
+from .latents import FeatureStats, note_names
+from .text import Group, Vocabulary, marks, pieces, pieces_html, special_characters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sae_nb.features import Band, Context, Latent
+    from sae_nb.latents import Band, Context, Latent
 
 # %% ../nbs/71_dashboard.ipynb #ce720aa0
 def shade(
@@ -67,20 +67,24 @@ def _group_html(context: Context, group: Group, largest: float, longest: int = 6
 
 _flex = "display:flex;min-width:0px;overflow:hidden"
 
+def _place(context: Context) -> str:
+    source = f", {context.source}" if context.source else ""
+    return f"sequence {context.sequence}, position {context.position}{source}"
+
 def context_html(
-    stats: FeatureStats,
+    vocabulary: Vocabulary,
     context: Context,
     largest: float,  # Largest value of the latent
 ) -> str:
     "One context: value, text with the peak in bold, repeats"
     sides: dict[str, list[str]] = {"before": [], "peak": [], "after": []}
-    for group in stats.vocabulary.groups(context.tokens):
+    for group in vocabulary.groups(context.tokens):
         side = "before" if group.stop <= context.peak else "after" if group.start > context.peak else "peak"
         sides[side].append(_group_html(context, group, largest))
     before, peak, after = ("".join(parts) for parts in sides.values())
     repeats = f"&times;{context.repeats:,}" if context.repeats > 1 else ""
     return (
-        f'<div style="display:flex" title="sequence {context.sequence}, position {context.position}">'
+        f'<div style="display:flex" title="{html.escape(_place(context))}">'
         f'<span style="flex:none;width:52px;padding-right:10px;text-align:right;opacity:0.7">'
         f"{number(context.value)}</span> "
         f'<div dir="auto" style="{_flex};flex:1;font-family:monospace;white-space:pre">'
@@ -135,7 +139,24 @@ def _numbers_html(latent: Latent) -> str:
               title="special tokens and first positions left out"),
         _span(f"in <b>{100 * share:.3g}%</b> of the contexts", title=f"contexts of {stats.tokens.shape[1]} tokens"),
         _span(f"largest <b>{number(latent.max)}</b>"), _span(f"mean where it fires <b>{number(latent.mean)}</b>")]
+    if (sources := stats.sources) is not None:
+        share = int(latent.documents or 0) / max(sources.n_documents, 1)
+        parts.insert(2, _span(f"and <b>{100 * share:.3g}%</b> of {sources.n_documents:,} documents"))
     return f"<div>{' &middot; '.join(parts)}</div>"
+
+def _sources_html(latent: Latent, shown: int = 6) -> str:
+    "Where the text is from on which it fires: a bar for each source"
+    rates = sorted(latent.sources().items(), key=lambda pair: -pair[1])[:shown]
+    if len(rates) < 2 or not latent.count:
+        return ""
+    items = []
+    for name, rate in rates:
+        width = round(60 * rate / max(rates[0][1], 1e-30))
+        bar = f"display:inline-block;width:{width}px;height:9px;background-color:rgba(217,95,2,0.6)"
+        items.append(f'<span style="white-space:nowrap;padding-right:18px">{html.escape(name)} '
+                     f'<span style="{bar}"></span> {100 * rate:.2g}%</span>')
+    title = _span("share of tokens by source:", title="of the tokens of each source that count")
+    return f"<div>{title} {' '.join(items)}</div>"
 
 def _effect_html(latent: Latent, token: int, effect: float) -> str:
     word = _word(latent.stats, token)
@@ -152,7 +173,8 @@ def _logits_html(latent: Latent) -> str:
     return "".join(columns)
 
 def _band_html(latent: Latent, band: Band) -> str:
-    n, rows = len(band.rows), "".join(context_html(latent.stats, context, latent.max) for context in band.contexts)
+    n, vocabulary = len(band.rows), latent.stats.vocabulary
+    rows = "".join(context_html(vocabulary, context, latent.max) for context in band.contexts)
     of = f": {number(band.low)} to {number(band.high)}, {n} of {band.firings:,}" if band.firings else f", {n}"
     of += " random"
     return _folded(band.name + of, rows)
@@ -170,7 +192,10 @@ def _bands_html(latent: Latent, room: int) -> list[str]:
 
 def _neighbours_html(latent: Latent) -> str:
     near = ", ".join(f"{other} ({cosine:.2f})" for other, cosine in latent.neighbours())
-    return f"<div>{_span('nearest decoder directions (cosine): ' + near)}</div>" if near else ""
+    together = ", ".join(f"{other} ({phi:.2f})" for other, phi, _ in latent.companions())
+    rows = (("nearest decoder directions (cosine): ", near, ""),
+            ("fires together with (phi): ", together, "phi: 1 if always together, 0 if by chance"))
+    return "".join(f"<div>{_span(words + found, title=title)}</div>" for words, found, title in rows if found)
 
 # %% ../nbs/71_dashboard.ipynb #dc1c4907
 def card(
@@ -181,8 +206,9 @@ def card(
     "A latent as a piece of HTML that needs no style sheet and no script"
     picture = f'<div style="padding-right:28px">{histogram_image(latent)}</div>' if latent.count else ""
     row = '<div style="display:flex;flex-wrap:wrap;align-items:flex-start;padding:8px 0px">'
-    head = [_head_html(latent), _numbers_html(latent), row, picture, _logits_html(latent), "</div>"]
-    top = [context_html(latent.stats, context, latent.max) for context in latent.strongest().contexts]
+    about = _head_html(latent) + _numbers_html(latent) + _sources_html(latent)
+    head = [about, row, picture, _logits_html(latent), "</div>"]
+    top = [context_html(latent.stats.vocabulary, context, latent.max) for context in latent.strongest().contexts]
     room = largest_size - 1000 - sum(map(len, [*head, *top[:shown]]))
     bands = _bands_html(latent, room)
     room -= sum(map(len, bands))
@@ -196,6 +222,9 @@ def card(
 class Html:
     "Something that shows itself in a notebook"
     text: str
+
+    def __repr__(self) -> str:
+        return f"Html({len(self.text):,} characters)"
 
     def _repr_html_(self) -> str:
         return self.text
@@ -327,6 +356,8 @@ def _index(stats: FeatureStats, latents: NDArray, peaks: NDArray, promoted: NDAr
         "max": (stats.max.numpy()[latents], np.float32), "mean": (mean, np.float32), "notes": (flags, np.uint8),
         "sequences": (stats.sequences.numpy()[latents], np.uint32), "segment": (segment, np.uint32),
         "segment_source": (sources[segment], np.uint32)}
+    if stats.sources is not None:
+        columns["documents"] = stats.sources.documents.numpy()[latents], np.uint32
     typed = {name: column.astype(kind) for name, (column, kind) in columns.items()}
     return typed | {"peaks": peaks, "promoted": promoted}
 
@@ -345,6 +376,11 @@ def _latent_columns(stats: FeatureStats, latents: NDArray, bands: Sequence[Seque
         "histogram": (stats.histogram[latents].numpy(), np.uint32), "logit_scale": (scale, np.float32),
         "logit_effects": (np.round(effects / scale[:, None] * 32767), np.int16),
         "neighbours": (stats.neighbours[latents].numpy(), np.uint32), "cosines": (np.round(cosines * 100), np.int8)}
+    if (found := stats.companions) is not None:  # where there is none, phi is 0
+        columns["together"] = found.latent[latents].clamp_min(0).numpy(), np.uint32
+        columns["phi"] = np.round(found.phi[latents].numpy() * 100), np.int8
+    if stats.sources is not None:
+        columns["by_source"] = stats.sources.count[latents].numpy(), np.uint32
     typed = {name: np.asarray(column).astype(kind) for name, (column, kind) in columns.items()}
     return typed | {"logit_tokens": logits}
 
@@ -395,10 +431,13 @@ def _meta(stats: FeatureStats, n: int, title: str) -> dict[str, Any]:
     shown = [about.get("sae"), f"at {about.get('hook_name')}", f"of {about.get('model_name')}",
              f"{stats.n_tokens:,} tokens", "special tokens and first positions left out", f"seed {about.get('seed')}"]
     pattern = re.sub(r"\\U0*([0-9a-f]+)", r"\\u{\1}", special_characters)
+    known = stats.sources
+    sources = {} if known is None else {"sources": known.names, "source_sizes": known.size.tolist(),
+                                        "n_documents": known.n_documents}
     return {"title": title, "foot": ", ".join(map(str, shown)), "n": n, "chunk": chunk_size, "text_chunk": text_chunk,
             "before": stats.before, "after": stats.top.window.shape[1] - stats.before - 1, "n_tokens": stats.n_tokens,
             "n_sequences": len(stats.tokens), "context_size": stats.tokens.shape[1], "edges": stats.edges.tolist(),
-            "notes": note_names, "marks": marks, "special_characters": pattern,
+            **sources, "notes": note_names, "marks": marks, "special_characters": pattern,
             "logits": "direct effect on the logits: decoder row times unembedding, with the final norm's gain"}
 
 # %% ../nbs/71_dashboard.ipynb #033de578

@@ -6,29 +6,31 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['gather_tokens', 'Metrics', 'run_evals']
+__all__ = ['gather_tokens', 'fingerprint', 'run_evals', 'evaluate_each', 'Seeds']
 
 # %% ../nbs/51_evals.ipynb #fca2e0cb
-import html
-import math
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .core import unknown
-from .metrics import (Sums, bootstrap_interval, cross_entropy, dead_share, firing_counts, kl_divergence,
-                            prediction_metrics, reconstruction_metrics, reconstruction_sums)
+from .figures import html_table, interval_text, new_figure, short_number, text_table
+from .metrics import (Metrics, Sums, all_metrics, bootstrap_interval, check_same_text, cross_entropy, dead_share,
+                            firing_counts, kl_divergence, reconstruction_sums)
 from .models import check_processing, run_logits
 from .sae import SAE
-from .sites import as_vectors, read_sites, replace_at
+from .sites import as_vectors, find_site, read_sites, replace_at
 from .sparse import SparseCodes
 from .tokens import keep_mask, special_ids
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # %% ../nbs/51_evals.ipynb #a86230c1
 def gather_tokens(
@@ -50,26 +52,64 @@ def gather_tokens(
     return whole if n_tokens is None else whole[:max(n_tokens // whole.shape[1], 1)]
 
 # %% ../nbs/51_evals.ipynb #d990de63
+def _sites_of(sae: SAE, hook: str | Sequence[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    "Where the SAE reads and what it reconstructs"
+    hook = hook or sae.cfg.metadata.hook_name
+    if hook is None:
+        raise ValueError("hook is None, and the SAE's metadata has no hook_name: give the site of the activations")
+    hooks, targets = ((names,) if isinstance(names, str) else tuple(names)
+                      for names in (hook, sae.cfg.metadata.hook_name_out or hook))
+    return hooks, targets
+
 @dataclass
 class _Task:
-    "What is evaluated, where and on what"
+    "An SAE, where it is evaluated, and what was found so far"
     sae: SAE
-    model: nn.Module
     hooks: tuple[str, ...]  # Sites of the input, side by side
     targets: tuple[str, ...]  # Sites of what is reconstructed
     replaced: tuple[str, ...]  # Those of them that are replaced
-    tokens: Int[Tensor, "sequence position"]
-    batch_size: int
-    mask: dict[str, Any]  # How `keep_mask` is called
+    special: tuple[int, ...]
+    first: bool
+    sink_multiple: float | None
+    name: str | None = None
+    parts: list[Sums] = field(default_factory=list)  # Of the batches so far
+    fired: Tensor | float = 0.0  # On how many tokens each latent was active
 
-    def reconstruct(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, SparseCodes]:
-        "The target, its reconstruction, where it counts, and the latents"
-        found = read_sites(self.model, tokens, [*self.hooks, *self.targets])
+    @classmethod
+    def of(cls, sae: SAE, model: nn.Module, hook: str | Sequence[str] | None, special: Sequence[int] | None,
+           first: bool, sink_multiple: float | str | None, replace: str | Sequence[str] | None = None,
+           name: str | None = None) -> _Task:
+        "Settings filled in; ValueError for an SAE that does not fit the model"
+        check_processing(sae, model)
+        hooks, targets = _sites_of(sae, hook)
+        for site in {*hooks, *targets}:
+            find_site(model, site)
+        special = special_ids(getattr(model, "tokenizer", None)) if special is None else special
+        sinks = sae.cfg.metadata.extra.get("sink_multiple") if isinstance(sink_multiple, str) else sink_multiple
+        replaced = targets if replace is None else (replace,) if isinstance(replace, str) else tuple(replace)
+        if surplus := set(replaced) - set(targets):
+            raise ValueError(f"replace: the SAE does not reconstruct {', '.join(sorted(surplus))}, "
+                             f"but {', '.join(targets)}")
+        return cls(sae, hooks, targets, replaced, tuple(special), first, sinks, name)
+
+    @property
+    def ablation(self) -> tuple[Any, ...]:
+        "Tasks with the same key have the same ablations"
+        return self.hooks, self.targets, self.replaced, self.special, self.first, self.sink_multiple
+
+    def reconstruct(self, found: Mapping[str, Tensor], tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, SparseCodes]:
+        "The target, its reconstruction, where it counts, and the latents, from the activations at the sites"
         x, target = (torch.cat([as_vectors(found[name]).to(self.sae.device) for name in names], -1)
                      for names in (self.hooks, self.targets))
+        keep = keep_mask(tokens.to(x.device), self.special, self.first, x, self.sink_multiple)
         codes = self.sae.encode_sparse(x)
-        return target, self.sae.reconstruct(x, codes), keep_mask(tokens.to(x.device), x=x, **self.mask), codes
+        return target, self.sae.reconstruct(x, codes), keep, codes
 
+    def sums(self) -> Sums:
+        "Of all batches, a row per sequence"
+        return {name: torch.cat([part[name] for part in self.parts]) for name in self.parts[0]}
+
+# %% ../nbs/51_evals.ipynb #553cf85f
 def _check_finite(x: Tensor, keep: Tensor, hook: str) -> None:
     bad = (~x.isfinite().all(-1) & keep).nonzero()
     if len(bad):
@@ -81,17 +121,29 @@ def _sparsity_sums(codes: SparseCodes, keep: Tensor) -> Sums:
     size = size.index_add_(0, codes.rows(), codes.values.abs().float()).view(keep.shape)
     return {"l0": (codes.l0() * keep).sum(-1).cpu().double(), "l1": (size * keep).sum(-1).cpu().double()}
 
-def _reconstruction_pass(task: _Task) -> tuple[Sums, Int[Tensor, "d_sae"]]:
-    "Sums per sequence, and how often each latent fired"
-    parts, fired = [], torch.zeros(task.sae.cfg.d_sae, dtype=torch.int64, device=task.sae.device)
-    for tokens in task.tokens.split(task.batch_size):
-        target, x_hat, keep, codes = task.reconstruct(tokens)
-        _check_finite(target, keep, " and ".join(task.targets))
-        parts.append(reconstruction_sums(target, x_hat, keep) | _sparsity_sums(codes, keep))
-        fired += firing_counts(codes, keep)
-    return {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}, fired
+def _add_reconstruction(task: _Task, found: Mapping[str, Tensor], tokens: Tensor) -> None:
+    target, x_hat, keep, codes = task.reconstruct(found, tokens)
+    _check_finite(target, keep, " and ".join(task.targets))
+    sums = reconstruction_sums(target, x_hat, keep) | _sparsity_sums(codes, keep)
+    task.parts.append({name: total.cpu() for name, total in sums.items()})
+    task.fired = task.fired + firing_counts(codes, keep)
 
-# %% ../nbs/51_evals.ipynb #553cf85f
+def _reconstruction_pass(tasks: Sequence[_Task], model: nn.Module, tokens: Tensor,
+                         batch_size: int) -> dict[int, Exception]:
+    "Fill in what the tasks found; the errors of those that failed, by number"
+    failed: dict[int, Exception] = {}
+    for batch in tokens.split(batch_size):
+        running = [i for i in range(len(tasks)) if i not in failed]
+        sites = dict.fromkeys(site for i in running for site in (*tasks[i].hooks, *tasks[i].targets))
+        found = read_sites(model, batch, list(sites)) if sites else {}
+        for i in running:
+            try:
+                _add_reconstruction(tasks[i], found, batch)
+            except Exception as error:  # whatever it is, the others go on
+                failed[i] = error
+    return failed
+
+# %% ../nbs/51_evals.ipynb #9f6069c4
 def _compare(clean: Tensor, changed: Tensor, tokens: Tensor, keep: Tensor, counts: Tensor,
              chunk: int = 32) -> tuple[Tensor, Tensor]:
     "KL divergence and cross-entropy of a changed run, summed over the positions of each sequence"
@@ -105,7 +157,7 @@ def _compare(clean: Tensor, changed: Tensor, tokens: Tensor, keep: Tensor, count
     return kl, ce
 
 @contextmanager
-def _replaced(task: _Task, instead: Tensor, keep: Tensor) -> Iterator[None]:
+def _replaced(task: _Task, model: nn.Module, instead: Tensor, keep: Tensor) -> Iterator[None]:
     "While the context is open, `instead` takes the place of what is replaced, at the positions that count"
     def at_site(part: Tensor, activation: Tensor) -> Tensor:
         mask = keep[..., None].to(activation.device)
@@ -113,110 +165,99 @@ def _replaced(task: _Task, instead: Tensor, keep: Tensor) -> Iterator[None]:
     with ExitStack() as stack:
         for name, part in zip(task.targets, instead.split(task.sae.cfg.output_widths, -1)):
             if name in task.replaced:
-                stack.enter_context(replace_at(task.model, name, partial(at_site, part)))
+                stack.enter_context(replace_at(model, name, partial(at_site, part)))
         yield
 
-def _prediction_sums(task: _Task, tokens: Tensor, mean: Tensor) -> Sums:
-    "KL and cross-entropy of one batch, with the SAE and with both ablations"
-    target, x_hat, keep, _ = task.reconstruct(tokens)
-    clean = run_logits(task.model, tokens)
+def _clean_run(model: nn.Module, tokens: Tensor, sites: Iterable[str]) -> tuple[Tensor, dict[str, Tensor]]:
+    "Logits of the model as it is, and the activations on the way"
+    found: dict[str, Tensor] = {}
+    with ExitStack() as stack:
+        for name in dict.fromkeys(sites):
+            stack.callback(find_site(model, name).attach(partial(found.__setitem__, name)).remove)
+        return run_logits(model, tokens), found
+
+def _prediction_sums(task: _Task, model: nn.Module, tokens: Tensor, mean: Tensor, ablated: Sums | None) -> Sums:
+    "KL and cross-entropy of one batch, with the SAE and with both ablations, if they are not known already"
+    clean, found = _clean_run(model, tokens, (*task.hooks, *task.targets))
+    target, x_hat, keep, _ = task.reconstruct(found, tokens)
     tokens, keep = tokens.to(clean.device), keep.to(clean.device)
-    counts = keep[:, :-1] & keep_mask(tokens, task.mask["special"], first=False)[:, 1:]  # what comes next is ordinary
-    sums = {"targets": counts.sum(-1).cpu().double(), "ce_clean": _compare(clean, clean, tokens, keep, counts)[1]}
-    for name, instead in {"sae": x_hat, "zero": torch.zeros_like(target), "mean": mean.expand_as(target)}.items():
-        with _replaced(task, instead, keep):
-            changed = run_logits(task.model, tokens)
+    counts = keep[:, :-1] & keep_mask(tokens, task.special, first=False)[:, 1:]  # what comes next is ordinary
+    sums, others = dict(ablated or {}), {"sae": x_hat}
+    if ablated is None:
+        sums = {"targets": counts.sum(-1).cpu().double(), "ce_clean": _compare(clean, clean, tokens, keep, counts)[1]}
+        others |= {"zero": torch.zeros_like(target), "mean": mean.to(target).expand_as(target)}
+    for name, instead in others.items():
+        with _replaced(task, model, instead, keep):
+            changed = run_logits(model, tokens)
         sums[f"kl_{name}"], sums[f"ce_{name}"] = _compare(clean, changed, tokens, keep, counts)
     return sums
 
-def _prediction_pass(task: _Task, mean: Float[Tensor, "d"]) -> Sums:
-    parts = [_prediction_sums(task, tokens, mean.to(task.sae.device)) for tokens in task.tokens.split(task.batch_size)]
-    return {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
-
-# %% ../nbs/51_evals.ipynb #9f6069c4
-_groups = {
-    "model_performance_preservation": ("ce_loss_score", "ce_loss_score_mean", "ce_loss_without_sae", "ce_loss_with_sae",
-                                       "ce_loss_with_ablation", "ce_loss_with_mean_ablation"),
-    "model_behavior_preservation": ("kl_div_score", "kl_div_score_mean", "kl_div_with_sae", "kl_div_with_ablation",
-                                    "kl_div_with_mean_ablation"),
-    "reconstruction_quality": ("explained_variance", "fvu", "mse", "cossim"),
-    "shrinkage": ("l2_norm_in", "l2_norm_out", "l2_ratio", "relative_reconstruction_bias"),
-    "sparsity": ("l0", "l1", "dead_share", "dense_share"),
-    "token_stats": ("tokens", "tokens_ignored", "sequences"),
-}
+def _prediction_pass(task: _Task, model: nn.Module, tokens: Tensor, batch_size: int,
+                     ablations: dict[tuple[Any, ...], list[Sums]]) -> None:
+    "Add to what the task found; `ablations` is what is known of ablations, and learns"
+    sums, known = task.sums(), ablations.get(task.ablation)
+    mean, found = sums["x"].sum(0) / sums["tokens"].sum(), []
+    for i, batch in enumerate(tokens.split(batch_size)):
+        found.append(_prediction_sums(task, model, batch, mean, known[i] if known else None))
+    ablations[task.ablation] = [{name: total for name, total in part.items() if not name.endswith("_sae")}
+                                for part in found]
+    for part, more in zip(task.parts, found):
+        part |= more
 
 # %% ../nbs/51_evals.ipynb #5890a492
-@dataclass
-class Metrics:
-    "What `run_evals` found; `metrics[\"l0\"]` is one number, and printing shows them all"
-    values: dict[str, float]  # By name
-    intervals: dict[str, tuple[float, float]]  # 95% bootstrap interval over sequences
-    density: Float[Tensor, "d_sae"]  # Share of the tokens on which each latent is active
-    about: dict[str, Any] = field(default_factory=dict)  # Model, site, settings
+def fingerprint(
+    tokens: Int[Tensor, "sequence position"],
+) -> str:
+    "A checksum of token ids and their arrangement"
+    return hashlib.sha256(f"{tuple(tokens.shape)}".encode() + tokens.cpu().long().numpy().tobytes()).hexdigest()[:16]
 
-    def __getitem__(self, name: str) -> float:
-        if name not in self.values:
-            raise KeyError(unknown("metric", name, self.values))
-        return self.values[name]
-
-    def groups(self) -> dict[str, dict[str, float]]:
-        "The numbers as SAELens groups them"
-        found = {group: [name for name in names if name in self.values] for group, names in _groups.items()}
-        return {group: {name: self.values[name] for name in names} for group, names in found.items() if names}
-
-    def to_dict(self) -> dict[str, Any]:
-        "Everything but the densities, ready for JSON (NaN becomes None)"
-        groups = {group: {name: _finite(value) for name, value in numbers.items()}
-                  for group, numbers in self.groups().items()}
-        intervals = {name: [_finite(end) for end in ends] for name, ends in self.intervals.items()}
-        return {**groups, "intervals": intervals, "about": self.about}
-
-    def rows(self) -> Iterator[tuple[str, str, str]]:
-        "Name, value and interval as text; a group's title has neither"
-        for group, numbers in self.groups().items():
-            yield group.replace("_", " "), "", ""
-            for name, value in numbers.items():
-                ends = self.intervals.get(name)
-                yield name, _number(value), f"{_number(ends[0])} to {_number(ends[1])}" if ends else ""
-
-    def __repr__(self) -> str:
-        lines = [f"  {name:30}{value:>10}   {ends}" if value else name for name, value, ends in self.rows()]
-        return "\n".join([_title(self.about), *(line.rstrip() for line in lines)])
-
-    def _repr_html_(self) -> str:
-        left, right = (f'style="text-align:{side};padding:1px 12px"' for side in ("left", "right"))
-        rows = [f"<tr><td {left}>{name}</td><td {right}>{value}</td><td {left}>{ends}</td></tr>" if value
-                else f'<tr><th colspan="3" {left}>{name}</th></tr>' for name, value, ends in self.rows()]
-        return f"<div>{html.escape(_title(self.about))}</div><table>{''.join(rows)}</table>"
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-def _number(value: float) -> str:
-    if not math.isfinite(value):
-        return "undefined"
-    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
-
-def _title(about: Mapping[str, Any]) -> str:
-    known = [str(about[name]) for name in ("sae", "at", "on") if name in about]
-    return " ".join(known) + "; 95% intervals over sequences"
-
-# %% ../nbs/51_evals.ipynb #ac76987b
-def _totals(sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    "Metrics from sums, with any leading dimensions"
-    found = reconstruction_metrics(sums) | {name: sums[name] / sums["tokens"] for name in ("l0", "l1")}
-    return found | prediction_metrics(sums) if "targets" in sums else found
-
-def _sites_of(sae: SAE, hook: str | Sequence[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    "Where the SAE reads and what it reconstructs"
-    hook = hook or sae.cfg.metadata.hook_name
-    if hook is None:
-        raise ValueError("hook is None, and the SAE's metadata has no hook_name: give the site of the activations")
-    hooks, targets = ((names,) if isinstance(names, str) else tuple(names)
-                      for names in (hook, sae.cfg.metadata.hook_name_out or hook))
-    return hooks, targets
+def _report(task: _Task, tokens: Tensor, seed: int) -> Metrics:
+    sums = task.sums()
+    n = sums["tokens"].sum().item()
+    if not n:
+        raise ValueError(f"none of the {tokens.numel():,} tokens counts: all are special, first in their sequence, "
+                         "or sinks")
+    density = torch.as_tensor(task.fired).cpu().double() / sums["tokens"].sum()
+    values = {name: value.item() for name, value in all_metrics({name: t.sum(0) for name, t in sums.items()}).items()}
+    values |= {"dead_share": dead_share(density), "dense_share": (density > 0.1).double().mean().item(),
+               "tokens": n, "tokens_ignored": tokens.numel() - n, "sequences": len(tokens)}
+    hook_name, target = (sites[0] if len(sites) == 1 else list(sites) for sites in (task.hooks, task.targets))
+    about = {"sae": f"{type(task.sae).__name__} with {task.sae.cfg.d_sae:,} latents",
+             "at": f"at {' and '.join(task.targets)}", "on": f"on {n:,.0f} tokens",
+             "model_name": task.sae.cfg.metadata.model_name, "hook_name": hook_name, "hook_name_out": target,
+             "architecture": task.sae.cfg.architecture(), "d_sae": task.sae.cfg.d_sae,
+             "text": fingerprint(tokens), "context_size": tokens.shape[1], "special": list(task.special),
+             "first": task.first, "sink_multiple": task.sink_multiple, "seed": seed}
+    if task.name is not None:
+        about["name"] = task.name
+    intervals = bootstrap_interval(sums, all_metrics, generator=torch.Generator().manual_seed(seed))
+    return Metrics(values, intervals, density, about, sums)
 
 @torch.no_grad()
+def _evaluate(tasks: Sequence[_Task], model: nn.Module, tokens: Tensor, batch_size: int, predictions: bool,
+              seed: int) -> Iterator[Metrics | Exception]:
+    "A report or an error for each task, in order, each as soon as it is known"
+    training = [task.sae.training for task in tasks]
+    ablations: dict[tuple[Any, ...], list[Sums]] = {}
+    try:
+        for task in tasks:
+            task.sae.eval()
+        failed = _reconstruction_pass(tasks, model, tokens, batch_size)
+        for i, task in enumerate(tasks):
+            outcome: Metrics | Exception | None = failed.get(i)
+            if outcome is None:
+                try:
+                    if predictions:
+                        _prediction_pass(task, model, tokens, batch_size, ablations)
+                    outcome = _report(task, tokens, seed)
+                except Exception as error:  # of this SAE: the others go on
+                    outcome = error
+            task.parts.clear()
+            yield outcome
+    finally:
+        for task, mode in zip(tasks, training):
+            task.sae.train(mode)
+
 def run_evals(
     sae: SAE,  # Evaluated in `eval()` mode
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata say
@@ -232,35 +273,113 @@ def run_evals(
     seed: int = 0,  # Of the bootstrap
 ) -> Metrics:
     "Quality of an SAE on held-out text, with 95% bootstrap intervals over sequences"
-    check_processing(sae, model)
-    hooks, targets = _sites_of(sae, hook)
-    special = special_ids(getattr(model, "tokenizer", None)) if special is None else list(special)
-    sinks = sae.cfg.metadata.extra.get("sink_multiple") if isinstance(sink_multiple, str) else sink_multiple
-    mask, was_training = {"special": special, "first": first, "sink_multiple": sinks}, sae.training
-    replaced = targets if replace is None else (replace,) if isinstance(replace, str) else tuple(replace)
-    if surplus := set(replaced) - set(targets):
-        raise ValueError(f"replace: the SAE does not reconstruct {', '.join(sorted(surplus))}, "
-                         f"but {', '.join(targets)}")
-    task = _Task(sae.eval(), model, hooks, targets, replaced, gather_tokens(tokens, n_tokens), batch_size, mask)
-    try:
-        sums, fired = _reconstruction_pass(task)
-        if predictions:
-            sums |= _prediction_pass(task, sums["x"].sum(0) / sums["tokens"].sum())
-    finally:
-        sae.train(was_training)
-    return _report(task, sums, fired.cpu(), seed)
+    task = _Task.of(sae, model, hook, special, first, sink_multiple, replace)
+    (outcome,) = _evaluate([task], model, gather_tokens(tokens, n_tokens), batch_size, predictions, seed)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
-def _report(task: _Task, sums: Sums, fired: Int[Tensor, "d_sae"], seed: int) -> Metrics:
-    n = sums["tokens"].sum().item()
-    pooled = {name: total.sum(0) for name, total in sums.items()}
-    values = {name: value.item() for name, value in _totals(pooled).items()}
-    density = fired.double() / n
-    values |= {"dead_share": dead_share(fired), "dense_share": (density > 0.1).double().mean().item(),
-               "tokens": n, "tokens_ignored": task.tokens.numel() - n, "sequences": len(task.tokens)}
-    hook_name, target = (sites[0] if len(sites) == 1 else list(sites) for sites in (task.hooks, task.targets))
-    about = {"sae": f"{type(task.sae).__name__} with {task.sae.cfg.d_sae:,} latents",
-             "at": f"at {' and '.join(task.targets)}", "on": f"on {n:,.0f} tokens",
-             "model_name": task.sae.cfg.metadata.model_name, "hook_name": hook_name, "hook_name_out": target,
-             "context_size": task.tokens.shape[1], **task.mask, "seed": seed}
-    intervals = bootstrap_interval(sums, _totals, generator=torch.Generator().manual_seed(seed))
-    return Metrics(values, intervals, density, about)
+def evaluate_each(
+    saes: Mapping[str, SAE],  # By name; their metadata say where they belong
+    model: nn.Module,  # A bridge or a Hugging Face model, processed as the SAEs' metadata say
+    tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]],  # Held-out text, packed
+    n_tokens: int | None = 50_000,  # At most so many tokens, whole sequences; None: all
+    batch_size: int = 8,  # Sequences at a time
+    special: Sequence[int] | None = None,  # As of `run_evals`
+    first: bool = True,
+    sink_multiple: float | Literal["as trained"] | None = "as trained",
+    predictions: bool = True,
+    seed: int = 0,  # Of the bootstrap
+) -> Iterator[tuple[str, Metrics | Exception]]:
+    "Several SAEs on the same tokens: name and report of each as soon as it is known, or the error that it ran into"
+    tasks, text = [], gather_tokens(tokens, n_tokens)
+    for name, sae in saes.items():
+        try:
+            tasks.append(_Task.of(sae, model, None, special, first, sink_multiple, name=name))
+        except ValueError as error:
+            yield name, error
+    outcomes = _evaluate(tasks, model, text, batch_size, predictions, seed)
+    yield from zip([str(task.name) for task in tasks], outcomes)
+
+# %% ../nbs/51_evals.ipynb #51296f15
+@dataclass
+class Seeds:
+    "Several runs of one architecture on the same tokens"
+    runs: list[Metrics]
+
+    def __post_init__(self) -> None:
+        if len(self.runs) < 2:
+            raise ValueError(f"{len(self.runs)} run: the spread over seeds needs two or more")
+        check_same_text(self.runs)
+
+    def __getitem__(self, name: str) -> Float[Tensor, "run"]:
+        return torch.tensor([run[name] for run in self.runs], dtype=torch.float64)
+
+    def mean(
+        self,
+        name: str,  # Of a metric
+    ) -> float:
+        "Over the runs"
+        return self[name].mean().item()
+
+    def spread(
+        self,
+        name: str,  # Of a metric
+    ) -> float:
+        "Standard deviation over the runs"
+        return self[name].std().item()
+
+    def interval(
+        self,
+        name: str,  # Of a metric
+    ) -> tuple[float, float]:
+        "95% t interval of the mean over seeds, on this text"
+        from scipy.stats import t
+        half = t.ppf(0.975, len(self.runs) - 1) * self.spread(name) / len(self.runs) ** 0.5
+        return self.mean(name) - half, self.mean(name) + half
+
+    def over_text(
+        self,
+        name: str,  # Of a metric
+    ) -> float:
+        "Standard error over text of one run: a quarter of its 95% interval, nearly; NaN if it has none"
+        ends = [run.intervals[name] for run in self.runs if name in run.intervals]
+        return sum(high - low for low, high in ends) / len(ends) / 3.92 if ends else float("nan")
+
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        "What the table shows, as text"
+        yield "", "mean", "95% over seeds", "spread over seeds", "error over text", "seeds / text"
+        for name in [name for name in self.runs[0].values if all(name in run.values for run in self.runs)]:
+            if name not in ("tokens", "tokens_ignored", "sequences"):
+                text = self.over_text(name)
+                yield (name, short_number(self.mean(name)), interval_text(self.interval(name)),
+                       short_number(self.spread(name)), *(["", ""] if text != text else
+                       [short_number(text), f"{self.spread(name) / text:.1f}" if text else ""]))
+
+    def figure(
+        self,
+        metrics: Sequence[str] = ("explained_variance", "l0", "ce_loss_score", "kl_div_with_sae"),  # Those there are
+    ) -> Figure:
+        "Each run with its interval over text, and the interval of the mean over seeds"
+        names = [name for name in metrics if name in self.runs[0].values]
+        figure, panels = new_figure(2.4 * len(names), 2.6, 1, len(names))
+        for name, panel in zip(names, panels):
+            panel.axhspan(*self.interval(name), color="C0", alpha=0.15, linewidth=0)
+            panel.axhline(self.mean(name), color="C0", linewidth=1)
+            for i, run in enumerate(self.runs):
+                panel.plot([i, i], run.intervals.get(name, [run[name]] * 2), color="0.4")
+                panel.plot(i, run[name], "o", color="0.2")
+            panel.set_xticks(range(len(self.runs)), [str(i) for i in range(len(self.runs))])
+            panel.set_xlim(-0.5, len(self.runs) - 0.5)
+            panel.set_title(name, fontsize=10)
+            panel.set_xlabel("run")
+        return figure
+
+    def _title(self) -> str:
+        return f"{len(self.runs)} runs of {self.runs[0].about.get('sae', 'an SAE')}, on the same text"
+
+    def __repr__(self) -> str:
+        return text_table(self._title(), list(self.rows()))
+
+    def _repr_html_(self) -> str:
+        return html_table(self._title(), list(self.rows()))

@@ -6,403 +6,147 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['note_names', 'Context', 'Band', 'Latent', 'FeatureStats', 'peak_tokens', 'find_notes', 'purity', 'variety', 'scores',
-           'rank_latents', 'features']
+__all__ = ['Reader', 'reader', 'part_file', 'features']
 
 # %% ../nbs/61_features.ipynb #ea92ac5b
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
-from functools import cached_property
+import hashlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
-from .core import write_safely
+from .checkpoint import load_checkpoint, save_checkpoint
+from .coactivation import Together
+from .documents import Documents
 from .evals import gather_tokens
-from .firing import (Collector, Contexts, bin_edges, bin_of, count_repeats, draw, favourite_tokens, most_frequent,
-                           n_bins, quarters, uniform)
+from .firing import Collector, count_repeats
+from .latents import FeatureStats, Sources
 from .models import check_processing
 from .sae import SAE
 from .sites import as_vectors, read_sites
+from .sparse import SparseCodes
 from .text import Vocabulary
 from .tokens import keep_mask, special_ids
 from .weights import logit_effects, nearest_directions, unembedding
 
-if TYPE_CHECKING:
-    import pandas
+# %% ../nbs/61_features.ipynb #752f3bd2
+@dataclass(frozen=True)
+class Reader:
+    "Gives the latents of an SAE on tokens, and the positions that count"
+    sae: SAE
+    model: torch.nn.Module
+    hooks: list[str]  # Sites of the activations, side by side
+    mask: dict[str, Any]  # How `keep_mask` is called
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        tokens: Int[Tensor, "sequence position"],
+    ) -> tuple[SparseCodes, Bool[Tensor, "sequence position"]]:
+        "Latents at all positions, and which of them count"
+        found = read_sites(self.model, tokens, self.hooks, inference=True)
+        x = torch.cat([as_vectors(found[name]).to(self.sae.device) for name in self.hooks], -1)
+        return self.sae.encode_sparse(x), keep_mask(tokens.to(x.device), x=x, **self.mask)
+
+def reader(
+    sae: SAE,
+    model: torch.nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata say
+    hook: str | Sequence[str] | None = None,  # Site of the activations, or several; None: the SAE's own
+    special: Sequence[int] | None = None,  # Tokens to leave out; None: the tokenizer's special tokens
+    first: bool = True,  # Leave out the first position
+    sink_multiple: float | Literal["as trained"] | None = "as trained",  # Leave out multiples of the median norm
+) -> Reader:
+    "Decide where latents are read; ValueError if SAE and model do not belong together"
+    check_processing(sae, model)
+    if (hook := hook or sae.cfg.metadata.hook_name) is None:
+        raise ValueError("hook is None, and the SAE's metadata has no hook_name: give the site of the activations")
+    sinks = sae.cfg.metadata.extra.get("sink_multiple") if isinstance(sink_multiple, str) else sink_multiple
+    special = special_ids(getattr(model, "tokenizer", None)) if special is None else list(special)
+    mask = {"special": special, "first": first, "sink_multiple": sinks}
+    return Reader(sae, model, [hook] if isinstance(hook, str) else list(hook), mask)
 
 # %% ../nbs/61_features.ipynb #5e9647a2
-@dataclass(frozen=True)
-class Context:
-    "A piece of text and the values of one latent in it"
-    tokens: list[int]  # Ids
-    values: list[float]  # Of the latent, at each token
-    peak: int  # Which token the context is about
-    sequence: int  # Where the text is from
-    position: int  # Position of the peak in that sequence
-    repeats: int = 1  # How often the 8 tokens up to the peak occur in the whole text
+@contextmanager
+def _encoding_in(sae: SAE, dtype: torch.dtype | None) -> Iterator[None]:
+    "With the encoder's product in `dtype`"
+    kept, sae.product_dtype = sae.product_dtype, dtype or sae.product_dtype
+    try:
+        yield
+    finally:
+        sae.product_dtype = kept
 
-    @property
-    def value(self) -> float:
-        "The latent's value at the peak"
-        return self.values[self.peak]
+@dataclass
+class _Pass:
+    "What is run on what, what was collected, and how far it is"
+    read: Reader
+    collector: Collector
+    together: Together
+    identity: dict[str, Any]  # What must be the same when it goes on
+    done: int = 0  # Sequences
 
-@dataclass(frozen=True)
-class Band:
-    "A part of a latent's firings, and some contexts from it"
-    name: str
-    low: float  # Values of the band
-    high: float
-    firings: int  # How many there are
-    share: float  # Share of all firings of the latent
-    stats: FeatureStats = field(repr=False)
-    table: str  # Where the contexts are: "top", "random" or "silent"
-    rows: list[int]  # Which of that table
+    def add(self, tokens: Tensor, source: Tensor | None, document: Tensor | None) -> None:
+        "Run the model on a batch, and take in what fires"
+        codes, keep = self.read(tokens)
+        batch = self.collector.add(tokens, keep, codes, source, document)
+        self.together.add(batch, keep.to(batch.place.device))
+        self.done += len(tokens)
 
-    @property
-    def contexts(self) -> list[Context]:
-        "The contexts, strongest first"
-        return [self.stats.context(self.table, row) for row in self.rows]
+    def state_dict(self) -> dict[str, Any]:
+        "Everything that changes"
+        return {"identity": self.identity, "done": self.done, "collector": self.collector.state_dict(),
+                "together": self.together.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        "Go on from `state_dict`; ValueError if it is of another pass"
+        _check_same(state["identity"], self.identity)
+        self.done = state["done"]
+        self.collector.load_state_dict(state["collector"])
+        self.together.load_state_dict(state["together"])
 
 # %% ../nbs/61_features.ipynb #a5866e33
-@dataclass(frozen=True)
-class Latent:
-    "A view of one latent in `FeatureStats`; in a notebook it shows itself as a card"
-    stats: FeatureStats
-    index: int
+def _hash(*tensors: Tensor) -> str:
+    "A short hash of what tensors hold"
+    result = hashlib.blake2b(digest_size=8)
+    for tensor in tensors:
+        result.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return result.hexdigest()
 
-    @property
-    def count(self) -> int:
-        "Positions at which it fires"
-        return int(self.stats.count[self.index])
+def _check_same(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    "ValueError if two passes differ, with the first setting that does"
+    for name in wanted:
+        if found.get(name) != wanted[name]:
+            raise ValueError(f"the file is of another pass: {name} was {found.get(name)!r}, now it is "
+                             f"{wanted[name]!r}; delete it, or write to another file")
 
-    @property
-    def rate(self) -> float:
-        "Share of positions at which it fires"
-        return self.count / max(self.stats.n_tokens, 1)
+def part_file(
+    out: str | Path,  # Where the statistics are going to be
+) -> Path:
+    "Where an unfinished pass is kept: beside the file that it will become"
+    return Path(f"{out}.part")
 
-    @property
-    def mean(self) -> float:
-        "Its mean value where it fires"
-        return float(self.stats.sum[self.index]) / max(self.count, 1)
-
-    @property
-    def max(self) -> float:
-        "Its largest absolute value"
-        return float(self.stats.max[self.index])
-
-    @property
-    def histogram(self) -> Int[Tensor, "bins"]:
-        "How many firings fall into each bin of `FeatureStats.edges`"
-        return self.stats.histogram[self.index]
-
-    def logits(
-        self,
-        n: int = 10,  # Tokens per side
-    ) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
-        "Token ids and effects: those it promotes, and those it suppresses"
-        ids, effects = (t[self.index].tolist() for t in (self.stats.logit_tokens, self.stats.logit_effects))
-        pairs, half = list(zip(ids, effects)), len(ids) // 2
-        return pairs[:half][:n], pairs[half:][:n]
-
-    def neighbours(self) -> list[tuple[int, float]]:
-        "Numbers and cosines of the latents whose decoder rows are nearest"
-        return list(zip(self.stats.neighbours[self.index].tolist(), self.stats.neighbour_cosines[self.index].tolist()))
-
-    def strongest(
-        self,
-        n: int | None = None,  # At most; all that are kept without it
-    ) -> Band:
-        "The strongest contexts: one per sequence, near repeats once"
-        first, last = self.stats.top.offsets[self.index:self.index + 2].tolist()
-        rows = list(range(first, last))[:n]
-        low = float(self.stats.top.value[rows[-1]]) if rows else 0.0
-        return Band("strongest", low, self.max, self.count, 1.0, self.stats, "top", rows)
-
-    def bands(
-        self,
-        n: int = 3,  # Contexts per band
-    ) -> list[Band]:
-        "Random contexts of each quarter of the firings, from strong to weak, and of silence"
-        first, last = self.stats.random.offsets[self.index:self.index + 2].tolist()
-        bins, luck = (column[first:last].tolist() for column in self.stats.sample)
-        histogram, edges, above, result = self.histogram.tolist(), self.stats.edges.tolist(), 0, []
-        limits = quarters(histogram) if self.count else []
-        for low, high in zip(limits[-2::-1], limits[:0:-1]):
-            firings = sum(histogram[low:high])
-            rows = [first + row for row in draw(bins, luck, histogram, low, high, n)]
-            rows.sort(key=lambda row: -abs(float(self.stats.random.value[row])))
-            name = f"{100 * above / self.count:.0f}-{100 * (above + firings) / self.count:.0f}% of firings"
-            weakest = next(bin for bin in range(low, high) if histogram[bin])
-            ends = edges[weakest] if weakest else 0.0, min(edges[high], self.max)
-            result.append(Band(name, *ends, firings, firings / self.count, self.stats, "random", rows))
-            above += firings
-        begin, end = self.stats.silent.offsets[self.index:self.index + 2].tolist()
-        rows = list(range(begin, end))[:n]
-        return [*result, Band("silent on its favourite token", 0.0, 0.0, 0, 0.0, self.stats, "silent", rows)]
-
-    def notes(self) -> list[str]:
-        "What is unusual about it, of `note_names`"
-        return [name for name, holds in zip(note_names, self.stats.notes[self.index].tolist()) if holds]
-
-    def __repr__(self) -> str:
-        promoted = " ".join(self.stats.vocabulary.listed(token) for token, _ in self.logits(5)[0])
-        title = f"latent {self.index}: on {self.rate:.2%} of tokens, largest {self.max:.3g}, promotes {promoted}"
-        contexts = [f"{context.value:8.2f}  {self._line(context)}" for context in self.strongest(5).contexts]
-        return "\n".join([title, *contexts])
-
-    def _line(self, context: Context, before: int = 10, after: int = 4) -> str:
-        "A context in one line of plain text, its peak in brackets"
-        parts = [self.stats.vocabulary.data(token) for token in context.tokens]
-        parts[context.peak] = b"[" + parts[context.peak] + b"]"
-        shown = b"".join(parts[max(context.peak - before, 0):context.peak + after])
-        return " ".join(shown.decode(errors="replace").split())
-
-    def _repr_html_(self) -> str:
-        from sae_nb.dashboard import card
-        return card(self)
-
-# %% ../nbs/61_features.ipynb #684dc4f3
-@dataclass
-class FeatureStats:
-    "Statistics and contexts of all latents of an SAE on one text; `stats[i]` is latent `i`"
-    about: dict[str, Any]  # Model, site, SAE and settings, for the reader
-    vocabulary: Vocabulary  # How to read the tokens
-    tokens: Int[Tensor, "sequence position"]  # The text
-    n_tokens: int  # Positions that counted
-    scale: float  # Of the histograms
-    count: Int[Tensor, "d_sae"]  # Firings
-    outside: Int[Tensor, "d_sae"]  # Firings at positions that did not count (special tokens, first positions)
-    sequences: Int[Tensor, "d_sae"]  # Sequences with a firing
-    sum: Float[Tensor, "d_sae"]  # Of the values
-    sum_squares: Float[Tensor, "d_sae"]
-    max: Float[Tensor, "d_sae"]  # Largest absolute value
-    histogram: Int[Tensor, "d_sae bins"]
-    top: Contexts  # Strongest contexts
-    repeats: Int[Tensor, "n"]  # How often the last 8 tokens of each of them occur
-    random: Contexts  # Random contexts
-    silent: Contexts  # Contexts of the favourite token in which the latent is silent
-    before: int  # Tokens of a window before the event
-    logit_tokens: Int[Tensor, "d_sae sides"]  # Promoted, then suppressed
-    logit_effects: Float[Tensor, "d_sae sides"]
-    neighbours: Int[Tensor, "d_sae n"]
-    neighbour_cosines: Float[Tensor, "d_sae n"]
-
-    def __len__(self) -> int:
-        return len(self.count)
-
-    def __getitem__(self, index: int) -> Latent:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"latent {index}: the SAE has latents 0 to {len(self) - 1}")
-        return Latent(self, index % len(self))
-
-    @property
-    def rate(self) -> Float[Tensor, "d_sae"]:
-        "Share of positions at which each latent fires"
-        return self.count / max(self.n_tokens, 1)
-
-    @property
-    def edges(self) -> Float[Tensor, "bins+1"]:
-        "Where the bins of the histograms begin and end"
-        return bin_edges(self.scale)
-
-    @cached_property
-    def sample(self) -> tuple[Int[Tensor, "n"], Float[Tensor, "n"]]:
-        "Bin of each random context, and a random number (exponentially distributed) for choosing among them"
-        luck = -uniform(self.random.position, seed=7).clamp_min(1e-12).log()
-        return bin_of(self.random.value.abs(), self.scale), luck
-
-    @cached_property
-    def stands_for(self) -> Float[Tensor, "n"]:
-        "How many firings each random context stands for: those of its bin, shared among its contexts there"
-        latent = torch.arange(len(self)).repeat_interleave(self.random.offsets.diff())
-        cell, firings = latent * n_bins + self.sample[0], self.histogram.flatten()
-        return (firings / torch.bincount(cell, minlength=len(firings)))[cell].double()
-
-    @cached_property
-    def notes(self) -> Bool[Tensor, "d_sae notes"]:
-        "Which of `note_names` hold for each latent"
-        return find_notes(self)
-
-    def context(
-        self,
-        table: str,  # "top", "random" or "silent"
-        row: int,
-    ) -> Context:
-        "One of the contexts of a table, with its text"
-        contexts: Contexts = getattr(self, table)
-        width, length = contexts.window.shape[1], self.tokens.shape[1]
-        sequence, position = divmod(int(contexts.position[row]), length)
-        start = position - self.before
-        first, last = max(start, 0), min(start + width, length)
-        values = (contexts.window[row, first - start:last - start].float() / 127 * contexts.scale[row]).tolist()
-        values[position - first] = float(contexts.value[row])
-        repeats = int(self.repeats[row]) if table == "top" else 1
-        tokens = self.tokens[sequence, first:last].tolist()
-        return Context(tokens, values, position - first, sequence, position, repeats)
-
-    def to(
-        self,
-        device: torch.device | str,
-    ) -> FeatureStats:
-        "The same statistics on another device"
-        def move(value: Any) -> Any:
-            if isinstance(value, Contexts):
-                return Contexts(*(getattr(value, f.name).to(device) for f in fields(Contexts)))
-            return value.to(device) if isinstance(value, Tensor) else value
-        return FeatureStats(**{f.name: move(getattr(self, f.name)) for f in fields(self)})
-
-    def interesting(
-        self,
-        n: int = 20,  # How many
-    ) -> list[int]:
-        "Latents worth a first look, best first: see `rank_latents`"
-        return rank_latents(self, n)
-
-    def page(
-        self,
-        path: str | Path,  # The file to write
-        latents: Sequence[int] | None = None,  # Which; all without it
-        title: str | None = None,
-    ) -> Path:
-        "Write an HTML page about the latents, which needs nothing else to be read"
-        from sae_nb.dashboard import write_page
-        return write_page(self, path, latents, title)
-
-    def table(
-        self,
-        latents: Sequence[int] | None = None,  # Rows; the 20 most interesting without it
-    ) -> Any:
-        "Latents as a table that shows itself in a notebook"
-        from sae_nb.dashboard import table
-        return table(self, self.interesting(20) if latents is None else latents)
-
-    def to_pandas(self) -> pandas.DataFrame:
-        "One row per latent"
-        import pandas
-        columns = {"count": self.count, "rate": self.rate, "mean": self.sum / self.count.clamp_min(1), "max": self.max,
-                   "sequences": self.sequences}
-        return pandas.DataFrame({name: column.numpy() for name, column in columns.items()}).rename_axis("latent")
-
-    def save(
-        self,
-        path: str | Path,  # A file, by custom ending in .safetensors
-    ) -> Path:
-        "Write everything into one safetensors file"
-        from safetensors.torch import save_file
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        tensors = {name: value for name, value in plain.items() if isinstance(value, Tensor)}
-        tensors |= self.vocabulary.tensors()
-        for name in ("top", "random", "silent"):
-            tensors |= {f"{name}.{f.name}": getattr(plain[name], f.name) for f in fields(Contexts)}
-        rest = {name: value for name, value in plain.items() if isinstance(value, (int, float, dict))}
-        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        return write_safely(path, lambda p: save_file(tensors, p, {"features": json.dumps(rest | {"schema": 1})}))
-
-    @classmethod
-    def load(
-        cls,
-        path: str | Path,  # What `save` wrote
-    ) -> FeatureStats:
-        "Read what `save` wrote"
-        from safetensors import safe_open
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            rest = json.loads((file.metadata() or {}).get("features", "{}"))
-        if rest.pop("schema", None) != 1:
-            raise ValueError(f"{path} is not a file of feature statistics of version 1")
-        contexts = {name: Contexts(*(tensors.pop(f"{name}.{f.name}") for f in fields(Contexts)))
-                    for name in ("top", "random", "silent")}
-        names = ("vocabulary", "token_lengths", "special")
-        vocabulary = Vocabulary.from_tensors({name: tensors.pop(name) for name in names})
-        return cls(vocabulary=vocabulary, **rest, **contexts, **tensors)
-
-# %% ../nbs/61_features.ipynb #5e424c44
-note_names = ("dead", "dense", "one token", "one position", "duplicate", "on special tokens")
-
-def peak_tokens(
-    stats: FeatureStats,
-) -> tuple[Int[Tensor, "n"], Int[Tensor, "n"]]:
-    "Latent and token of the peak of every strongest context"
-    latent = torch.arange(len(stats)).repeat_interleave(stats.top.offsets.diff())
-    return latent, stats.tokens.flatten()[stats.top.position].long()
-
-def find_notes(
-    stats: FeatureStats,
-) -> Bool[Tensor, "d_sae notes"]:
-    "Which of `note_names` hold: dense on 10% of tokens, one in 9 of 10 strongest contexts, duplicate from cosine 0.9"
-    (latent, token), n_top = peak_tokens(stats), stats.top.offsets.diff()
-    position = stats.top.position % stats.tokens.shape[1]
-    alike = [(n_top >= 5) & (most_frequent(latent, label, len(stats)) >= 0.9 * n_top) for label in (token, position)]
-    n_outside = stats.tokens.numel() - stats.n_tokens
-    twin = (stats.neighbour_cosines > 0.9).any(-1)
-    return torch.stack([stats.count == 0, stats.rate > 0.1, *alike, twin, stats.outside > max(0.5 * n_outside, 1)], -1)
-
-# %% ../nbs/61_features.ipynb #ae594006
-def _sum_by(latent: Tensor, values: Tensor, d_sae: int) -> Float[Tensor, "d_sae"]:
-    return torch.zeros(d_sae, dtype=torch.float64).index_add_(0, latent, values.double())
-
-def purity(
-    stats: FeatureStats,
-) -> Float[Tensor, "d_sae"]:
-    "Share of each latent's activation on the tokens of its strongest peaks, from 0 (chance) to 1"
-    text, d_sae, (latent, token) = stats.tokens.flatten().long(), len(stats), peak_tokens(stats)
-    width = int(text.max()) + 1
-    known = (latent * width + token).unique()
-    by_chance = _sum_by(known // width, torch.bincount(text, minlength=width)[known % width] / len(text), d_sae)
-    drawn = torch.arange(d_sae).repeat_interleave(stats.random.offsets.diff())
-    amount = stats.stands_for * stats.random.value.abs()
-    hit = torch.isin(drawn * width + text[stats.random.position], known)
-    share = _sum_by(drawn, amount * hit, d_sae) / _sum_by(drawn, amount, d_sae).clamp_min(1e-12)
-    return ((share - by_chance) / (1 - by_chance)).clamp_min(0)
-
-def variety(
-    stats: FeatureStats,
-) -> Float[Tensor, "d_sae"]:
-    "Effective number of different tokens at the strongest peaks"
-    (latent, token), n_top = peak_tokens(stats), stats.top.offsets.diff()
-    width = int(token.max()) + 1 if len(token) else 1
-    pair, times = (latent * width + token).unique(return_counts=True)
-    share = times / n_top[pair // width]
-    return _sum_by(pair // width, -share * share.log(), len(stats)).exp()
-
-def scores(
-    stats: FeatureStats,
-) -> Float[Tensor, "d_sae"]:
-    "How promising each latent is for a first look; 0 for those that are dead, rare or dense"
-    latent, n_top = peak_tokens(stats)[0], stats.top.offsets.diff().clamp_min(1)
-    height = _sum_by(latent, stats.top.value.abs(), len(stats)) / n_top
-    stands_out = height / (stats.sum.abs() / stats.count.clamp_min(1)).clamp_min(1e-12)
-    score = stands_out * purity(stats) * (1 + variety(stats).clamp_max(4)).log2()
-    return torch.where((stats.rate >= 1e-4) & (stats.rate <= 2e-2) & (stats.sequences >= 10), score, 0.0)
-
-# %% ../nbs/61_features.ipynb #28791adf
-def rank_latents(
-    stats: FeatureStats,
-    n: int = 20,  # How many
-) -> list[int]:
-    "Latents worth a first look, best first; if there are too few, the others follow by their score and number"
-    score, favourite = scores(stats), favourite_tokens(stats.top, stats.tokens).tolist()
-    order = score.argsort(descending=True, stable=True).tolist()
-    chosen: dict[int, int] = {}
-    for latent in order:
-        if len(chosen) == n or score[latent] == 0:
-            break
-        near = {other for other, cosine in stats[latent].neighbours() if cosine > 0.5}
-        if favourite[latent] not in chosen.values() and not near & chosen.keys():
-            chosen[latent] = favourite[latent]
-    return [*chosen, *(latent for latent in order if latent not in chosen)][:n]
+def _run(work: _Pass, text: Documents, batch_size: int, out: str | Path | None, save_every: float) -> None:
+    "From where the pass is to the end of the text"
+    saved, source = time.monotonic(), text.source
+    for start in range(work.done, len(text.tokens), batch_size):
+        rows = slice(start, start + batch_size)
+        document = text.document[rows] if len(text.document) else None
+        work.add(text.tokens[rows], None if source is None else source[rows], document)
+        if out is not None and time.monotonic() - saved >= save_every:
+            save_checkpoint(part_file(out), {"features": work})
+            saved = time.monotonic()
 
 # %% ../nbs/61_features.ipynb #72b925e3
 @torch.no_grad()
 def features(
     sae: SAE,
     model: torch.nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata say
-    tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]],  # Packed text
+    tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]] | Documents,  # Packed text
     hook: str | Sequence[str] | None = None,  # Site of the activations, or several; None: the SAE's own
     n_tokens: int | None = 2_000_000,  # At most so many tokens, whole sequences; None: all
     batch_size: int = 16,  # Sequences at a time; changes nothing but memory and time
@@ -414,28 +158,68 @@ def features(
     first: bool = True,  # Leave out the first position
     sink_multiple: float | Literal["as trained"] | None = "as trained",  # Leave out multiples of the median norm
     n_logits: int = 10,  # Tokens promoted, and as many suppressed
-    n_neighbours: int = 5,  # Nearest latents
+    n_neighbours: int = 5,  # Nearest latents, and latents that fire together
     seed: int = 0,  # Of the random contexts
+    pair_capacity: int = 8_000_000,  # Firings kept for counting pairs, 8 bytes each; beyond it, a sample is counted
+    autocast: bool = False,  # Encoder's product in bfloat16: faster; suits a model in bfloat16
+    out: str | Path | None = None,  # File to save to, and to keep unfinished work beside
+    resume: bool = False,  # Go on from unfinished work of `out`; read `out` if it is finished
+    save_every: float = 60.0,  # Seconds after which unfinished work is saved
 ) -> FeatureStats:
     "Go through the text once, and keep what shows what each latent stands for"
-    check_processing(sae, model)
-    if (hook := hook or sae.cfg.metadata.hook_name) is None:
-        raise ValueError("hook is None, and the SAE's metadata has no hook_name: give the site of the activations")
-    hooks = [hook] if isinstance(hook, str) else list(hook)
-    sinks = sae.cfg.metadata.extra.get("sink_multiple") if isinstance(sink_multiple, str) else sink_multiple
-    special = special_ids(getattr(model, "tokenizer", None)) if special is None else list(special)
-    collector = Collector(sae.cfg.d_sae, n_top, n_random, before, after, seed, sae.device)
-    for batch in gather_tokens(tokens, n_tokens).split(batch_size):
-        found = read_sites(model, batch, hooks)
-        x = torch.cat([as_vectors(found[name]).to(sae.device) for name in hooks], -1)
-        batch = batch.to(sae.device)
-        collector.add(batch, keep_mask(batch, special, first, x, sinks), sae.encode_sparse(x))
-    settings = {"special": special, "first": first, "sink_multiple": sinks, "seed": seed}
-    return _gather(collector, sae, model, ", ".join(hooks), settings, n_logits, n_neighbours)
+    read = reader(sae, model, hook, special, first, sink_multiple)
+    text = _as_documents(tokens, n_tokens)
+    settings = {"hooks": read.hooks, "batch_size": batch_size, "n_top": n_top, "n_random": n_random, "before": before,
+                "after": after, **read.mask, "seed": seed, "pair_capacity": pair_capacity, "autocast": autocast,
+                "n_logits": n_logits, "n_neighbours": n_neighbours}
+    work = _Pass(
+        read, Collector(sae.cfg.d_sae, n_top, n_random, before, after, seed, sae.device, n_sources=len(text.sources)),
+        Together(sae.cfg.d_sae, pair_capacity, seed), {} if out is None else _identity(read, text, settings))
+    if (finished := _found(work, out, resume)) is not None:
+        return finished
+    with _encoding_in(sae, torch.bfloat16 if autocast else None):
+        _run(work, text, batch_size, out, save_every)
+    stats = _gather(work, text, n_logits, n_neighbours)
+    if out is not None:
+        stats.save(out)
+        part_file(out).unlink(missing_ok=True)
+    return stats
 
-def _gather(collector: Collector, sae: SAE, model: torch.nn.Module, hook: str, settings: dict[str, Any], n_logits: int,
-            n_neighbours: int) -> FeatureStats:
+# %% ../nbs/61_features.ipynb #948d8f79
+def _as_documents(tokens: Any, n_tokens: int | None) -> Documents:
+    "The text, cut to size; without documents if they are not known"
+    if isinstance(tokens, Documents):
+        whole = gather_tokens(tokens.tokens, n_tokens)
+        return Documents(whole, tokens.document[:len(whole)], tokens.source_of, tokens.sources)
+    nothing = torch.zeros(0, dtype=torch.int64)
+    return Documents(gather_tokens(tokens, n_tokens), nothing, nothing, [])
+
+def _identity(read: Reader, text: Documents, settings: dict[str, Any]) -> dict[str, Any]:
+    "What a pass is, for the file of its state"
+    parameters = list(read.model.parameters())
+    about_model = [sum(p.numel() for p in parameters), str(parameters[0].dtype), _hash(parameters[0][:2])]
+    return {"sae": _hash(*read.sae.state_dict().values()), "text": _hash(text.tokens, text.document, text.source_of),
+            "model": about_model, **settings}
+
+def _found(work: _Pass, out: str | Path | None, resume: bool) -> FeatureStats | None:
+    "Finished statistics, if there are; unfinished work goes on"
+    if out is None:
+        if resume:
+            raise ValueError("resume=True: needs out=, the file that the pass writes")
+        return None
+    if not resume and Path(out).exists():
+        raise ValueError(f"{out} exists: give resume=True to read it, or another file")
+    if resume and Path(out).exists():
+        stats = FeatureStats.load(out)
+        _check_same(stats.about.get("identity", {}), work.identity)
+        return stats
+    if resume and part_file(out).exists():
+        load_checkpoint(part_file(out), {"features": work})
+    return None
+
+def _gather(work: _Pass, text: Documents, n_logits: int, n_neighbours: int) -> FeatureStats:
     "What was collected, and what the weights say, on the CPU"
+    collector, sae, model = work.collector, work.read.sae, work.read.model
     vocabulary, tokens = Vocabulary.from_tokenizer(model.tokenizer), torch.cat(collector.tokens)
     metadata, top, n_tokens = sae.cfg.metadata, collector.strongest(), int(collector.n_kept)
     matrix = unembedding(model)[:, :len(vocabulary)]
@@ -443,12 +227,22 @@ def _gather(collector: Collector, sae: SAE, model: torch.nn.Module, hook: str, s
         matrix = matrix.new_zeros(sae.W_dec.shape[1], 0)
     effects, ids = logit_effects(sae.W_dec, matrix, n_logits)
     cosines, neighbours = nearest_directions(sae.W_dec, n_neighbours)
-    about = {"sae": type(sae).__name__, "model_name": metadata.model_name, "hook_name": hook,
-             "processing": metadata.processing, "dataset_path": metadata.dataset_path, **settings}
+    about = {"sae": type(sae).__name__, "model_name": metadata.model_name, "hook_name": ", ".join(work.read.hooks),
+             "processing": metadata.processing, "dataset_path": metadata.dataset_path, **work.read.mask,
+             "seed": collector.seed, "identity": work.identity}
     columns = {name: getattr(collector, name) for name in
                ("count", "outside", "sequences", "sum", "sum_squares", "max", "histogram")}
     stats = FeatureStats(
         about, vocabulary, tokens, n_tokens, collector.scale, top=top, repeats=count_repeats(tokens, top.position),
         random=collector.sample(), silent=collector.silent(), before=collector.before, logit_tokens=ids,
-        logit_effects=effects, neighbours=neighbours, neighbour_cosines=cosines, **columns)
+        logit_effects=effects, neighbours=neighbours, neighbour_cosines=cosines,
+        companions=work.together.companions(n_neighbours), sources=_sources(collector, text), **columns)
     return stats.to("cpu")
+
+def _sources(collector: Collector, text: Documents) -> Sources | None:
+    "Firings by source and document; None if documents are not known"
+    if not len(text.document):
+        return None
+    label = torch.full_like(text.document, -1) if text.source is None else text.source
+    return Sources(text.sources, collector.source_size, collector.by_source, label.to(torch.int16),
+                   collector.documents, int(text.document.max()) + 1)

@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['n_bins', 'lowest', 'most_frequent', 'mixed', 'uniform', 'Pool', 'bin_of', 'bin_edges', 'power_of_two', 'quarters',
-           'draw', 'Events', 'events', 'windows', 'fingerprints', 'count_repeats', 'Contexts', 'Collector',
-           'favourite_tokens']
+__all__ = ['n_bins', 'lowest', 'mixed', 'uniform', 'Pool', 'bin_of', 'bin_edges', 'power_of_two', 'quarters', 'draw', 'Events',
+           'events', 'windows', 'fingerprints', 'count_repeats', 'Contexts', 'Collector', 'favourite_tokens']
 
 # %% ../nbs/53_firing.ipynb #b548b912
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from itertools import accumulate
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -34,19 +35,6 @@ def lowest(
     ordered = group[order]
     place_in_group = torch.arange(len(order), device=order.device) - torch.searchsorted(ordered, ordered)
     return order[place_in_group < keep]
-
-# %% ../nbs/53_firing.ipynb #80d3488a
-def most_frequent(
-    latent: Int[Tensor, "n"],
-    label: Int[Tensor, "n"],  # Something said of each entry
-    d_sae: int,
-    n: int = 1,  # How many labels count
-) -> Int[Tensor, "d_sae"]:
-    "Entries of each latent that carry one of its `n` most frequent labels"
-    width = int(label.max()) + 1 if len(label) else 1
-    pair, times = (latent * width + label).unique(return_counts=True)
-    best = lowest(pair // width, -times.double(), n)
-    return torch.zeros(d_sae, dtype=torch.int64).index_add_(0, pair[best] // width, times[best])
 
 # %% ../nbs/53_firing.ipynb #d8e8d98e
 def _signed(constant: int) -> int:
@@ -105,6 +93,16 @@ class Pool:
         self.limit[full] = columns["rank"][self.keep - 1:][last]
         self.parts, self.waiting = [columns], 0
         return columns
+
+    def state_dict(self) -> dict[str, Any]:
+        "What is in the pool"
+        return {"limit": self.limit, "parts": self.parts, "waiting": self.waiting}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        "Go on from `state_dict`"
+        device = self.limit.device
+        self.limit, self.waiting = state["limit"].to(device), state["waiting"]
+        self.parts = [{name: column.to(device) for name, column in part.items()} for part in state["parts"]]
 
 def _take(columns: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
     return {name: column[rows] for name, column in columns.items()}
@@ -171,7 +169,7 @@ class Events:
     value: Float[Tensor, "n"]
     n_places: int  # Positions of the batch
 
-    @property
+    @cached_property
     def key(self) -> Int[Tensor, "n"]:
         "Latent and place as one ascending number"
         return self.latent * self.n_places + self.place
@@ -196,9 +194,10 @@ def events(
     latent, place, active = codes.indices.long(), codes.rows().long(), codes.values != 0
     kept = keep.flatten()[place]
     outside = torch.bincount(latent[active & ~kept], minlength=codes.d_sae)
-    latent, place, value = (column[active & kept] for column in (latent, place, codes.values.float()))
-    order = (latent * keep.numel() + place).argsort()
-    return Events(latent[order], place[order], value[order], keep.numel()), outside
+    rows = (active & kept).nonzero()[:, 0]
+    ordered, order = codes.indices[rows].sort(stable=True)  # entries of codes are in the order of their places
+    rows = rows[order]
+    return Events(ordered.long(), place[rows], codes.values[rows].float(), keep.numel()), outside
 
 # %% ../nbs/53_firing.ipynb #5b05d90b
 def windows(
@@ -210,10 +209,16 @@ def windows(
     after: int,
 ) -> tuple[Int[Tensor, "n window"], Float[Tensor, "n"]]:
     "The latents' values around places as signed bytes, and what 127 stands for; 0 beyond the sequence"
-    offset = torch.arange(-before, after + 1, device=place.device)
-    latent, place = latent[:, None], place[:, None]
-    inside = (place % context_size + offset >= 0) & (place % context_size + offset < context_size)
-    value = torch.where(inside, batch.values_at(latent, torch.where(inside, place + offset, 0)), 0.0)
+    if not len(batch.value):
+        nothing = torch.zeros(len(place), before + after + 1, device=place.device)
+        return nothing.to(torch.int8), nothing[:, 0]
+    width, middle, within = before + after + 1, latent * batch.n_places + place, (place % context_size)[:, None]
+    first = torch.searchsorted(batch.key, middle - before)  # a latent's events of a window stand side by side
+    near = (first[:, None] + torch.arange(width, device=place.device)).clamp_max(len(batch.value) - 1)
+    offset = batch.key[near] - middle[:, None]
+    inside = (offset >= -before) & (offset <= after) & (within + offset >= 0) & (within + offset < context_size)
+    value = torch.zeros(len(place), width + 1, device=place.device)  # the last column takes what is outside
+    value = value.scatter(1, torch.where(inside, offset + before, width), batch.value[near])[:, :width]
     scale = value.abs().amax(-1).clamp_min(1e-30)
     steps = value / scale[:, None] * 127
     steps = torch.where(steps.abs() < 1, steps.sign(), steps.round())  # what is active stays so
@@ -280,6 +285,7 @@ class Collector:
         seed: int = 0,  # Of the random contexts
         device: torch.device | str = "cpu",  # Where to collect; on Apple's MPS, which has no float64, it is the CPU
         n_early: int = 65_536,  # Positions whose events are all kept, to find silent contexts
+        n_sources: int = 0,  # Sources that the text is from, where that is known
     ):
         self.d_sae, self.before, self.after, self.seed, self.n_early = d_sae, before, after, seed, n_early
         self.device = device = torch.device("cpu") if torch.device(device).type == "mps" else torch.device(device)
@@ -290,21 +296,32 @@ class Collector:
         self.top, self.random = Pool(d_sae, n_top, device), Pool(d_sae * n_bins, n_random, device)
         self.tokens: list[Tensor] = []
         self.early: list[tuple[Events, Tensor]] = []
-        self.scale, self.n_places, self.n_kept = 0.0, 0, 0
+        self.by_source = torch.zeros(d_sae, n_sources, dtype=torch.int32, device=device)
+        self.source_size = torch.zeros(n_sources, dtype=torch.int64, device=device)
+        self.documents, self.last_document = torch.zeros(2, d_sae, dtype=torch.int64, device=device)
+        self.last_document -= 1
+        self.n_kept = torch.zeros((), dtype=torch.int64, device=device)
+        self.scale, self.n_places = 0.0, 0
 
     def add(
         self,
         tokens: Int[Tensor, "sequence position"],  # Of the batch
         keep: Bool[Tensor, "sequence position"],  # Positions that count
         codes: SparseCodes,  # Latents at all positions
-    ) -> None:
-        "Take in a batch of whole sequences"
+        source: Int[Tensor, "sequence position"] | None = None,  # Number of the source of each position; -1: none
+        document: Int[Tensor, "sequence position"] | None = None,  # Number of its document, ascending; -1: none
+    ) -> Events:
+        "Take in a batch of whole sequences; returns what fired"
         tokens, keep = tokens.to(self.device), keep.to(self.device)
         moved = {name: getattr(codes, name).to(self.device) for name in ("values", "indices", "offsets")}
         codes = replace(codes, **moved)
         batch, outside = events(codes, keep)
         self.scale = self.scale or _scale_of(batch, tokens.shape[1])
         self._add_counts(batch, outside, tokens.shape)
+        if source is not None:
+            self._add_sources(batch, keep, source.to(self.device).flatten().long())
+        if document is not None:
+            self._add_documents(batch, document.to(self.device).flatten().long())
         self._add_strongest(batch, tokens)
         self._add_random(batch, tokens)
         if self.n_places < self.n_early:
@@ -312,6 +329,7 @@ class Collector:
         self.tokens.append(tokens.int())
         self.n_places += tokens.numel()
         self.n_kept += keep.sum()
+        return batch
 
     def _add_counts(self, batch: Events, outside: Tensor, shape: torch.Size) -> None:
         strength = batch.value.abs()
@@ -325,6 +343,19 @@ class Collector:
         if self.scale:
             cell = batch.latent * n_bins + bin_of(strength, self.scale)
             self.histogram.view(-1).index_add_(0, cell, torch.ones_like(cell, dtype=torch.int32))
+
+    def _add_sources(self, batch: Events, keep: Tensor, source: Tensor) -> None:
+        n_sources, here = len(self.source_size), source[batch.place]
+        cell = (batch.latent * n_sources + here)[here >= 0]
+        self.by_source.view(-1).index_add_(0, cell, torch.ones_like(cell, dtype=torch.int32))
+        self.source_size += torch.bincount(source[keep.flatten() & (source >= 0)], minlength=n_sources)
+
+    def _add_documents(self, batch: Events, document: Tensor) -> None:
+        here = document[batch.place]
+        latent, here = batch.latent[here >= 0], here[here >= 0]
+        pair = torch.unique_consecutive(torch.stack([latent, here]), dim=1)
+        self.documents += torch.bincount(pair[0, pair[1] > self.last_document[pair[0]]], minlength=self.d_sae)
+        self.last_document.scatter_reduce_(0, latent, here, "amax")
 
     def _add_strongest(self, batch: Events, tokens: Tensor) -> None:
         rank = -batch.value.abs().double()
@@ -375,6 +406,25 @@ class Collector:
         window, scale = windows(early, latent, place, tokens.shape[1], self.before, self.after)
         entries = {"position": place, "value": torch.zeros_like(scale), "window": window, "scale": scale}
         return _contexts(entries, latent, self.d_sae)
+
+    def state_dict(self) -> dict[str, Any]:
+        "Everything that was collected"
+        state = {name: value for name, value in vars(self).items() if isinstance(value, (Tensor, int, float))}
+        early = [(batch.latent, batch.place, batch.value, batch.n_places, keep) for batch, keep in self.early]
+        return state | {"top": self.top.state_dict(), "random": self.random.state_dict(), "tokens": self.tokens,
+                        "early": early}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        "Go on from `state_dict`, of a collector with the same settings"
+        def move(value: Any) -> Any:
+            return value.to(self.device) if isinstance(value, Tensor) else value
+        for name, value in state.items():
+            if name in ("top", "random"):
+                getattr(self, name).load_state_dict(value)
+            elif name == "early":
+                self.early = [(Events(*map(move, parts[:4])), move(parts[4])) for parts in value]
+            else:
+                setattr(self, name, [move(part) for part in value] if name == "tokens" else move(value))
 
 def _join(batches: list[tuple[Events, Tensor]]) -> Events:
     "Batches of events as one"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['weight_suffixes', 'HubFiles', 'Source', 'find_source', 'demo_saes', 'from_pretrained', 'sae_config']
+__all__ = ['weight_suffixes', 'HubFiles', 'Source', 'find_source', 'demo_saes', 'from_pretrained', 'sae_config', 'sae_sparsity']
 
 # %% ../nbs/26_hub.ipynb #eef0ebe2
 import hashlib
@@ -19,11 +19,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from .core import SAEConfig, assets, unknown
-from .formats.base import Checkpoint, Read, assemble, detect_format, formats, read_checkpoint
+from .formats.base import Checkpoint, Read, assemble, detect_format, formats, open_local, read_checkpoint
 from .formats.files import LocalFiles, inside
 from .formats.known import load_from_disk
+from .formats.saelens import read_sparsity
 from .registry import PublishedSAE, find_saes, is_release, list_releases, lookup
 from .sae import SAE
 from .store import config_file
@@ -104,6 +107,7 @@ class HubFiles:
     commit: str | None = None  # Known once a file has been fetched
     listed: list[str] | None = None  # All files, once they have been asked for
     copies: dict[str, Path] = field(default_factory=dict)  # Fetched so far
+    others: dict[tuple[str, str | None], HubFiles] = field(default_factory=dict)  # Asked for by `another`
 
     def __post_init__(self) -> None:
         self.label = self.repo_id  # what errors call it
@@ -212,6 +216,18 @@ class HubFiles:
         with ThreadPoolExecutor(8) as pool:
             return [*first, *pool.map(self.path, names[1:])]
 
+    def another(
+        self,
+        repo_id: str,  # "owner/name"
+        revision: str | None = None,  # Branch, tag or commit; None: main
+    ) -> HubFiles:
+        "Another repository of this hub, with the same login; asked for again, the same object"
+        if repo_id == self.repo_id and revision in (None, self.revision, self.commit):
+            return self
+        if (repo_id, revision) not in self.others:
+            self.others[repo_id, revision] = HubFiles(repo_id, revision, self.token, self.force_download, self.whole)
+        return self.others[repo_id, revision]
+
 weight_suffixes = (".safetensors", ".npz", ".pt", ".pth", ".bin")
 
 # %% ../nbs/26_hub.ipynb #83cad67c
@@ -280,19 +296,28 @@ def _demo(sae_id: str | None) -> Path:
         raise ValueError(unknown("SAE id", sae_id, found))
     return found[sae_id]
 
+def _is_there(source: Source) -> bool:
+    "Whether a repository holds anything of this path; a row of the registry is believed"
+    files, path = source.files, source.path
+    return source.about is not None or bool(files.names(path)) or files.has(path)
+
+def _missing(source: Source) -> Exception:
+    "What to raise for a path that is not there: a wrong id is answered with those that there are"
+    files, there = source.files, [place for place in _places(source.files) if place]
+    if files.listed is None:
+        return ConnectionError(f"{files.repo_id}: the hub cannot be reached and {source.path} is not in the cache; "
+                               f"there is {', '.join(there)}")
+    return ValueError(f"{files.repo_id}: {unknown('SAE id', source.path, there)}")
+
 def _checkpoint(source: Source, format: str | None, converter: Read | None, overrides: dict[str, Any]) -> Checkpoint:
-    "What is there, its weights not read; a wrong id is answered with those that there are"
+    "What is there, its weights not read"
     files, path = source.files, source.path
     try:
         format = format or source.format or (files.recognised(path) if converter is None else None)
         found = read_checkpoint(files, path, format, {**source.hints, **overrides}, converter)
     except (FileNotFoundError, ValueError) as error:
-        if source.about is None and files.commit is None and not files.names(path) and not files.has(path):
-            there = [place for place in _places(files) if place]
-            if files.listed is None:
-                raise ConnectionError(f"{files.repo_id}: the hub cannot be reached and {path} is not in the cache; "
-                                      f"there is {', '.join(there)}") from error
-            raise ValueError(f"{files.repo_id}: {unknown('SAE id', path, there)}") from error
+        if files.commit is None and not _is_there(source):
+            raise _missing(source) from error
         raise
     metadata = found.config["metadata"]
     if source.about is not None:
@@ -336,3 +361,18 @@ def sae_config(
     source = find_source(release, sae_id, revision, token)
     source.files.whole = False
     return _checkpoint(source, format, converter, {}).cfg
+
+def sae_sparsity(
+    release: str,  # As in `from_pretrained`
+    sae_id: str | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+) -> Float[Tensor, "d_sae"] | None:
+    "Log10 of the share of tokens on which each latent fires, as published beside the weights; None if it was not"
+    if release == "demo":
+        return read_sparsity(*open_local(_demo(sae_id)))
+    source = find_source(release, sae_id, revision, token)
+    found = read_sparsity(source.files, source.path)
+    if found is None and not _is_there(source):
+        raise _missing(source)
+    return found

@@ -7,16 +7,29 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Sums', 'reconstruction_sums', 'reconstruction_metrics', 'Reconstruction', 'l0', 'firing_counts', 'dead_share',
-           'cross_entropy', 'kl_divergence', 'recovered', 'prediction_metrics', 'bootstrap_interval']
+           'cross_entropy', 'kl_divergence', 'recovered', 'prediction_metrics', 'bootstrap_contrast',
+           'bootstrap_interval', 'all_metrics', 'Metrics', 'Difference', 'check_same_text', 'welch_interval',
+           'compare_metrics']
 
 # %% ../nbs/50_metrics.ipynb #a7a2cbd8
-from collections.abc import Callable, Mapping
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from .core import unknown, write_safely
+from .figures import html_table, interval_text, new_figure, short_number, text_table
 from .sparse import SparseCodes
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
 
 # %% ../nbs/50_metrics.ipynb #1be1e2ec
 Sums = dict[str, Tensor]  # name -> [*batch] float64, except "x": [*batch, d]
@@ -160,6 +173,34 @@ def prediction_metrics(
     }
 
 # %% ../nbs/50_metrics.ipynb #aafbb4a4
+def _resampling_weights(n_sequences: int, n: int, generator: torch.Generator | None) -> Float[Tensor, "n sequence"]:
+    "How often each sequence is drawn in each resample"
+    generator = generator or torch.Generator().manual_seed(0)
+    drawn = torch.randint(n_sequences, (n, n_sequences), generator=generator)
+    return torch.zeros(n, n_sequences, dtype=torch.float64).scatter_add_(1, drawn, torch.ones_like(drawn).double())
+
+def bootstrap_contrast(
+    runs: Sequence[Mapping[str, Float[Tensor, "sequence ..."]]],  # Sums over tokens, a row per sequence
+    shares: Sequence[float],  # What each run's metrics are multiplied with before they are added up
+    metrics: Callable[[Mapping[str, Tensor]], dict[str, Tensor]],  # From sums with a leading dimension to metrics
+    level: float = 0.95,  # Share of the resamples inside the interval
+    n: int = 1000,  # Resamples
+    generator: torch.Generator | None = None,  # On the CPU; seed 0 without it
+) -> dict[str, tuple[float, float]]:
+    "Percentile interval of a weighted sum of the runs' metrics; each resample draws the same sequences for all runs"
+    sizes = {len(total) for sums in runs for total in sums.values()}
+    if len(sizes) != 1 or len(runs) != len(shares):
+        raise ValueError(f"{len(runs)} runs on {' and '.join(map(str, sorted(sizes)))} sequences, {len(shares)} "
+                         "shares: one share per run, and the same sequences in all of them, are needed")
+    weight = _resampling_weights(sizes.pop(), n, generator)
+    contrast: dict[str, Tensor] = {}
+    for share, sums in zip(shares, runs):
+        found = metrics({name: torch.tensordot(weight, _double(value).cpu(), dims=1) for name, value in sums.items()})
+        contrast = {name: share * value + contrast.get(name, 0.0) for name, value in found.items()
+                    if not contrast or name in contrast}  # what all runs have
+    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+    return {name: tuple(value.nanquantile(ends).tolist()) for name, value in contrast.items()}
+
 def bootstrap_interval(
     sums: Mapping[str, Float[Tensor, "sequence ..."]],  # Sums over tokens, one row per sequence
     metrics: Callable[[Mapping[str, Tensor]], dict[str, Tensor]],  # From sums with a leading dimension to metrics
@@ -168,10 +209,236 @@ def bootstrap_interval(
     generator: torch.Generator | None = None,  # On the CPU; seed 0 without it
 ) -> dict[str, tuple[float, float]]:
     "Percentile interval of each metric when the sequences are drawn anew, with replacement"
-    generator = generator or torch.Generator().manual_seed(0)
-    n_sequences = len(next(iter(sums.values())))
-    drawn = torch.randint(n_sequences, (n, n_sequences), generator=generator)
-    weight = torch.zeros(n, n_sequences, dtype=torch.float64).scatter_add_(1, drawn, torch.ones_like(drawn).double())
-    resampled = {name: torch.tensordot(weight, _double(value).cpu(), dims=1) for name, value in sums.items()}
-    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    return {name: tuple(value.nanquantile(ends).tolist()) for name, value in metrics(resampled).items()}
+    return bootstrap_contrast([sums], [1.0], metrics, level, n, generator)
+
+# %% ../nbs/50_metrics.ipynb #f8fe89b3
+def all_metrics(
+    sums: Mapping[str, Tensor],  # Of `reconstruction_sums`, "l0", "l1", and if wanted those of `prediction_metrics`
+) -> dict[str, Float[Tensor, "*batch"]]:
+    "Every metric that the sums allow"
+    found = reconstruction_metrics(sums) | {name: sums[name] / sums["tokens"] for name in ("l0", "l1")}
+    return found | prediction_metrics(sums) if "targets" in sums else found
+
+# %% ../nbs/50_metrics.ipynb #47f4c2ff
+_groups = {
+    "model_performance_preservation": ("ce_loss_score", "ce_loss_score_mean", "ce_loss_without_sae", "ce_loss_with_sae",
+                                       "ce_loss_with_ablation", "ce_loss_with_mean_ablation"),
+    "model_behavior_preservation": ("kl_div_score", "kl_div_score_mean", "kl_div_with_sae", "kl_div_with_ablation",
+                                    "kl_div_with_mean_ablation"),
+    "reconstruction_quality": ("explained_variance", "fvu", "mse", "cossim"),
+    "shrinkage": ("l2_norm_in", "l2_norm_out", "l2_ratio", "relative_reconstruction_bias"),
+    "sparsity": ("l0", "l1", "dead_share", "dense_share"),
+    "token_stats": ("tokens", "tokens_ignored", "sequences"),
+}
+
+# %% ../nbs/50_metrics.ipynb #d1545d81
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+# %% ../nbs/50_metrics.ipynb #792a03a2
+@dataclass
+class Metrics:
+    "What `run_evals` found; `metrics[\"l0\"]` is one number, printing shows them all, `a - b` compares two"
+    values: dict[str, float]  # By name
+    intervals: dict[str, tuple[float, float]]  # 95% bootstrap interval over sequences
+    density: Float[Tensor, "d_sae"]  # Share of the tokens on which each latent is active
+    about: dict[str, Any] = field(default_factory=dict)  # Model, site, settings
+    sums: Sums = field(default_factory=dict, repr=False)  # Over the tokens of each sequence; empty: no comparison
+
+    def __getitem__(self, name: str) -> float:
+        if name not in self.values:
+            raise KeyError(unknown("metric", name, self.values))
+        return self.values[name]
+
+    def __sub__(self, other: Metrics) -> Difference:
+        return compare_metrics(self, other)
+
+    @property
+    def name(self) -> str:
+        "What tables call the SAE"
+        return str(self.about.get("name") or self.about.get("sae") or "SAE")
+
+    def groups(self) -> dict[str, dict[str, float]]:
+        "The numbers as SAELens groups them"
+        found = {group: [name for name in names if name in self.values] for group, names in _groups.items()}
+        return {group: {name: self.values[name] for name in names} for group, names in found.items() if names}
+
+    def to_dict(self) -> dict[str, Any]:
+        "Everything but densities and sums, ready for JSON (NaN becomes None)"
+        groups = {group: {name: _finite(value) for name, value in numbers.items()}
+                  for group, numbers in self.groups().items()}
+        intervals = {name: [_finite(end) for end in ends] for name, ends in self.intervals.items()}
+        return {**groups, "intervals": intervals, "about": self.about}
+
+    def save(
+        self,
+        path: str | Path,  # The JSON file; densities and sums go beside it, into a .safetensors file
+    ) -> Path:
+        "Write everything; the JSON file last, so that where there is one, the result is complete"
+        from safetensors.torch import save_file
+        tensors = {"density": self.density, **{f"sums.{name}": total for name, total in self.sums.items()}}
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        write_safely(Path(path).with_suffix(".safetensors"), lambda file: save_file(tensors, file))
+        return write_safely(path, lambda file: file.write_text(json.dumps(self.to_dict(), indent=2)))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,  # The JSON file
+    ) -> Metrics:
+        "Read what `save` wrote"
+        from safetensors.torch import load_file
+        kept, tensors = json.loads(Path(path).read_text()), load_file(Path(path).with_suffix(".safetensors"))
+        def number(value: float | None) -> float:
+            return math.nan if value is None else value
+        values = {name: number(value) for group in _groups for name, value in kept.get(group, {}).items()}
+        intervals = {name: (number(low), number(high)) for name, (low, high) in kept["intervals"].items()}
+        return cls(values, intervals, tensors.pop("density"), kept["about"],
+                   {name.removeprefix("sums."): total for name, total in tensors.items()})
+
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        "Name, value and interval as text; a group has its title alone"
+        for group, numbers in self.groups().items():
+            yield (group.replace("_", " "),)
+            for name, value in numbers.items():
+                yield name, short_number(value), interval_text(self.intervals.get(name))
+
+    def _title(self) -> str:
+        known = [str(self.about[name]) for name in ("sae", "at", "on") if name in self.about]
+        return " ".join(known) + "; 95% intervals over sequences"
+
+    def __repr__(self) -> str:
+        return text_table(self._title(), list(self.rows()))
+
+    def _repr_html_(self) -> str:
+        return html_table(self._title(), list(self.rows()))
+
+# %% ../nbs/50_metrics.ipynb #c5a9b4b2
+@dataclass
+class Difference:
+    "What `a - b` is, metric by metric"
+    names: tuple[str, str]
+    first: dict[str, float]  # Metrics of `a`: the mean over its runs
+    second: dict[str, float]  # Of `b`
+    intervals: dict[str, tuple[float, float]]  # 95%, of the difference, over sequences drawn alike for both
+    over_seeds: dict[str, tuple[float, float]] = field(default_factory=dict)  # 95%, over runs; empty: one run each
+    runs: tuple[int, int] = (1, 1)
+
+    def __getitem__(self, name: str) -> float:
+        if name not in self.first:
+            raise KeyError(unknown("metric", name, self.first))
+        return self.first[name] - self.second[name]
+
+    def clear(
+        self,
+        name: str,  # Of a metric
+    ) -> bool:
+        "Whether zero is outside the interval over text, and outside that over seeds if there is one"
+        kinds = [kind[name] for kind in (self.intervals, self.over_seeds) if name in kind]
+        return bool(kinds) and all(low > 0 or high < 0 for low, high in kinds)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        "One row per metric"
+        import pandas
+        nothing = (math.nan, math.nan)
+        rows = [[self.first[name], self.second[name], self[name], *self.intervals.get(name, nothing),
+                 *self.over_seeds.get(name, nothing), self.clear(name)] for name in self.first]
+        columns = ["first", "second", "difference", "low", "high", "seeds_low", "seeds_high", "clear"]
+        return pandas.DataFrame(rows, index=list(self.first), columns=columns).rename_axis("metric")
+
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        "What the table shows, as text"
+        seeds = ["over seeds"] if self.over_seeds else []
+        yield "", *self.names, "difference", "over text", *seeds, ""
+        for name in self.first:
+            yield (name, *(short_number(side[name]) for side in (self.first, self.second)), short_number(self[name]),
+                   interval_text(self.intervals.get(name)), *(interval_text(self.over_seeds.get(name)) for _ in seeds),
+                   "clear" if self.clear(name) else "")
+
+    def _title(self) -> str:
+        (a, b), (n_a, n_b) = self.names, self.runs
+        runs = "one run each: what other seeds would give is not known" if n_a == n_b == 1 else f"{n_a} and {n_b} runs"
+        return f"{a} minus {b}; {runs}; 95% intervals of the difference"
+
+    def figure(
+        self,
+        metrics: Sequence[str] = ("explained_variance", "mse", "cossim", "l0", "ce_loss_score", "kl_div_score",
+                                  "ce_loss_with_sae", "kl_div_with_sae"),  # Which; those there are
+    ) -> Figure:
+        "Differences in percent of the second SAE's value, with their intervals"
+        names = [name for name in metrics if name in self.intervals]
+        figure, (panel,) = new_figure(7, 1 + 0.32 * len(names))
+        for i, name in enumerate(names):
+            unit = abs(self.second[name]) / 100
+            for kind, width, colour in ((self.over_seeds, 1.2, "0.5"), (self.intervals, 4, "C0")):
+                if name in kind:
+                    panel.plot([end / unit for end in kind[name]], [i, i], linewidth=width, color=colour)
+            panel.plot(self[name] / unit, i, "o", color="C0" if self.clear(name) else "white", markeredgecolor="C0")
+        panel.axvline(0, color="0.3", linewidth=1)
+        panel.set_yticks(range(len(names)), names)
+        panel.invert_yaxis()
+        panel.set_xlabel(f"{self.names[0]} minus {self.names[1]}, in % of {self.names[1]}\n"
+                         "blue: over text" + (", grey: over seeds" if self.over_seeds else "") + "; filled: clear")
+        return figure
+
+    def __repr__(self) -> str:
+        return text_table(self._title(), list(self.rows()))
+
+    def _repr_html_(self) -> str:
+        return html_table(self._title(), list(self.rows()))
+
+# %% ../nbs/50_metrics.ipynb #173e1bd6
+def check_same_text(
+    runs: Sequence[Metrics],
+) -> None:
+    "Raise `ValueError` unless all runs counted the same tokens"
+    first = runs[0]
+    for run in runs:
+        if not run.sums:
+            raise ValueError(f"{run.name}: the report has no sums per sequence, so it cannot be compared")
+        for setting in ("text", "context_size"):
+            if run.about.get(setting) != first.about.get(setting):
+                raise ValueError(f"{first.name} and {run.name} were not evaluated on the same text ({setting} "
+                                 f"{first.about.get(setting)} and {run.about.get(setting)})")
+        if not torch.equal(run.sums["tokens"], first.sums["tokens"]):
+            raise ValueError(f"{first.name} and {run.name} do not count the same tokens of the text: evaluate both "
+                             "with the same special, first and sink_multiple; at different sites, sink_multiple=None")
+
+def welch_interval(
+    a: Sequence[float],
+    b: Sequence[float],
+    level: float = 0.95,
+) -> tuple[float, float]:
+    "Interval of the difference of two means when each sample has its own variance; two values or more in both"
+    from scipy.stats import t
+    sides = [torch.tensor(side, dtype=torch.float64) for side in (a, b)]
+    squares = [side.var().item() / len(side) for side in sides]
+    middle, total = (sides[0].mean() - sides[1].mean()).item(), sum(squares)
+    freedom = total**2 / sum(square**2 / (len(side) - 1) for square, side in zip(squares, sides)) if total else 1
+    half = t.ppf((1 + level) / 2, freedom) * total**0.5
+    return middle - half, middle + half
+
+def compare_metrics(
+    a: Metrics | Sequence[Metrics],  # One run, or several of the same settings with different seeds
+    b: Metrics | Sequence[Metrics],  # On the same tokens
+    names: tuple[str, str] | None = None,  # For tables and figures
+    seed: int = 0,  # Of the bootstrap
+) -> Difference:
+    "`a` minus `b`, with paired bootstrap intervals over sequences, and over seeds where both have several runs"
+    sides = [[side] if isinstance(side, Metrics) else list(side) for side in (a, b)]
+    if not all(sides):
+        raise ValueError("no runs to compare: one or more are needed on both sides")
+    runs = [run for side in sides for run in side]
+    check_same_text(runs)
+    shares = [sign / len(side) for sign, side in zip((1, -1), sides) for _ in side]
+    intervals = bootstrap_contrast([run.sums for run in runs], shares, all_metrics,
+                                   generator=torch.Generator().manual_seed(seed))
+    shared = [name for name in runs[0].values if all(name in run.values for run in runs)
+              and name not in ("tokens", "tokens_ignored", "sequences")]
+    first, second = ({name: sum(run[name] for run in side) / len(side) for name in shared} for side in sides)
+    over_seeds = {}
+    if min(map(len, sides)) > 1:
+        over_seeds = {name: welch_interval([run[name] for run in sides[0]], [run[name] for run in sides[1]])
+                      for name in shared}
+    return Difference(names or (sides[0][0].name, sides[1][0].name), first, second, intervals, over_seeds,
+                      (len(sides[0]), len(sides[1])))

@@ -49,12 +49,27 @@ def _public(value: object) -> bool:
     "Whether a fact is known and not the path of a machine"
     return value is not None and not re.match(r"(/|~|[A-Za-z]:\\|\.\.?/)", str(value))
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def _published(value: Any) -> Any:
+    "Settings without the paths of a machine, at any depth"
+    if isinstance(value, Mapping):
+        kept = {key: part for key, part in value.items() if not isinstance(part, str) or _public(part)}
+        return {key: _published(part) for key, part in kept.items()}
+    return [part for part in value if not isinstance(part, str) or _public(part)] if isinstance(value, list) else value
+
+def _table(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
     lines: list[Sequence[object]] = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
 
 def _number(value: float) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+def _measured(metrics: Mapping[str, Mapping[str, float]]) -> list[Sequence[object]]:
+    "The lines of a table of numbers; one for each number if there are more of them than SAEs, none without numbers"
+    names = list(dict.fromkeys(name for values in metrics.values() for name in values))
+    rows = [[_quoted(sae_id), *(_number(values[name]) if name in values else "" for name in names)]
+            for sae_id, values in metrics.items()]
+    lines: list[Sequence[object]] = [["id", *names], *rows]
+    return [] if not names else list(zip(*lines)) if len(names) > len(lines) else lines
 
 def model_card(
     saes: Mapping[str, SAE],  # By id, the folder in the repository
@@ -62,26 +77,24 @@ def model_card(
     metrics: Mapping[str, Mapping[str, float]] | None = None,  # By id and name
 ) -> str:
     "The `README.md` of a repository: what the SAEs were trained on, what was measured, how to load them"
-    about = {name: sae.cfg.metadata.to_dict() for name, sae in saes.items()}
+    stored = {name: sae.state_for_file()[0] for name, sae in saes.items()}  # as others will find them
+    about = {name: cfg["metadata"] for name, cfg in stored.items()}
     known = {key: sorted({str(said[key]) for said in about.values() if _public(said.get(key))}) for key in _facts}
     on_hub = {key: [name for name in names if re.fullmatch(r"[\w.-]+/[\w.-]+", name)] for key, names in known.items()}
     front = {"library_name": "saelens", "tags": ["sparse-autoencoder", "sae_nb", "saelens"],
              **({"base_model": on_hub["model_name"]} if on_hub["model_name"] else {}),
              **({"datasets": on_hub["dataset_path"]} if on_hub["dataset_path"] else {})}
-    kinds = [[_quoted(name), sae.cfg.architecture(), about[name].get("hook_name", ""), sae.cfg.d_in, sae.cfg.d_sae]
-             for name, sae in saes.items()]
+    kinds = [[_quoted(name), cfg["architecture"], about[name].get("hook_name", ""), cfg["d_in"], cfg["d_sae"]]
+             for name, cfg in stored.items()]
     facts = [[words, ", ".join(known[key])] for key, words in _facts.items() if known[key]]
-    names = sorted({name for values in (metrics or {}).values() for name in values})
-    measured = [[_quoted(sae_id), *(_number(values[name]) if name in values else "" for name in names)]
-                for sae_id, values in (metrics or {}).items()]
-    first, theirs = next(iter(saes)), [name for name in saes if saes[name].cfg.architecture() in _in_saelens]
+    first, theirs = next(iter(saes)), [name for name in saes if stored[name]["architecture"] in _in_saelens]
     parts = ["---\n" + "\n".join(f"{key}: {json.dumps(value)}" for key, value in front.items()) + "\n---",
              f"# {repo_id.rpartition('/')[2]}", "Sparse autoencoders of a language model's activations.",
              _table(["id", "architecture", "site", "d_in", "latents"], kinds)]
     if facts:
         parts += ["## Training", _table(["", ""], facts)]
-    if measured:
-        parts += ["## Measured", _table(["id", *names], measured)]
+    if measured := _measured(metrics or {}):
+        parts += ["## Measured", _table(measured[0], measured[1:])]
     parts += ["## Use", _code("sae_nb", repo_id, first)]
     if theirs:
         parts += ["In SAELens (version 6 or later):",
@@ -130,8 +143,8 @@ def _write(folder: Path, sae: SAE, density: Tensor | None, run_config: Any) -> N
             raise ValueError(f"{folder.name}: density must be {sae.cfg.d_sae} shares between 0 and 1, one per latent")
         save_file({"sparsity": (density + 1e-10).log10()}, folder / "sparsity.safetensors")
     if run_config is not None:
-        text = Path(run_config).read_text() if isinstance(run_config, (str, Path)) else json.dumps(run_config, indent=2)
-        (folder / "runner_cfg.json").write_text(text)
+        given = json.loads(Path(run_config).read_text()) if isinstance(run_config, (str, Path)) else run_config
+        (folder / "runner_cfg.json").write_text(json.dumps(_published(given), indent=2))
 
 def push_to_hub(
     saes: SAE | str | Path | Mapping[str, SAE | str | Path],  # SAEs or folders of SAEs; a dictionary: by id

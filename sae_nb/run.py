@@ -15,7 +15,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,9 +28,9 @@ from .activations import ActivationsStore
 from .checkpoint import load_checkpoint, save_checkpoint
 from .core import assets, default_device, write_safely
 from .models import load_model
-from .optim import SAEOptimizer
 from .sae import SAE
 from .sites import find_site, read_sites, site_width
+from .timing import TimeReport, best_of, time_report, time_step
 from .tokens import TokenStream
 from .track import JSONLines, Progress, Tracker, Trackers, WandB
 from .trainer import TrainConfig, Trainer, new_saes
@@ -128,31 +128,15 @@ class Estimate:
         shares = f"model {self.model_seconds / total:.0%}, SAE {self.sae_seconds / total:.0%}"
         return f"about {total / unit:.3g} {name} ({shares}) and {self.gigabytes:.1f} GB"
 
-def _best_of(action: Callable[[], object], repeats: int = 2) -> float:
-    "The shortest time of a few repeats, in seconds"
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        action()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
 def _step_seconds(sae: SAE, cfg: TrainConfig) -> float:
     "Time of one training step, on a copy of the SAE"
-    trial = copy.deepcopy(sae).train()
+    trial = copy.deepcopy(sae)
     trial.product_dtype = torch.bfloat16 if cfg.autocast else None
-    optimizer = SAEOptimizer(trial, cfg.learning_rate)
     generator = torch.Generator(device=sae.device).manual_seed(0)
     d_in, _, d_out = sae.widths()
     x, target = (torch.randn(cfg.batch_size, width, generator=generator, device=sae.device, dtype=sae.dtype)
                  for width in (d_in, d_out))
-    def step() -> None:
-        with torch.enable_grad():
-            trial.loss(x, target).loss.backward()
-        optimizer.step()
-    return _best_of(step)
+    return sum(time_step(trial, x, target, repeats=1).values())
 
 def estimate(
     cfg: TrainConfig,
@@ -164,7 +148,7 @@ def estimate(
     device = next(model.parameters()).device
     tokens = torch.zeros(max(1, 2048 // cfg.context_size), cfg.context_size, dtype=torch.long, device=device)
     with torch.no_grad():
-        forward = _best_of(lambda: read_sites(model, tokens, cfg.sites)) / tokens.numel()
+        forward = best_of(lambda: read_sites(model, tokens, cfg.sites), repeats=2) / tokens.numel()
     step = sum(_step_seconds(sae, cfg) for sae in saes.values())
     words = sum(4 * sum(p.numel() for p in sae.parameters()) + 2 * cfg.batch_size * sae.cfg.d_sae
                 for sae in saes.values())
@@ -205,6 +189,7 @@ class Run:
     result: SAE | dict[str, SAE]  # The SAEs, ready for use
     model: nn.Module  # The language model
     interrupted: bool  # Whether it was stopped early
+    times: TimeReport  # Where the time went
 
     @property
     def saes(self) -> dict[str, SAE]:
@@ -259,8 +244,8 @@ def start_run(
     if cfg.progress:
         cost = estimate(cfg, model, trainer.saes, store.buffer.size)
         print(f"{cfg.steps:,} steps of {cfg.batch_size:,} tokens: {cost}")
-    interrupted = _fit(trainer, store, folder, parts)
-    run = Run(cfg, folder, trainer.finish(), model, interrupted)
+    interrupted, times = _fit(trainer, store, folder, parts)
+    run = Run(cfg, folder, trainer.finish(), model, interrupted, times)
     for name, sae in run.saes.items():
         sae.save_model(folder / name)
     return run
@@ -277,9 +262,11 @@ def _prepare(
     cfg = fit_to_model(cfg, model, given, dataset is not None)
     return cfg, model, make_store(cfg, model, dataset)
 
-def _fit(trainer: Trainer, store: ActivationsStore, folder: Path, parts: dict[str, Any]) -> bool:
-    "Train with trackers and checkpoints; whether it was interrupted"
-    trackers = _trackers(trainer.cfg, folder, trainer.steps_done)
+def _fit(
+    trainer: Trainer, store: ActivationsStore, folder: Path, parts: dict[str, Any],
+) -> tuple[bool, TimeReport]:
+    "Train with trackers and checkpoints; whether it was interrupted, and where the time went"
+    trackers, begun, before = _trackers(trainer.cfg, folder, trainer.steps_done), time.perf_counter(), trainer.steps_done
     every = trainer.cfg.checkpoint_every
     with graceful_interrupt() as interruption:
         def after_step() -> bool:
@@ -290,7 +277,11 @@ def _fit(trainer: Trainer, store: ActivationsStore, folder: Path, parts: dict[st
             trainer.fit(store, log=trackers.log, after_step=after_step)
         finally:
             trackers.close()
-        return interruption.requested
+        seconds = {**store.seconds, "SAE": trainer.seconds, "total": time.perf_counter() - begun}
+        steps = trainer.steps_done - before
+        trials = [(run.sae, *run.last_batch, run.dead) for run in trainer.runs.values() if run.last_batch is not None]
+        times = time_report(seconds, steps * trainer.cfg.batch_size, steps, trials if trainer.cfg.progress else [])
+        return interruption.requested, times
 
 def train(
     cfg: TrainConfig,

@@ -24,6 +24,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from . import kernels
+from .kernels import ByLatent, by_latent
+
 # %% ../nbs/02_sparse.ipynb #e728d91c
 @dataclass
 class SparseCodes:
@@ -32,7 +35,7 @@ class SparseCodes:
     indices: Int[Tensor, "entries"]  # Latent of each entry, int32
     offsets: Int[Tensor, "tokens+1"]  # Where the entries of each token begin, int32
     shape: tuple[int, ...]  # Of the dense tensor: (..., d_sae)
-    _order: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _order: list[ByLatent] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def d_sae(self) -> int:
@@ -44,13 +47,11 @@ class SparseCodes:
         tokens = torch.arange(len(self.offsets) - 1, dtype=torch.int32, device=self.offsets.device)
         return tokens.repeat_interleave(self.offsets.diff(), output_size=len(self.indices))
 
-    def by_latent(self) -> tuple[Int[Tensor, "entries"], Int[Tensor, "d_sae+1"]]:
-        "The entries in the order of their latents, and where each latent begins; found once for all values"
-        if "by_latent" not in self._order:
-            ordered, order = self.indices.sort(stable=True)
-            latents = torch.arange(self.d_sae + 1, dtype=ordered.dtype, device=ordered.device)
-            self._order["by_latent"] = order, torch.searchsorted(ordered, latents, out_int32=True)
-        return self._order["by_latent"]
+    def by_latent(self) -> ByLatent:
+        "The entries in the order of their latents; found once for all values"
+        if not self._order:
+            self._order.append(by_latent(self.indices, self.offsets, self.d_sae))
+        return self._order[0]
 
     def with_values(self, values: Float[Tensor, "entries"]) -> SparseCodes:
         "Other values in the same places"
@@ -96,6 +97,9 @@ def k_largest(
     k: int,  # How many to find in each row
 ) -> tuple[Float[Tensor, "rows k"], Int[Tensor, "rows k"]]:
     "The `k` largest entries of each row, in no order, and where they stand"
+    if kernels.chosen(pre):
+        values, indices = kernels.row_top(pre, k)
+        return values, indices.long()
     size = _group_size(pre.shape[-1], k)
     if pre.is_cuda or pre.dtype == torch.float64 or size < 4:
         values, indices = pre.topk(k, dim=-1, sorted=False)
@@ -176,6 +180,9 @@ def above(
     positive: bool = True,  # Whether an entry must also be positive
 ) -> SparseCodes:
     "The entries larger than `threshold` and larger than zero"
+    if kernels.chosen(pre, threshold):
+        values, indices, offsets, _ = kernels.entries_above(pre, threshold, positive)
+        return SparseCodes(values, indices, offsets, tuple(pre.shape))
     kept = where_true(pre.detach() > (threshold.clamp_min(0) if positive else threshold))
     return from_positions(pre.flatten()[kept], kept, pre.shape)
 
@@ -287,6 +294,9 @@ def batch_top_k(
 ) -> SparseCodes:
     "The `k` times number of tokens largest entries of the whole batch, those that are not positive set to zero"
     blocks = pre if isinstance(pre, Blocks) else Blocks.of(pre)
+    if blocks.rows_at_once >= blocks.tokens and kernels.chosen(whole := next(iter(blocks))):
+        values, indices, offsets, _ = kernels.batch_top(whole, k)
+        return SparseCodes(values, indices, offsets, blocks.shape)
     wanted = min(int(k * blocks.tokens), blocks.tokens * blocks.shape[-1])
     values, positions = _candidates(blocks, wanted)
     kept = largest(values.detach(), wanted)
@@ -300,6 +310,8 @@ def weighted_rows(
     matrix: Float[Tensor, "rows d"],  # Rows to sum
 ) -> Float[Tensor, "groups d"]:
     "For each group, the sum of its rows of `matrix`, weighted"
+    if kernels.chosen(values, matrix):
+        return kernels.gathered_sum(values, indices, offsets, matrix)
     weights = values.to(matrix.dtype)
     return F.embedding_bag(indices, matrix, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True)
 
@@ -317,6 +329,8 @@ def dot_products(
     x: Float[Tensor, "tokens d"],
 ) -> Float[Tensor, "entries"]:
     "For each entry, the dot product of its row of `matrix` with its token's row of `x`"
+    if kernels.chosen(matrix, x):
+        return kernels.entry_dots(indices, offsets, matrix, x)
     if not matrix.is_cuda and x.dtype == matrix.dtype and x.dtype in (torch.float32, torch.float64):
         return torch.sparse.sampled_addmm(_pattern(indices, offsets, x, matrix), x, matrix.T, beta=0).values()
     with torch.enable_grad():  # what embedding_bag computes as the gradient of its weights
@@ -330,8 +344,10 @@ def summed_by_latent(
     x: Float[Tensor, "tokens d"],
 ) -> Float[Tensor, "d_sae d"]:
     "For each latent, the sum of the rows of `x` on which it is active, weighted"
-    order, starts = codes.by_latent()
-    return weighted_rows(values[order], codes.rows()[order], starts, x)
+    by_latent = codes.by_latent()
+    if kernels.chosen(values, x):
+        return kernels.latent_sums(values, by_latent, x)
+    return weighted_rows(values[by_latent.order], by_latent.rows, by_latent.starts, x)
 
 # %% ../nbs/02_sparse.ipynb #b26ec4ab
 class _Decode(torch.autograd.Function):

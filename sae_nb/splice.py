@@ -93,10 +93,17 @@ class SplicedSAE:
         self.pending = None
         vectors, actual = as_vectors(x).to(self.sae.device), as_vectors(activation).to(self.sae.device)
         out = self._run(vectors, actual).to(activation)
-        if self.special is not None and self.tokens is not None:
-            keep = keep_mask(self.tokens.to(out.device), self.special, first=False)
-            out = torch.where(keep[..., None], out, as_vectors(activation))
+        if self.special is not None:
+            out = torch.where(self._ordinary(out)[..., None], out, as_vectors(activation))
         return out.view_as(activation)
+
+    def _ordinary(self, x: Float[Tensor, "batch pos d_out"]) -> Bool[Tensor, "batch pos"]:
+        "Where the tokens of this run are not special"
+        if self.tokens is None or self.tokens.shape != x.shape[:2]:
+            found = "without token ids" if self.tokens is None else f"on tokens of shape {tuple(self.tokens.shape)}"
+            raise RuntimeError(f"exclude_special: the model was run {found}, so which of the {tuple(x.shape[:2])} "
+                               f"positions at {self.target!r} are special is not known")
+        return keep_mask(self.tokens.to(x.device), self.special or (), first=False)
 
     def _run(self, x: Float[Tensor, "batch pos d_in"], actual: Float[Tensor, "batch pos d_out"]) -> Tensor:
         "The output for `x`, with edits and error; fills the cache"
@@ -187,19 +194,26 @@ def splice(
                                 special))
     with ExitStack() as stack:
         if special is not None:
-            stack.callback(model.register_forward_pre_hook(partial(_note_tokens, parts), with_kwargs=True).remove)
+            _watch_tokens(model, parts, stack)
         for part in parts:
             if part.hook != part.target:
                 stack.enter_context(replace_at(model, part.hook, part.read))
             stack.enter_context(replace_at(model, part.target, part.replace))
         yield Spliced(model, parts)
 
-def _note_tokens(parts: Sequence[SplicedSAE], model: nn.Module, args: tuple[Any, ...],
+def _note_tokens(parts: Sequence[SplicedSAE], module: nn.Module, args: tuple[Any, ...],
                  keywords: dict[str, Any]) -> None:
-    "A pre-forward hook that tells the SAEs which tokens the model was given"
-    tokens = args[0] if args else keywords.get("input_ids", keywords.get("input"))
+    "A pre-forward hook that tells the SAEs which tokens the module was given"
+    given = args[0] if args else keywords.get("input_ids", keywords.get("input"))
     for part in parts:
-        part.tokens = tokens
+        part.tokens = given if isinstance(given, Tensor) and not given.is_floating_point() else None
+
+def _watch_tokens(model: nn.Module, parts: Sequence[SplicedSAE], stack: ExitStack) -> None:
+    "Let the SAEs know the tokens of every run, whoever runs the model"
+    inner = getattr(model, "original_model", model)  # of a bridge: what its `hf_generate` runs
+    embedding = getattr(inner, "get_input_embeddings", lambda: None)()
+    for module in {model: 0, inner: 0, **({embedding: 0} if isinstance(embedding, nn.Module) else {})}:
+        stack.callback(module.register_forward_pre_hook(partial(_note_tokens, parts), with_kwargs=True).remove)
 
 # %% ../nbs/60_splice.ipynb #e52e45f8
 def run_with_saes(

@@ -118,7 +118,8 @@ _kinds = {".txt": "text", ".json": "json", ".jsonl": "json", ".parquet": "parque
 def _demo(split: str) -> list[dict[str, Any]]:
     "Documents of the text that comes with the package"
     from pyarrow import parquet
-    rows = parquet.read_table(assets() / "demo" / "heldout.parquet", columns=["text", "split"]).to_pylist()
+    columns = ["text", "split", "source"]
+    rows = parquet.read_table(assets() / "demo" / "heldout.parquet", columns=columns).to_pylist()
     splits = {row["split"] for row in rows}
     if split not in splits:
         raise ValueError(unknown("split", split, splits))

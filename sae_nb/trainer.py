@@ -185,6 +185,7 @@ class SAETraining:
         self.dead_after = cfg.dead_after_tokens or min(10_000_000, max(cfg.tokens // 10, 1))
         self.warm_up = min(1000, cfg.steps // 20) if cfg.lr_warm_up_steps is None else cfg.lr_warm_up_steps
         self.last: tuple[Tensor, SAELoss] | None = None
+        self.last_batch: tuple[Tensor, Tensor | None] | None = None  # inputs and targets as training saw them
         sae.product_dtype = torch.bfloat16 if cfg.autocast else None
 
     @torch.no_grad()
@@ -220,7 +221,7 @@ class SAETraining:
         if self.input_map is None:
             self.start(x, target)
         self.tokens_done += len(x)
-        x, target = self.mapped(x, target)
+        x, target = self.last_batch = self.mapped(x, target)
         sparsity = 1.0 if self.controller is None else self.controller.factor()
         with torch.enable_grad():  # also where a notebook has switched gradients off for the rest of its work
             out = self.sae.loss(x, target, self.steps_done, self.dead, sparsity)
@@ -314,6 +315,7 @@ class Trainer:
         self.runs = {name: SAETraining(sae, cfg) for name, sae in named.items()}
         self.sites = {name: (cfg.hooks.get(name, ("",)), cfg.hooks_out.get(name, ("",))) for name in named}
         self.steps_done = 0
+        self.seconds = 0.0  # spent in steps by `fit`
 
     @property
     def saes(self) -> dict[str, SAE]:
@@ -357,7 +359,9 @@ class Trainer:
             x = next(batches, None)
             if x is None:
                 break
+            begun = time.perf_counter()
             self.step(x)
+            self.seconds += time.perf_counter() - begun
             if self.steps_done % self.cfg.log_every == 0:
                 write()
             if after_step is not None and after_step():

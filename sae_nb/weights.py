@@ -41,17 +41,29 @@ def logit_effects(
     W_dec: Float[Tensor, "d_sae d_model"],  # Decoder
     matrix: Float[Tensor, "d_model vocab"],  # From `unembedding`
     n: int = 10,  # Tokens per latent and side
-    block: int = 512,  # Latents at a time
+    block: int = 128,  # Latents at a time
 ) -> tuple[Float[Tensor, "d_sae sides"], Int[Tensor, "d_sae sides"]]:
     "Effect and id of the `n` tokens that each latent promotes most, then of the `n` it suppresses most"
-    n, effects, ids = min(n, matrix.shape[1] // 2), [], []
+    n, effects, ids, mean = min(n, matrix.shape[1] // 2), [], [], matrix.mean(-1, keepdim=True)
     for rows in W_dec.split(block):
-        effect = rows.to(matrix) @ matrix
-        effect -= effect.mean(-1, keepdim=True)
-        up, down = effect.topk(n, dim=-1), effect.topk(n, dim=-1, largest=False)
-        effects.append(torch.cat([up.values, down.values], -1))
-        ids.append(torch.cat([up.indices, down.indices], -1).int())
+        effect, average = rows.to(matrix) @ matrix, rows.to(matrix) @ mean
+        up, down = _extremes(effect, n, largest=True), _extremes(effect, n, largest=False)
+        effects.append(torch.cat([up[0], down[0]], -1) - average)
+        ids.append(torch.cat([up[1], down[1]], -1).int())
     return torch.cat(effects), torch.cat(ids)
+
+def _extremes(x: Float[Tensor, "rows columns"], n: int, largest: bool, size: int = 64) -> tuple[Tensor, Tensor]:
+    "The `n` largest or smallest of each row: they are in the `n` groups of neighbours whose extremes are"
+    whole = x.shape[1] // size
+    if whole <= n:
+        return x.topk(n, dim=-1, largest=largest)
+    groups, rest = x[:, :whole * size].unflatten(-1, (whole, size)), torch.arange(whole * size, x.shape[1])
+    extreme = groups.amax(-1) if largest else groups.amin(-1)
+    chosen = extreme.topk(n, dim=-1, largest=largest).indices
+    column = (chosen[..., None] * size + torch.arange(size, device=x.device)).flatten(1)
+    column = torch.cat([column, rest.to(x.device).expand(len(x), -1)], -1)
+    values, place = x.gather(1, column).topk(n, dim=-1, largest=largest)
+    return values, column.gather(1, place)
 
 # %% ../nbs/55_weights.ipynb #6d9fffda
 def nearest_directions(

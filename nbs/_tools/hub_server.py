@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -55,7 +56,8 @@ class Hub:
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.stored: dict[str, bytes] = {}  # large files by hash
-        self.faults: dict[str, str] = {}  # by file name: "cut", "short", "damage" or "error"; each happens once
+        # by file name: "cut", "short", "damage", "error", or "after NAME", which waits until NAME was asked for too
+        self.faults: dict[str, str] = {}  # each happens once
         self.log: list[str] = []  # "GET /owner/name/resolve/main/cfg.json 200"
         self.token = "hf_test"
 
@@ -195,7 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
     def send(self, content: bytes, name: str, **headers: str) -> None:
         "The content of a file or the asked part of it, with what is to go wrong"
         fault = self.server_hub.faults.pop(name, None) if self.command == "GET" else None
-        if fault == "error":
+        if fault == "error" or fault and fault.startswith("after ") and not self.asked(fault.removeprefix("after ")):
             return self.refuse(500, "Broken")
         if fault == "damage":
             content = content[:-1] + bytes([content[-1] ^ 1])
@@ -215,6 +217,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.answer(206 if span else 200, part, **headers)
+
+    def asked(self, name: str) -> bool:
+        "Whether a file is asked for within ten seconds"
+        for _ in range(1000):
+            if any(f"/{name} " in line for line in self.server_hub.log):
+                return True
+            time.sleep(0.01)
+        return False
 
     def do_PUT(self) -> None:
         "A large file"

@@ -8,11 +8,12 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['canonical_names', 'linear_names', 'Hints', 'Read', 'formats', 'native', 'Checkpoint', 'config_of', 'Format',
            'file_format', 'recognise', 'detect_format', 'read_checkpoint', 'load', 'assemble', 'open_local', 'has',
-           'place_of', 'found_in', 'layer_of', 'spread', 'move_decoder_norms', 'and_then']
+           'fetch_ahead', 'place_of', 'found_in', 'layer_of', 'spread', 'move_decoder_norms', 'and_then']
 
 # %% ../../nbs/21_formats.ipynb #53362b73
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -42,6 +43,7 @@ class Checkpoint:
     config: dict[str, Any]  # Values of the configuration by name: architecture, d_in, d_sae, ..., metadata
     tensors: Callable[[torch.dtype | None, str | torch.device], dict[str, Tensor]]  # Canonical, given type and device
     source: str = "checkpoint"  # What errors call it
+    format: str | None = None  # Its name; None: read by a converter, whose errors are its author's
     fold_scale: float | None = None  # The inputs were multiplied by it in training
     finish: Callable[[SAE], object] | None = None  # What is left to do once the SAE is there
 
@@ -124,6 +126,22 @@ def detect_format(
     return recognise(files, path)[0].name
 
 # %% ../../nbs/21_formats.ipynb #52be97c9
+_confused = (KeyError, TypeError, AttributeError, IndexError, OverflowError, ZeroDivisionError, RecursionError,
+             AssertionError, RuntimeError)  # what code does with values that it did not expect
+
+@contextmanager
+def _named(place: str, format: str | None, *errors: type[Exception]) -> Iterator[None]:
+    "Such errors of a format as a ValueError that says where; a full memory is not among them"
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except errors as error:
+        if format is None or isinstance(error, ValueError) and place in str(error):
+            raise
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise ValueError(f"{place}: not a {format} checkpoint ({type(error).__name__}: {reason})") from error
+
 def read_checkpoint(
     files: Files,
     path: str = "",  # Folder or file
@@ -139,13 +157,10 @@ def read_checkpoint(
     if converter is None and format not in formats:
         raise ValueError(unknown("format", str(format), formats))
     place, read = join(files.label, path), converter or formats[str(format)].read
-    try:
+    named = None if converter is not None else format
+    with _named(place, named, *_confused):
         found = read(files, path, hints)
-    except (KeyError, TypeError, AttributeError, IndexError, OverflowError, ZeroDivisionError, RecursionError) as error:
-        if converter is not None:
-            raise
-        raise ValueError(f"{place}: not a {format} checkpoint ({type(error).__name__}: {error})") from error
-    found.source = place
+    found.source, found.format = place, named
     factor = hints.get("norm_scaling_factor")
     if factor is not None and found.config.get("normalize_activations") == "expected_average_only_in":
         found.fold_scale = float(factor)
@@ -183,7 +198,8 @@ def assemble(
     checkpoint.config = {**checkpoint.config, "device": "cpu",
                          "dtype": checkpoint.config.get("dtype", "float32") if dtype is None else str(as_dtype(dtype))}
     cfg, source = checkpoint.cfg, checkpoint.source
-    tensors = checkpoint.tensors(as_dtype(cfg.dtype), device)
+    with _named(source, checkpoint.format, ValueError, *_confused):
+        tensors = checkpoint.tensors(as_dtype(cfg.dtype), device)
     for name, tensor in tensors.items():
         rows = tensor if tensor.is_contiguous() else tensor.T if tensor.ndim == 2 else tensor  # no copy for W_enc
         bounds = torch.stack(rows.aminmax()) if rows.numel() else torch.zeros(2)
@@ -191,7 +207,8 @@ def assemble(
             raise ValueError(f"{source}: tensor {name!r} holds values that are not finite numbers")
     sae = build(cfg, tensors, source).to(device=device)
     if checkpoint.finish is not None:
-        checkpoint.finish(sae)
+        with _named(source, checkpoint.format, ValueError, *_confused):
+            checkpoint.finish(sae)
     if checkpoint.fold_scale is not None:
         sae.fold_activation_scale(checkpoint.fold_scale)
     return sae
@@ -211,6 +228,14 @@ def has(
 ) -> Callable[[Files, str], bool]:
     "A `detect` that asks for all these files in a folder"
     return lambda files, path: all(files.has(join(path, name)) for name in names)
+
+def fetch_ahead(
+    files: Files,
+    names: Iterable[str],  # Of files that will all be read
+) -> None:
+    "Download files side by side, where they are on a hub and will be read whole"
+    if getattr(files, "whole", False):
+        getattr(files, "fetch")(*names)
 
 def place_of(files: Files, path: str) -> str:
     "Repository or folder and path in one text, for facts that stand in names"

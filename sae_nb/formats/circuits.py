@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..core import dtype_name
-from .base import (Checkpoint, Hints, assemble, canonical_names, file_format, found_in,
+from .base import (Checkpoint, Hints, assemble, canonical_names, fetch_ahead, file_format, found_in,
                                  place_of, read_checkpoint)
 from .files import Files, LocalFiles, Sidecar, TensorFile, inside, join, read_yaml
 from ..sae import SAE
@@ -43,10 +43,10 @@ def other_repository(
 ) -> Files:
     "Another repository from the same hub, or beside the same local copies; FileNotFoundError if it is not there"
     if not isinstance(files, LocalFiles):
-        fetch = getattr(files, "another", None)  # of a hub: its repositories by id and revision
-        if fetch is None:
+        another = getattr(files, "another", None)  # of a hub: its repositories by id and revision
+        if another is None:
             raise FileNotFoundError(f"{files.label}: refers to the repository {repo_id}, which is out of reach")
-        return fetch(repo_id, revision)
+        return another(repo_id, revision)
     places = [parent / inside(repo_id) for parent in files.folder.absolute().parents]
     found = next((place for place in places if place.is_dir()), None)
     if found is None:
@@ -133,6 +133,7 @@ def mntss_clt_layer_transcoder(files: Files, path: str, hints: Hints) -> Checkpo
     if layer is None:
         raise ValueError(f"{join(files.label, path)}: which layer? The path of one ends in its number")
     said = _settings_of_set(files, folder)
+    fetch_ahead(files, [join(folder, f"W_{part}_{layer}.safetensors") for part in ("enc", "dec")])
     reader, writer = _layer_file(files, folder, layer), _decoder_file(files, folder, layer)
     (d_in, d_sae), (_, _, d_out) = reader.shape("W_enc", 2), writer.shape("W_dec", 3)
     def both(*wanted: Any) -> dict[str, Tensor]:
@@ -145,6 +146,7 @@ def _whole(files: Files, folder: str, said: Sidecar) -> Checkpoint:
     "A whole cross-layer transcoder"
     numbers = [re.search(r"(?:^|/)W_enc_(\d{1,4})\.safetensors$", name) for name in files.names(folder)]
     layers = list(range(len([number for number in numbers if number])))
+    fetch_ahead(files, [join(folder, f"W_{part}_{layer}.safetensors") for layer in layers for part in ("enc", "dec")])
     readers, writers = ([make(files, folder, layer) for layer in layers] for make in (_layer_file, _decoder_file))
     kinds = {(reader.shape("W_enc"), reader.shape("b_dec"), "threshold" in reader) for reader in readers}
     if len(kinds) != 1:
@@ -191,7 +193,12 @@ def load_transcoder_set(
     dtype: str | torch.dtype | None = None,  # None: as stored
 ) -> list[SAE]:
     "The transcoders of all layers, in order"
-    folder, listed = _which(path, {})[0], _settings_of_set(files, _which(path, {})[0])("transcoders", list, [])
+    folder, _ = _which(path, {})
+    said = _settings_of_set(files, folder)
     own = [name for name in files.names(folder) if re.search(r"(^|/)layer_\d+\.safetensors$", name)]
+    layers = range(len(said("transcoders", list, []) or own))
+    places = [_file_of(files, folder, said, layer) for layer in layers]
+    for place in {id(place): place for place, _ in places}.values():
+        fetch_ahead(place, [name for other, name in places if other is place])
     return [assemble(read_checkpoint(files, join(folder, str(layer)), "circuit_tracer"), device, dtype)
-            for layer in range(len(listed or own))]
+            for layer in layers]

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .base import Checkpoint, Hints, and_then, canonical_names, file_format, layer_of, place_of
+from .base import (Checkpoint, Hints, and_then, canonical_names, fetch_ahead, file_format, layer_of,
+                                 place_of)
 from .files import Files, Sidecar, TensorFile, join, read_json
 from .saelens import as_used
 
@@ -141,18 +142,22 @@ _clt_files = r"params_layer_(\d+)\.safetensors"
 @file_format("gemma_3_clt", detect=lambda files, path: len(layer_files(files, path, _clt_files)) > 0)
 def gemma_3_clt(files: Files, path: str, hints: Hints) -> Checkpoint:
     "clt/width_* of google/gemma-scope-2-{270m,1b}-{pt,it}: all layers together"
-    layers = [TensorFile(files, name, _gemma_3_names) for name in layer_files(files, path, _clt_files)]
+    names = layer_files(files, path, _clt_files)
+    fetch_ahead(files, names)
+    layers = [TensorFile(files, name, _gemma_3_names) for name in names]
     (d, n), shape, count = layers[0].shape("W_enc", 2), layers[0].shape("W_dec", 3), len(layers)
+    skip = "W_skip" in layers[0]
     for weights in layers:
         if (weights.shape("W_enc"), weights.shape("W_dec")) != ((d, n), (n, count, shape[2])):
             shapes = f"W_enc {weights.shape('W_enc')} and W_dec {weights.shape('W_dec')}"
             raise ValueError(f"{weights.source}: {shapes} do not suit {count} layers of {n} latents")
-        if "W_skip" in weights:
-            raise ValueError(f"{weights.source}: a cross-layer transcoder with a linear path (affine) is not supported "
-                             "as a whole; each layer loads by itself")
+        if "W_skip" in weights and weights.shape("W_skip") != (d, shape[2]) or ("W_skip" in weights) != skip:
+            found = weights.shape("W_skip") if "W_skip" in weights else None
+            raise ValueError(f"{weights.source}: affine_skip_connection is {found}; all layers must have one of shape "
+                             f"{(d, shape[2])}, or none")
 
     def tensors(dtype: torch.dtype | None, device: str | torch.device) -> dict[str, Tensor]:
-        read: dict[str, Any] = {name: [] for name in ("W_enc", "b_enc", "b_dec", "threshold")}
+        read: dict[str, Any] = {name: [] for name in ("W_enc", "b_enc", "b_dec", "threshold", *["W_skip"] * skip)}
         decoders = {}
         for layer, weights in enumerate(layers):
             part = weights.read(dtype, device)
@@ -160,9 +165,10 @@ def gemma_3_clt(files: Files, path: str, hints: Hints) -> Checkpoint:
             for name, tensor in part.items():
                 read[name].append(tensor)
         encoder = torch.cat([tensor.T for tensor in read.pop("W_enc")])
-        return {"W_enc": encoder.T, **decoders, **{name: torch.cat(parts) for name, parts in read.items()}}
+        linear = {"W_skip": torch.stack([tensor.T for tensor in read.pop("W_skip")])} if skip else {}
+        return {"W_enc": encoder.T, **decoders, **linear, **{name: torch.cat(parts) for name, parts in read.items()}}
     hooks = [_gemma_3_metadata(files, weights.name, Sidecar({}, weights.source), True) for weights in layers]
     metadata = {**hooks[0], **{key: [hook.get(key) for hook in hooks] for key in hooks[0] if "hook_name" in key}}
     return Checkpoint({"architecture": "cross_layer_transcoder", "activation": "jumprelu", "n_layers": count,
-                       "d_in": count * d, "d_out": count * shape[2], "d_sae": count * n,
+                       "skip": skip, "d_in": count * d, "d_out": count * shape[2], "d_sae": count * n,
                        "dtype": str(layers[0].info["W_dec"].dtype), "metadata": metadata}, tensors)

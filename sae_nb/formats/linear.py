@@ -45,6 +45,8 @@ def _dictionary_hook(said: Sidecar, place: str) -> str | None:
     place = said("trainer.submodule_name", str, None) or place
     if re.search(r"/embed/", place):
         return "hook_embed"
+    if re.match(r"blocks\.\d+\.", place):  # our own exports name other sites in full
+        return place.rstrip("/")
     layer = said("trainer.layer", int, None)
     layer = found_in(place, r"layer_?(\d+)", "layer", "") if layer is None else layer
     kind = found_in(place, r"(resid|mlp|attn)_", "site", "resid").lower()
@@ -80,8 +82,9 @@ def dictionary_learning(files: Files, path: str, hints: Hints) -> Checkpoint:
     place = place_of(files, path)
     model = said("trainer.lm_name", str, "").split("/")[-1] or found_in(place, r"dictionaries/([^/]+)/", "model", "")
     metadata = {"model_name": model or None, "hook_name": _dictionary_hook(said, f"{place}/"),
-                "context_size": said("buffer.ctx_len", int, None), "dataset_path": "monology/pile-uncopyrighted",
-                "prepend_bos": True}
+                "dataset_path": said("buffer.dataset_path", str, "monology/pile-uncopyrighted"),
+                "context_size": said("buffer.ctx_len", int, None),
+                "prepend_bos": said("buffer.prepend_bos", bool, True)}
     return Checkpoint({"architecture": architecture, **weights.sizes(), **k, "metadata": metadata,
                        "apply_b_dec_to_input": kind not in ("AutoEncoderNew", "JumpReluAutoEncoder")},
                       and_then(weights.read, fill))

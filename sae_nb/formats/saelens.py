@@ -97,9 +97,13 @@ def read_sparsity(
     files: Files,
     path: str = "",  # Folder of the SAE
 ) -> Tensor | None:
-    "Log10 of how often each latent fires, if the folder tells"
+    "Log10 of the share of tokens on which each latent fires, if the folder tells; ValueError if that file is no such"
     name = join(path, "sparsity.safetensors")
-    return TensorFile(files, name).read(only=["sparsity"]).get("sparsity") if files.has(name) else None
+    if not files.has(name):
+        return None
+    file = TensorFile(files, name)
+    file.shape("sparsity", 1)
+    return file.read(only=["sparsity"])["sparsity"]
 
 # %% ../../nbs/22_saelens.ipynb #e18ec56f
 def _settings_of(path: str) -> str:
