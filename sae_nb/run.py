@@ -266,7 +266,8 @@ def _fit(
     trainer: Trainer, store: ActivationsStore, folder: Path, parts: dict[str, Any],
 ) -> tuple[bool, TimeReport]:
     "Train with trackers and checkpoints; whether it was interrupted, and where the time went"
-    trackers, begun, before = _trackers(trainer.cfg, folder, trainer.steps_done), time.perf_counter(), trainer.steps_done
+    begun, before = time.perf_counter(), trainer.steps_done
+    trackers = _trackers(trainer.cfg, folder, before)
     every = trainer.cfg.checkpoint_every
     with graceful_interrupt() as interruption:
         def after_step() -> bool:

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Found', 'Examples', 'only_latent', 'max_activating_examples', 'Prompt', 'read_prompts', 'peaks', 'Contrast',
-           'contrast']
+__all__ = ['Found', 'Examples', 'only_latent', 'max_activating_examples', 'Contrast', 'contrast']
 
 # %% ../nbs/73_search.ipynb #d0a0063f
 import html
@@ -27,10 +26,10 @@ from .evals import gather_tokens
 from .features import reader
 from .firing import Collector
 from .latents import Context, FeatureStats, context_at
+from .prompts import Prompt, peaks, read_prompts
 from .sae import SAE
 from .sparse import SparseCodes
 from .text import Vocabulary, pieces_html
-from .tokens import begin_id
 
 if TYPE_CHECKING:
     import pandas
@@ -122,49 +121,6 @@ def max_activating_examples(
     stats = source if isinstance(source, FeatureStats) else FeatureStats.load(source)
     view = stats[latent]
     return Examples(view.index, view.strongest(n).contexts, stats.vocabulary, view.count, stats.n_tokens)
-
-# %% ../nbs/73_search.ipynb #b6acd3c2
-@dataclass(frozen=True)
-class Prompt:
-    "What fires in one prompt, at positions that count"
-    tokens: list[int]
-    position: Int[Tensor, "n"]  # Of each firing
-    latent: Int[Tensor, "n"]
-    value: Float[Tensor, "n"]
-
-@torch.no_grad()
-def read_prompts(
-    sae: SAE,
-    model: torch.nn.Module,
-    prompts: str | Sequence[str],  # One text or several
-    prepend_bos: bool | None = None,  # Begin with BOS; None: as the SAE was trained, with BOS if that is not known
-    **settings: Any,  # `hook`, `special`, `first`, `sink_multiple`, as in `features`
-) -> list[Prompt]:
-    "What fires in each prompt; ValueError for a prompt without tokens"
-    read, tokenizer, result = reader(sae, model, **settings), getattr(model, "tokenizer"), []
-    with_bos = sae.cfg.metadata.prepend_bos is not False if prepend_bos is None else prepend_bos
-    begin = begin_id(tokenizer) if with_bos else None
-    for prompt in [prompts] if isinstance(prompts, str) else prompts:
-        ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        if not ids:
-            raise ValueError(f"the prompt {prompt!r} has no tokens")
-        ids = ids if begin is None or ids[0] == begin else [begin, *ids]
-        codes, keep = read(torch.tensor([ids]))
-        rows = codes.rows().long()
-        on = (codes.values != 0) & keep.flatten()[rows]
-        columns = (column[on].cpu() for column in (rows, codes.indices.long(), codes.values.float()))
-        result.append(Prompt(ids, *columns))
-    return result
-
-def peaks(
-    prompts: Sequence[Prompt],
-    d_sae: int,
-) -> Float[Tensor, "prompts d_sae"]:
-    "The largest absolute value of each latent in each prompt"
-    result = torch.zeros(len(prompts), d_sae)
-    for row, prompt in zip(result, prompts):
-        row.scatter_reduce_(0, prompt.latent, prompt.value.abs(), "amax")
-    return result
 
 # %% ../nbs/73_search.ipynb #51345562
 @dataclass(frozen=True)

@@ -362,8 +362,9 @@ class _Decode(torch.autograd.Function):
     def backward(ctx, grad):  # type: ignore[override]
         (values, matrix), codes, grad = ctx.saved_tensors, ctx.codes, grad.contiguous()
         needs_values, needs_matrix, _ = ctx.needs_input_grad
-        grad_values = dot_products(codes.indices, codes.offsets, matrix, grad).to(values.dtype) if needs_values else None
-        return grad_values, summed_by_latent(values, codes, grad) if needs_matrix else None, None
+        dots = dot_products(codes.indices, codes.offsets, matrix, grad) if needs_values else None
+        grad_matrix = summed_by_latent(values, codes, grad) if needs_matrix else None
+        return None if dots is None else dots.to(values.dtype), grad_matrix, None
 
 def decode(
     codes: SparseCodes,  # Latents of the tokens

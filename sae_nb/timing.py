@@ -59,7 +59,7 @@ def product_seconds(
     return best_of(lambda: torch.mm(x, matrix.T, out=out))
 
 # %% ../nbs/44_timing.ipynb #34da44d7
-step_parts = ("encoder product", "selection", "loss and decoder", "gradients", "optimizer")
+step_parts: tuple[str, ...] = ("encoder product", "selection", "loss and decoder", "gradients", "optimizer")
 
 def time_step(
     sae: SAE,  # In training; it is not changed
@@ -145,8 +145,8 @@ class TimeReport:
     def _repr_html_(self) -> str:
         cell = '<td style="text-align:right;padding:1px 12px">'
         head = "".join(f"<th>{name}</th>" for name in ("", "time", "share", "of what is possible"))
-        rows = "".join(f"<tr><td>{html.escape(row[0])}</td>" + "".join(f"{cell}{value}</td>" for value in row[1:]) + "</tr>"
-                       for row in self.rows())
+        rows = "".join(f"<tr><td>{html.escape(part)}</td>" + "".join(f"{cell}{value}</td>" for value in numbers) + "</tr>"
+                       for part, *numbers in self.rows())
         return f"<p>{html.escape(self.title())}</p><table><tr>{head}</tr>{rows}</table>"
 
 def time_report(
