@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['obstacle', 'available', 'use', 'backend', 'chosen', 'gathered_sum', 'entry_dots', 'ByLatent', 'by_latent',
-           'latent_sums', 'row_top', 'Entries', 'entries_above', 'batch_top']
+           'latent_sums', 'row_top', 'Entries', 'entries_above', 'batch_top', 'trial']
 
 # %% ../nbs/01_kernels.ipynb #e019866e
 import functools
@@ -16,6 +16,7 @@ import importlib.util
 import inspect
 import math
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -75,6 +76,9 @@ def backend(
         return _forced, "asked for"
     if against or torch.device(device).type != "cuda":
         return "torch", against or "the interpreter is only for tests"
+    if failed := trial(device):
+        warnings.warn(f"the Triton kernels are not used on {device}, as they failed a trial: {failed}")
+        return "torch", f"failed a trial: {failed}"
     return "triton", "on a card"
 
 def chosen(
@@ -311,7 +315,7 @@ _SHIFT = {torch.float32: 0, torch.bfloat16: 16, torch.float16: 13}
 
 def row_top(
     pre: Float[Tensor, "rows d_sae"],  # Numbers; those that are not positive count as zero
-    k: int,  # How many to find in each row; for more than 1,024 rows are sorted
+    k: int,  # How many to find in each row; for more than 1,024, rows are sorted
     piece: int = 8192,  # Entries that one program looks through, a power of two
 ) -> tuple[Float[Tensor, "rows k"], Int[Tensor, "rows k"]]:
     "The `k` largest entries of each row in the order of their positions, and these positions, int32"
@@ -466,3 +470,26 @@ def batch_top(
         return entries_above(flat, flat.new_tensor(math.inf), limit=0)
     key = _threshold_key(flat.view(-1), wanted)
     return _compacted(flat, key.int(), torch.full_like(key, wanted), wanted, each=False)
+
+# %% ../nbs/01_kernels.ipynb #33d7822b
+def trial(
+    device: torch.device | str,
+) -> str:
+    "What is wrong with the kernels on `device`, empty if nothing is"
+    generator = torch.Generator().manual_seed(0)
+    pre, matrix, x = (torch.randn(*shape, generator=generator).to(device) for shape in ((8, 64), (64, 48), (8, 48)))
+    try:
+        values, indices = row_top(pre, 4)
+        dense = torch.zeros_like(pre).scatter(1, indices.long(), values)
+        offsets = torch.arange(9, dtype=torch.int32, device=device) * 4
+        flat, places = values.flatten(), indices.flatten()
+        low, batch = pre.new_full((), 0.5), batch_top(pre, 4)
+        pairs = {"row_top": (values.sort().values, pre.relu().topk(4).values.sort().values),
+                 "gathered_sum": (gathered_sum(flat, places, offsets, matrix), dense @ matrix),
+                 "entry_dots": (entry_dots(places, offsets, matrix, x), (x @ matrix.T).gather(1, indices.long()).flatten()),
+                 "latent_sums": (latent_sums(flat, by_latent(places, offsets, 64), x), dense.T @ x),
+                 "entries_above": (entries_above(pre, low).values, pre[pre > low]),
+                 "batch_top": (batch.values.sort().values, pre.relu().flatten().topk(32).values.sort().values)}
+        return ", ".join(name for name, pair in pairs.items() if not torch.allclose(*pair, rtol=1e-3, atol=1e-2))
+    except Exception as error:  # of the compiler, the driver or the card: whatever it is, PyTorch can do the work
+        return f"{type(error).__name__}: {error}".splitlines()[0]
