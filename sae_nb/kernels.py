@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['obstacle', 'available', 'use', 'backend', 'chosen', 'gathered_sum', 'entry_dots', 'ByLatent', 'by_latent',
-           'latent_sums', 'row_top', 'Entries', 'entries_above', 'batch_top', 'trial']
+__all__ = ['trials', 'obstacle', 'available', 'use', 'backend', 'chosen', 'gathered_sum', 'entry_dots', 'ByLatent', 'by_latent',
+           'latent_sums', 'row_top', 'Entries', 'entries_above', 'batch_top']
 
 # %% ../nbs/01_kernels.ipynb #e019866e
 import functools
@@ -28,9 +28,7 @@ from torch import Tensor
 tl: Any = None  # triton.language, from the first launch on
 
 # %% ../nbs/01_kernels.ipynb #294a7946
-def obstacle(
-    device: torch.device | str,
-) -> str:
+def obstacle(device: torch.device | str) -> str:
     "Why kernels cannot run on `device`; empty if they can"
     device = torch.device(device)
     if importlib.util.find_spec("triton") is None:
@@ -43,14 +41,13 @@ def obstacle(
         return f"{torch.cuda.get_device_name(device)} is older than compute capability 8.0"
     return ""
 
-def available(
-    device: torch.device | str,
-) -> bool:
+def available(device: torch.device | str) -> bool:
     "Whether kernels can run on `device`"
     return not obstacle(device)
 
 # %% ../nbs/01_kernels.ipynb #37f6b1dd
 _forced = os.environ.get("SAE_NB_KERNELS") or None
+trials: list[Callable[[torch.device | str], str]] = []  # Each says what is wrong with the kernels on a device
 
 def use(
     which: str | None,  # "torch", "triton", or None: kernels where there is a card for them
@@ -63,9 +60,7 @@ def use(
     backend.cache_clear()
 
 @functools.cache
-def backend(
-    device: torch.device | str,
-) -> tuple[str, str]:
+def backend(device: torch.device | str) -> tuple[str, str]:
     "What computes on `device`, \"torch\" or \"triton\", and why"
     against = obstacle(device)
     if _forced not in ("torch", "triton", None):
@@ -76,7 +71,7 @@ def backend(
         return _forced, "asked for"
     if against or torch.device(device).type != "cuda":
         return "torch", against or "the interpreter is only for tests"
-    if failed := trial(device):
+    if failed := "; ".join(filter(None, (attempt(device) for attempt in trials))):
         warnings.warn(f"the Triton kernels are not used on {device}, as they failed a trial: {failed}")
         return "torch", f"failed a trial: {failed}"
     return "triton", "on a card"
@@ -470,26 +465,3 @@ def batch_top(
         return entries_above(flat, flat.new_tensor(math.inf), limit=0)
     key = _threshold_key(flat.view(-1), wanted)
     return _compacted(flat, key.int(), torch.full_like(key, wanted), wanted, each=False)
-
-# %% ../nbs/01_kernels.ipynb #33d7822b
-def trial(
-    device: torch.device | str,
-) -> str:
-    "What is wrong with the kernels on `device`, empty if nothing is"
-    generator = torch.Generator().manual_seed(0)
-    pre, matrix, x = (torch.randn(*shape, generator=generator).to(device) for shape in ((8, 64), (64, 48), (8, 48)))
-    try:
-        values, indices = row_top(pre, 4)
-        dense = torch.zeros_like(pre).scatter(1, indices.long(), values)
-        offsets = torch.arange(9, dtype=torch.int32, device=device) * 4
-        flat, places = values.flatten(), indices.flatten()
-        low, batch = pre.new_full((), 0.5), batch_top(pre, 4)
-        pairs = {"row_top": (values.sort().values, pre.relu().topk(4).values.sort().values),
-                 "gathered_sum": (gathered_sum(flat, places, offsets, matrix), dense @ matrix),
-                 "entry_dots": (entry_dots(places, offsets, matrix, x), (x @ matrix.T).gather(1, indices.long()).flatten()),
-                 "latent_sums": (latent_sums(flat, by_latent(places, offsets, 64), x), dense.T @ x),
-                 "entries_above": (entries_above(pre, low).values, pre[pre > low]),
-                 "batch_top": (batch.values.sort().values, pre.relu().flatten().topk(32).values.sort().values)}
-        return ", ".join(name for name, pair in pairs.items() if not torch.allclose(*pair, rtol=1e-3, atol=1e-2))
-    except Exception as error:  # of the compiler, the driver or the card: whatever it is, PyTorch can do the work
-        return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Latents', 'SparseCodes', 'k_largest', 'fixed_width', 'top_k', 'top_k_signed', 'group_max', 'where_true',
            'from_positions', 'above', 'from_dense', 'Blocks', 'joined', 'affine_blocks', 'largest', 'batch_top_k',
-           'weighted_rows', 'dot_products', 'summed_by_latent', 'decode', 'with_gradient', 'entries', 'like',
+           'weighted_rows', 'dot_products', 'summed_by_latent', 'trial', 'decode', 'with_gradient', 'entries', 'like',
            'of_latents', 'product', 'per_token']
 
 # %% ../nbs/02_sparse.ipynb #6113ba65
@@ -348,6 +348,32 @@ def summed_by_latent(
     if kernels.chosen(values, x):
         return kernels.latent_sums(values, by_latent, x)
     return weighted_rows(values[by_latent.order], by_latent.rows, by_latent.starts, x)
+
+# %% ../nbs/02_sparse.ipynb #f93d6500
+def trial(
+    device: torch.device | str,
+) -> str:
+    "What is wrong with the kernels on `device`, empty if nothing is"
+    generator = torch.Generator().manual_seed(0)
+    pre, matrix, x = (torch.randn(*shape, generator=generator).to(device) for shape in ((8, 64), (64, 48), (8, 48)))
+    try:
+        values, indices = kernels.row_top(pre, 4)
+        dense = torch.zeros_like(pre).scatter(1, indices.long(), values)
+        offsets = torch.arange(9, dtype=torch.int32, device=device) * 4
+        flat, places = values.flatten(), indices.flatten()
+        low, batch = pre.new_full((), 0.5), kernels.batch_top(pre, 4)
+        pairs = {"row_top": (values.sort().values, pre.relu().topk(4).values.sort().values),
+                 "gathered_sum": (kernels.gathered_sum(flat, places, offsets, matrix), dense @ matrix),
+                 "entry_dots": (kernels.entry_dots(places, offsets, matrix, x),
+                                (x @ matrix.T).gather(1, indices.long()).flatten()),
+                 "latent_sums": (kernels.latent_sums(flat, by_latent(places, offsets, 64), x), dense.T @ x),
+                 "entries_above": (kernels.entries_above(pre, low).values, pre[pre > low]),
+                 "batch_top": (batch.values.sort().values, pre.relu().flatten().topk(32).values.sort().values)}
+        return ", ".join(name for name, pair in pairs.items() if not torch.allclose(*pair, rtol=1e-3, atol=1e-2))
+    except Exception as error:  # of the compiler, the driver or the card: whatever it is, PyTorch can do the work
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+
+kernels.trials.append(trial)
 
 # %% ../nbs/02_sparse.ipynb #b26ec4ab
 class _Decode(torch.autograd.Function):

@@ -145,7 +145,7 @@ class TimeReport:
     def _repr_html_(self) -> str:
         cell = '<td style="text-align:right;padding:1px 12px">'
         head = "".join(f"<th>{name}</th>" for name in ("", "time", "share", "of what is possible"))
-        rows = "".join(f"<tr><td>{html.escape(part)}</td>" + "".join(f"{cell}{value}</td>" for value in numbers) + "</tr>"
+        rows = "".join(f"<tr><td>{html.escape(part)}</td>{''.join(f'{cell}{value}</td>' for value in numbers)}</tr>"
                        for part, *numbers in self.rows())
         return f"<p>{html.escape(self.title())}</p><table><tr>{head}</tr>{rows}</table>"
 

@@ -97,10 +97,12 @@ def row_text(
     tokens = ("  ".join(map(stats.vocabulary.listed, [*found][:n_words])) for found in (fires_on, promotes))
     largest, over_all = float(stats.max[latent]), max(float(stats.max.amax()), 1e-9)
     decimals = min(max(2 - math.floor(math.log10(over_all)), 0), 6)
-    numbers = [f"{latent:>6}", f"{100 * float(stats.rate[latent]):>6.2f}%", f"{largest:>6.{decimals}f}"]
+    width = len(f"{over_all:.{decimals}f}")
+    columns = [f"{latent:>{len(str(len(stats) - 1))}}", f"{100 * float(stats.rate[latent]):>5.2f}%",
+               f"{largest:>{width}.{decimals}f}"]
     if value is not None:
-        numbers.insert(1, f"{value:>6.{decimals}f}{abs(value) / max(largest, 1e-9):>5.0%}")
-    return "\u2003".join(column.replace(" ", "\u2007") for column in numbers) + "\u2003" + "  →  ".join(tokens)
+        columns[1:1] = [f"{value:>{width}.{decimals}f}", f"{abs(value) / max(largest, 1e-9):>4.0%}"]
+    return "\u2002".join(column.replace(" ", "\u2007") for column in columns) + "\u2002" + "  →  ".join(tokens)
 
 # %% ../nbs/72_widgets.ipynb #93911256
 def prompt_html(
@@ -361,7 +363,7 @@ class Explorer(View):
             "query": w.Text(description="Search", placeholder="part of a token, or a number", **text),
             "latent": w.IntText(description="Number", **text)}
         for box, width in zip(self._boxes.values(), ("auto", "340px", "300px", "150px")):
-            box.layout.width = width
+            box.layout.width, box.layout.max_width = width, "98%"
         self._rows = w.Select(rows=8, layout={"width": "auto"})
         self._legend, self._status, self._card = w.HTML(), w.HTML(), w.HTML()
         steps = [w.Button(description=sign, tooltip=words, layout={"width": "36px"})
@@ -392,7 +394,7 @@ class Explorer(View):
                 act(event)
             except Exception as error:
                 words = html.escape(f"{type(error).__name__}: {error}")
-                self._status.value = f'<b style="color:rgb(217,95,2)">{words}</b>'
+                self._status.value = f'<div style="line-height:1.5;color:rgb(217,95,2)"><b>{words}</b></div>'
         return handle
 
     def _changed(self, found: bool = False) -> None:
@@ -422,10 +424,9 @@ class Explorer(View):
         self._buttons.colour(self.along().tolist(), self.largest, self.token)
         more = f" ({self._n_listed} listed)" if len(self.latents) > self._n_listed else ""
         columns = "number, value here, share of its largest" if self.order in here_orders else "number"
-        notes = (self.legend(), f"{self.summary()}{more}: {columns}, fires on % of tokens, largest value, "
-                                "tokens: fires on → promotes")
+        notes = (self.legend(), f"{self.summary()}{more}: {columns}, % of tokens, largest value, fires on → promotes")
         for box, note in zip((self._legend, self._status), notes):
-            box.value = f'<span style="opacity:0.7">{html.escape(note)}</span>'
+            box.value = f'<div style="line-height:1.5;opacity:0.7">{html.escape(note)}</div>'
         if self._carded != self.latent:
             self._card.value = f'<div style="width:0px;min-width:100%">{card(self.stats[self.latent])}</div>'
             self._carded = self.latent
