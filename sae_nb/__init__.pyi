@@ -67,5 +67,6 @@ from sae_nb.transcoder import TopKSkipTranscoder as TopKSkipTranscoder
 from sae_nb.transcoder import TopKSkipTranscoderConfig as TopKSkipTranscoderConfig
 from sae_nb.transcoder import TopKTranscoder as TopKTranscoder, TopKTranscoderConfig as TopKTranscoderConfig
 from sae_nb.transcoder import Transcoder as Transcoder, TranscoderConfig as TranscoderConfig
+from sae_nb.widgets import explore as explore
 
 __version__: str

@@ -353,8 +353,9 @@ class Collector:
     def _add_documents(self, batch: Events, document: Tensor) -> None:
         here = document[batch.place]
         latent, here = batch.latent[here >= 0], here[here >= 0]
-        pair = torch.unique_consecutive(torch.stack([latent, here]), dim=1)
-        self.documents += torch.bincount(pair[0, pair[1] > self.last_document[pair[0]]], minlength=self.d_sae)
+        new = here > self.last_document[latent]
+        new[1:] &= (latent[1:] != latent[:-1]) | (here[1:] != here[:-1])  # documents ascend with the place
+        self.documents += torch.bincount(latent[new], minlength=self.d_sae)
         self.last_document.scatter_reduce_(0, latent, here, "amax")
 
     def _add_strongest(self, batch: Events, tokens: Tensor) -> None:

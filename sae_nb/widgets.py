@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['here_orders', 'rankings', 'Words', 'row_text', 'prompt_html', 'button_words', 'TokenButtons', 'View', 'Explorer',
-           'explore']
+__all__ = ['here_orders', 'prompt_html', 'button_words', 'TokenButtons', 'View', 'Explorer', 'explore']
 
 # %% ../nbs/72_widgets.ipynb #8ad5e357
 import html
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,88 +19,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from .core import unknown
 from .dashboard import Html, card, number, shade, table
 from .documents import Documents, read_documents
 from .features import features
-from .latents import FeatureStats, peak_tokens, scores
+from .latents import FeatureStats
 from .lens import LogitLens
+from .lookup import Words, rankings, row_text
 from .prompts import Prompt, peaks, read_prompts
 from .sae import SAE
 from .text import Vocabulary, pieces, pieces_html, plain
+from .tokens import TokenStream
 
 if TYPE_CHECKING:
     import ipywidgets
-
-# %% ../nbs/72_widgets.ipynb #c0bdf76f
-def rankings(
-    stats: FeatureStats,
-    lens: LogitLens | None = None,  # Adds the shape of the effects on the logits
-) -> dict[str, Float[Tensor, "d_sae"]]:
-    "By what latents can be sorted: largest first, those at minus infinity not at all"
-    interest, first = scores(stats).float(), stats.interesting(50)
-    interest[first] = interest.amax() + torch.arange(len(first), 0, -1)
-    alive = stats.count > 0
-    result = {
-        "worth a look": interest, "number": -torch.arange(len(stats)).float(), "fires most often": stats.rate,
-        "fires most rarely": torch.where(alive, -stats.rate, -torch.inf), "largest value": stats.max,
-        "largest mean value": (stats.sum.abs() / stats.count.clamp_min(1)).float()}
-    if stats.logit_effects.shape[1]:
-        result["strongest effect on a token"] = stats.logit_effects[:, 0]
-    if lens is not None:
-        result |= {"skewness of the logits": lens.skewness, "kurtosis of the logits": lens.kurtosis}
-    return result
-
-# %% ../nbs/72_widgets.ipynb #c1bf737a
-class Words:
-    "Finds latents by the tokens that they fire on and those that they promote"
-    def __init__(self, stats: FeatureStats):
-        promoted = stats.logit_tokens[:, :stats.logit_tokens.shape[1] // 2].long()
-        latent, token = peak_tokens(stats)
-        by_row = torch.arange(len(stats)).repeat_interleave(promoted.shape[1])
-        self._n, self._latent = len(stats), torch.cat([latent, by_row])
-        known, self._which = torch.cat([token, promoted.flatten()]).unique(return_inverse=True)
-        shown = [(stats.vocabulary.text(i), stats.vocabulary.listed(i)) for i in known.tolist()]
-        self._texts = [(text.casefold(), listed.casefold()) for text, listed in shown]
-
-    def find(
-        self,
-        query: str,  # Words and numbers; empty: everything
-    ) -> Bool[Tensor, "d_sae"]:
-        "Which latents match every word of the query"
-        found = torch.ones(self._n, dtype=torch.bool)
-        for word in query.casefold().split():
-            hit = torch.tensor([word in text or word in listed for text, listed in self._texts], dtype=torch.bool)
-            matches = torch.zeros(self._n, dtype=torch.bool)
-            matches[self._latent[hit[self._which]]] = True
-            if word.isdecimal() and int(word) < self._n:
-                matches[int(word)] = True
-            found &= matches
-        return found
-
-# %% ../nbs/72_widgets.ipynb #fb3abc90
-def row_text(
-    stats: FeatureStats,
-    latent: int,
-    value: float | None = None,  # On the text that is looked at
-    n_words: int = 5,  # Of the tokens that it fires on, and of those that it promotes
-) -> str:
-    "A latent as a line of a list"
-    first, last = stats.top.offsets[latent:latent + 2].tolist()
-    fires_on = dict.fromkeys(stats.tokens.flatten()[stats.top.position[first:last]].tolist())
-    promotes = dict(stats[latent].logits(n_words)[0])
-    tokens = ("  ".join(map(stats.vocabulary.listed, [*found][:n_words])) for found in (fires_on, promotes))
-    largest, over_all = float(stats.max[latent]), max(float(stats.max.amax()), 1e-9)
-    decimals = min(max(2 - math.floor(math.log10(over_all)), 0), 6)
-    width = len(f"{over_all:.{decimals}f}")
-    columns = [f"{latent:>{len(str(len(stats) - 1))}}", f"{100 * float(stats.rate[latent]):>5.2f}%",
-               f"{largest:>{width}.{decimals}f}"]
-    if value is not None:
-        columns[1:1] = [f"{value:>{width}.{decimals}f}", f"{abs(value) / max(largest, 1e-9):>4.0%}"]
-    return "\u2002".join(column.replace(" ", "\u2007") for column in columns) + "\u2002" + "  →  ".join(tokens)
 
 # %% ../nbs/72_widgets.ipynb #93911256
 def prompt_html(
@@ -143,7 +76,7 @@ class TokenButtons:
         clicked: Callable[[int], None],  # Called with the position of a token
     ):
         import ipywidgets
-        self.box = ipywidgets.Box(layout={"flex_flow": "row wrap", "max_height": "190px", "overflow": "auto"})
+        self.box = ipywidgets.Box(layout={"flex_flow": "row wrap", "max_height": "196px", "overflow": "auto"})
         self.layouts = [
             ipywidgets.Layout(width="auto", height="26px", padding="0px 4px", margin="1px 1px", border=border)
             for border in ("1px solid transparent", "1px solid rgb(136,136,136)")]
@@ -179,6 +112,8 @@ class TokenButtons:
             button.layout = self.layouts[i == token]
 
 # %% ../nbs/72_widgets.ipynb #d0b2f2f1
+here_orders = ("strongest here", "strongest here, of its largest")  # Those that need a prompt
+
 class View:
     "A latent, a prompt and a token of it, and a list of latents in some order; `latent`, ... can be read and set"
     def __init__(
@@ -214,6 +149,7 @@ class View:
     def prompt(self, value: str) -> None:
         if value and self._read is None:
             raise ValueError("a prompt needs a model: explore(sae, model, ...)")
+        value = value or ""
         self._prompt = self._read(value) if value and self._read else None
         self._text, self._token, self._order = value, None, here_orders[0] if value else self._order_before
         self._changed(found=True)
@@ -251,6 +187,7 @@ class View:
 
     @query.setter
     def query(self, value: str) -> None:
+        self._words.find(value)  # what is no text fails here
         self._query = value
         self._changed(found=True)
 
@@ -312,8 +249,8 @@ class View:
         count, n = int(self.along().count_nonzero()), len(self._prompt.tokens)
         if not count:
             return f"latent {self._latent} is silent here"
-        return (f"latent {self._latent} fires on {count} of {n:,} tokens; full colour: {number(self.largest)}, its largest "
-                "value in the statistics")
+        return (f"latent {self._latent} fires on {count} of {n:,} tokens; full colour: {number(self.largest)}, its "
+                "largest value in the statistics")
 
     def step(
         self,
@@ -341,8 +278,6 @@ class View:
         names = ("latent", "prompt", "token", "order", "query")
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
-here_orders = ("strongest here", "strongest here, of its largest")  # Those that need a prompt
-
 # %% ../nbs/72_widgets.ipynb #8e8e4ee9
 class Explorer(View):
     "Controls over a `View`; the last line of a cell shows them"
@@ -355,15 +290,15 @@ class Explorer(View):
     ):
         super().__init__(stats, read, lens)
         import ipywidgets as w
-        self._n_listed, self._updating, self._carded = n_listed, False, -1
+        self._n_listed, self._updating, self._card_of = n_listed, False, -1
         text = {"continuous_update": False, "style": {"description_width": "initial"}}
         self._boxes: dict[str, Any] = {
             "prompt": w.Text(description="Prompt", placeholder="type a text and press Enter", **text),
             "order": w.Dropdown(description="Latents", style=text["style"], options=self.orders),
             "query": w.Text(description="Search", placeholder="part of a token, or a number", **text),
             "latent": w.IntText(description="Number", **text)}
-        for box, width in zip(self._boxes.values(), ("auto", "340px", "300px", "150px")):
-            box.layout.width, box.layout.max_width = width, "98%"
+        for box, width in zip(self._boxes.values(), ("auto", "270px", "230px", "130px")):
+            box.layout.width, box.layout.max_width = width, "100%"
         self._rows = w.Select(rows=8, layout={"width": "auto"})
         self._legend, self._status, self._card = w.HTML(), w.HTML(), w.HTML()
         steps = [w.Button(description=sign, tooltip=words, layout={"width": "36px"})
@@ -413,9 +348,9 @@ class Explorer(View):
         self._boxes["prompt"].value, self._boxes["query"].value = self.prompt, self.query
         self._boxes["order"].options = self.orders
         self._boxes["order"].value = self.order
-        values = self.values().tolist() if self.order in here_orders else None
         listed = self.latents[:self._n_listed]
-        self._rows.options = [(row_text(self.stats, i, values and values[i]), i) for i in listed]
+        values = self.values()[listed].tolist() if self.order in here_orders else [None] * len(listed)
+        self._rows.options = [(row_text(self.stats, i, value), i) for i, value in zip(listed, values)]
 
     def _show_latent(self) -> None:
         "The card, and the latent in the list and on the tokens"
@@ -427,9 +362,9 @@ class Explorer(View):
         notes = (self.legend(), f"{self.summary()}{more}: {columns}, % of tokens, largest value, fires on → promotes")
         for box, note in zip((self._legend, self._status), notes):
             box.value = f'<div style="line-height:1.5;opacity:0.7">{html.escape(note)}</div>'
-        if self._carded != self.latent:
+        if self._card_of != self.latent:
             self._card.value = f'<div style="width:0px;min-width:100%">{card(self.stats[self.latent])}</div>'
-            self._carded = self.latent
+            self._card_of = self.latent
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
@@ -457,12 +392,15 @@ def _bar(model: torch.nn.Module, n_tokens: int) -> Iterator[Any]:
         handle = model.register_forward_pre_hook(lambda module, args: bar.update(args[0].numel()) and None)
         try:
             yield bar
+            bar.total = bar.n  # whole sequences are fewer tokens, and a bar that is not full stays, in red
         finally:
             handle.remove()
 
 def _collect(sae: SAE, model: torch.nn.Module, text: Any, n_tokens: int, prepend_bos: bool,
              settings: dict[str, Any]) -> FeatureStats:
     "One pass over a text, given as tokens or as what `read_documents` takes"
+    if isinstance(text, TokenStream):
+        text = text.read(n_tokens)
     if not isinstance(text, (Documents, Tensor)):
         text = read_documents(text, getattr(model, "tokenizer"), n_tokens, prepend_bos=prepend_bos)
     tokens = text.tokens if isinstance(text, Documents) else text
@@ -476,25 +414,32 @@ def explore(
     prompt: str = "",  # Text to begin with
     latent: int | None = None,  # Latent to begin with; None: the first of the list
     lens: LogitLens | None = None,  # From `logit_lens`: adds orders by skewness and kurtosis of the logits
-    text: Any = "demo",  # If there are no statistics: `Documents`, tokens, or what `read_documents` takes
+    text: Any = "demo",  # Without statistics: `Documents`, tokens, a `TokenStream`, or what `read_documents` takes
     n_tokens: int = 200_000,  # At most so many of it
     prepend_bos: bool | None = None,  # Begin texts with BOS; None: as the SAE was trained
     **settings: Any,  # `hook`, `special`, `first`, `sink_multiple`, as in `features`
 ) -> Explorer:
     "Controls to pick, search and sort latents, and to see what fires in a prompt"
+    if latent is not None and not 0 <= latent < sae.cfg.d_sae:
+        raise IndexError(f"latent {latent}: the SAE has latents 0 to {sae.cfg.d_sae - 1}")
+    read = None
+    if model is not None:
+        read = partial(_read_one, sae, model, prepend_bos, settings)
+        read(prompt or "a")  # what is wrong with the model, the settings or the prompt shows at once
     if isinstance(stats, (str, Path)):
         stats = FeatureStats.load(stats)
     if stats is None:
         if model is None:
             raise ValueError("neither model nor stats: give the model, or statistics from `features`")
-        stats = _collect(sae, model, text, n_tokens, sae.cfg.metadata.prepend_bos is not False
-                         if prepend_bos is None else prepend_bos, settings)
+        with_bos = sae.cfg.metadata.prepend_bos is not False if prepend_bos is None else prepend_bos
+        stats = _collect(sae, model, text, n_tokens, with_bos, settings)
     if len(stats) != sae.cfg.d_sae:
         raise ValueError(f"the statistics are of {len(stats)} latents, the SAE has {sae.cfg.d_sae}")
-    def read(words: str) -> Prompt:
-        assert model is not None
-        return read_prompts(sae, model, words, prepend_bos, **settings)[0]
-    explorer = Explorer(stats, None if model is None else read, lens)
+    explorer = Explorer(stats, read, lens)
     explorer.prompt = prompt
     explorer.latent = explorer.latents[0] if latent is None and explorer.latents else latent or 0
     return explorer
+
+def _read_one(sae: SAE, model: torch.nn.Module, prepend_bos: bool | None, settings: dict[str, Any],
+              text: str) -> Prompt:
+    return read_prompts(sae, model, text, prepend_bos, **settings)[0]
