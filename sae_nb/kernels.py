@@ -72,7 +72,7 @@ def backend(device: torch.device | str) -> tuple[str, str]:
     if against or torch.device(device).type != "cuda":
         return "torch", against or "the interpreter is only for tests"
     if failed := "; ".join(filter(None, (attempt(device) for attempt in trials))):
-        warnings.warn(f"the Triton kernels are not used on {device}, as they failed a trial: {failed}")
+        warnings.warn(f"the Triton kernels are not used on {device}, as they failed a trial: {failed}", stacklevel=2)
         return "torch", f"failed a trial: {failed}"
     return "triton", "on a card"
 

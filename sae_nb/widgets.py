@@ -271,8 +271,8 @@ class View:
             parts = [prompt_html(self.stats.vocabulary, self._prompt, self.along(), self.largest, self._token),
                      f"{muted}{html.escape(self.legend())}</div>"]
         listed = table(self.stats, self._latents[:rows]).text if self._latents else ""
-        return Html("".join([*parts, f"{muted}{html.escape(self.summary())}</div>", listed,
-                             card(self.stats[self._latent])]))
+        parts += [f"{muted}{html.escape(self.summary())}</div>", listed, card(self.stats[self._latent])]
+        return Html(f'<div style="font-size:13px;line-height:1.6;max-width:1100px">{"".join(parts)}</div>')
 
     def __repr__(self) -> str:
         names = ("latent", "prompt", "token", "order", "query")
