@@ -28,7 +28,6 @@ from torch import Tensor
 
 from .clt import CrossLayerTranscoder
 from .core import SAEMetadata, unknown
-from .crosscoder import SitesSAE
 from .formats.base import detect_format, open_local
 from .formats.circuits import load_transcoder_set
 from .formats.files import inside, join, read_yaml
@@ -37,8 +36,6 @@ from .hub import from_pretrained
 from .registry import is_release
 from .sae import SAE
 from .store import save_model
-from .temporal import TemporalSAE
-from .transcoder import TranscoderParts
 
 # %% ../nbs/29_export.ipynb #bd449f1f
 @torch.no_grad()
@@ -234,7 +231,7 @@ def to_sparsify(
     folder: Path,  # Empty
 ) -> None:
     "`cfg.json` and `sae.safetensors`, as sparsify writes them for a hookpoint"
-    cfg, about, transcode = sae.cfg, sae.cfg.metadata, isinstance(sae, TranscoderParts)
+    cfg, about, transcode = sae.cfg, sae.cfg.metadata, "transcoder" in sae.cfg.architecture()
     kinds = {"topk": "topk", "groupmax": "groupmax", "topk_transcoder": "topk", "topk_skip_transcoder": "topk"}
     if cfg.architecture() not in kinds:
         raise ValueError(f"sparsify has no {cfg.architecture()}; it has {', '.join(kinds)}")
@@ -342,7 +339,8 @@ def sae_bench(
 ) -> SAE:
     "A copy that SAEBench evaluates as it is; ValueError for what it would measure wrongly"
     about, hook = sae.cfg.metadata, sae.cfg.metadata.hook_name
-    if isinstance(sae, (TranscoderParts, SitesSAE, TemporalSAE)) or sae.cfg.normalize_activations != "none":
+    kind = sae.cfg.architecture()
+    if "transcoder" in kind or kind in ("crosscoder", "temporal") or sae.cfg.normalize_activations != "none":
         raise ValueError(f"{type(sae).__name__} with normalize_activations={sae.cfg.normalize_activations!r}: SAEBench "
                          "takes decode(encode(x)) for the reconstruction of x")
     if about.processing is not None:
