@@ -17,6 +17,9 @@ from sae_nb.export import export as export, sae_bench as sae_bench
 from sae_nb.features import features as features
 from sae_nb.formats.base import Checkpoint as Checkpoint, file_format as file_format
 from sae_nb.gated import GatedSAE as GatedSAE, GatedSAEConfig as GatedSAEConfig
+from sae_nb.glu import GLUSAE as GLUSAE, GLUSAEConfig as GLUSAEConfig
+from sae_nb.glu import JumpReLUGLUSAE as JumpReLUGLUSAE, JumpReLUGLUSAEConfig as JumpReLUGLUSAEConfig
+from sae_nb.glu import TopKGLUSAE as TopKGLUSAE, TopKGLUSAEConfig as TopKGLUSAEConfig
 from sae_nb.hub import sae_config as sae_config, sae_sparsity as sae_sparsity
 from sae_nb.jumprelu import JumpReLUSAE as JumpReLUSAE, JumpReLUSAEConfig as JumpReLUSAEConfig
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAE as MatryoshkaJumpReLUSAE
@@ -58,11 +61,16 @@ from sae_nb.topk import GroupMaxSAE as GroupMaxSAE, GroupMaxSAEConfig as GroupMa
 from sae_nb.topk import TopKSAE as TopKSAE, TopKSAEConfig as TopKSAEConfig
 from sae_nb.track import read_rows as read_rows
 from sae_nb.trainer import TrainConfig as TrainConfig, Trainer as Trainer
+from sae_nb.transcoder import GLUTranscoder as GLUTranscoder, GLUTranscoderConfig as GLUTranscoderConfig
+from sae_nb.transcoder import JumpReLUGLUTranscoder as JumpReLUGLUTranscoder
+from sae_nb.transcoder import JumpReLUGLUTranscoderConfig as JumpReLUGLUTranscoderConfig
 from sae_nb.transcoder import JumpReLUSkipTranscoder as JumpReLUSkipTranscoder
 from sae_nb.transcoder import JumpReLUSkipTranscoderConfig as JumpReLUSkipTranscoderConfig
 from sae_nb.transcoder import JumpReLUTranscoder as JumpReLUTranscoder
 from sae_nb.transcoder import JumpReLUTranscoderConfig as JumpReLUTranscoderConfig
 from sae_nb.transcoder import SkipTranscoder as SkipTranscoder, SkipTranscoderConfig as SkipTranscoderConfig
+from sae_nb.transcoder import TopKGLUTranscoder as TopKGLUTranscoder
+from sae_nb.transcoder import TopKGLUTranscoderConfig as TopKGLUTranscoderConfig
 from sae_nb.transcoder import TopKSkipTranscoder as TopKSkipTranscoder
 from sae_nb.transcoder import TopKSkipTranscoderConfig as TopKSkipTranscoderConfig
 from sae_nb.transcoder import TopKTranscoder as TopKTranscoder, TopKTranscoderConfig as TopKTranscoderConfig

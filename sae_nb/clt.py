@@ -131,13 +131,14 @@ class CrossLayerTranscoder(SitesSAE):
         product = torch.einsum("...ld,lnd->...ln", self.by_layer(prepared).to(dtype), rows)
         return product.flatten(-2).to(self.dtype) + self.b_enc
 
-    def with_gradient(self, chosen: SparseCodes, prepared: Float[Tensor, "... d_in"]) -> SparseCodes:
+    def with_gradient(self, chosen: SparseCodes, prepared: Float[Tensor, "... d_in"],
+                      at_zero: bool = False) -> SparseCodes:
         "The same codes, differentiable; entries of a token stand in ascending order"
         x = self.by_layer(prepared).flatten(0, -2)  # one row per token and layer
         rows = chosen.rows().long() * self.n_layers + chosen.indices // self.d_layer
         starts = torch.arange(len(x) + 1, device=rows.device)
         by_layer = replace(chosen, offsets=torch.searchsorted(rows, starts, out_int32=True))
-        return replace(chosen, values=sparse.with_gradient(by_layer, x, self.encoder, self.b_enc).values)
+        return chosen.with_values(sparse.with_gradient(by_layer, x, self.encoder, self.b_enc, at_zero).values)
 
     def from_layer(self, codes: SparseCodes, layer: int) -> SparseCodes:
         "The latents of one layer alone, counted from 0"

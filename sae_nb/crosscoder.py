@@ -143,10 +143,6 @@ class SitesSAE(SAE):
             chosen = self.select(self.pre_activations(prepared))
         return self.with_gradient(chosen, prepared)
 
-    def with_gradient(self, chosen: SparseCodes, prepared: Float[Tensor, "... d_in"]) -> SparseCodes:
-        "The same codes, differentiable; entries of a token stand in ascending order"
-        return sparse.with_gradient(chosen, prepared, self.encoder, self.b_enc)
-
     def revival_loss(self, prepared: Float[Tensor, "tokens d_in"], pre: Float[Tensor, "tokens d_sae"],
                      error: Float[Tensor, "tokens d_out"], dead: Int[Tensor, "n_dead"]) -> Float[Tensor, ""]:
         "AuxK: share of the remaining error that the strongest dead latents leave unexplained"

@@ -129,14 +129,18 @@ def check_fold(
     outputs: Map | None = None,  # What it does to targets that are not the inputs
 ) -> None:
     "Raise NotImplementedError if folding the maps into the weights changes what the SAE computes"
-    trial = copy.deepcopy(sae).to(dtype=x.dtype).eval()
-    generator, x = torch.Generator().manual_seed(0), x[:32]
+    exact = torch.promote_types(x.dtype, torch.float32)
+    trial, x = copy.deepcopy(sae).to(dtype=exact).eval(), x[:32].to(exact)
+    trial.product_dtype, generator = None, torch.Generator().manual_seed(0)
     for parameter in trial.parameters():
         parameter += 0.1 * torch.randn(parameter.shape, generator=generator).to(parameter)
-    expected = (outputs or inputs).undo(trial(inputs(x)))
-    inputs.fold(trial, outputs)
-    rounding = 0.01 if x.dtype in (torch.float32, torch.float64) else 0.1
-    if (trial(x) - expected).norm() > rounding * expected.norm():
+    maps = [None if one is None else map_from_state({name: tensor.to(exact) for name, tensor in vars(one).items()})
+            for one in (inputs, outputs)]
+    assert maps[0] is not None
+    expected = (maps[1] or maps[0]).undo(trial(maps[0](x)))
+    maps[0].fold(trial, maps[1])
+    wrong = (trial(x) - expected).norm(dim=-1) > 0.01 * expected.norm(dim=-1)
+    if wrong.float().mean() > 0.25:  # rounding may let a few inputs choose other latents
         raise NotImplementedError(
             f"{type(sae).__name__}.fold_activation_scale changes what the SAE computes: override it for the weights "
             "that the base class does not know, or train with normalize_inputs='none'")

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -162,7 +161,7 @@ class JumpReLUSAE(SAE):
 
     def pre_act_loss(self, prepared: Float[Tensor, "tokens d_in"], dead: Int[Tensor, "n_dead"]) -> Float[Tensor, ""]:
         "How far dead latents stay below their thresholds, weighted by their decoder rows and averaged over tokens"
-        pre = F.linear(prepared, self.encoder[dead], self.b_enc[dead])
+        pre = self.pre_activations_of(prepared, dead)
         missing = (self.threshold_for(pre)[dead] - pre).relu()
         return (missing * self.W_dec[dead].norm(dim=1)).sum() / max(len(pre), 1)
 

@@ -254,6 +254,20 @@ class SAE(nn.Module):
         encoder, bias = (p if latents is None else p[latents] for p in (self.encoder, self.b_enc))
         return sparse.affine_blocks(prepared, encoder, bias, self.product_dtype)
 
+    def pre_activations_of(self, prepared: Float[Tensor, "... d_in"],
+                           latents: Int[Tensor, "n"]) -> Float[Tensor, "... n"]:
+        "Pre-activations of some latents, in the type of the weights"
+        return F.linear(prepared, self.encoder[latents], self.b_enc[latents])
+
+    def with_gradient(
+        self,
+        chosen: SparseCodes,  # Of `blocks`, without gradient
+        prepared: Float[Tensor, "... d_in"],
+        at_zero: bool = False,  # Whether entries whose value is zero pass a gradient on, too
+    ) -> SparseCodes:
+        "The same codes; where not zero, they are differentiable in input and encoder"
+        return sparse.with_gradient(chosen, prepared, self.encoder, getattr(self, "b_enc", None), at_zero)
+
     def pre_activations_where(
         self,
         prepared: Float[Tensor, "tokens d_in"],
@@ -263,7 +277,7 @@ class SAE(nn.Module):
         if not self.few_active:
             return self.pre_activations(prepared)
         chosen = self.blocks(prepared).select(rule, self.dtype)
-        return sparse.with_gradient(chosen, prepared, self.encoder, getattr(self, "b_enc", None), at_zero=True)
+        return self.with_gradient(chosen, prepared, at_zero=True)
 
     def encode(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_sae"]:
         "Latents, as an ordinary dense tensor"
@@ -276,7 +290,7 @@ class SAE(nn.Module):
         if type(self).select is SAE.select or type(self).pre_activations is not SAE.pre_activations:
             return self.select(self.pre_activations(prepared))
         chosen = self.select_blocks(self.blocks(prepared))
-        return sparse.with_gradient(chosen, prepared, self.encoder, self.b_enc)
+        return self.with_gradient(chosen, prepared)
 
     def combine(self, z: Float[Tensor, "... d_sae"] | SparseCodes) -> Float[Tensor, "... d_out"]:
         "`b_dec` and the decoder rows of the latents, dense or sparse: the reconstruction that training works on"

@@ -92,6 +92,11 @@ def _group_size(d_sae: int, k: int) -> int:
         size *= 2
     return size
 
+def _ordered(numbers: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
+    "Whole numbers in the order of those that are positive, above them NaN, which may have either sign"
+    whole = {2: torch.int16, 4: torch.int32}[numbers.element_size()]
+    return numbers.nan_to_num(torch.inf, torch.inf, -torch.inf).view(whole)
+
 def k_largest(
     pre: Float[Tensor, "rows d_sae"],  # Numbers; those that are not positive count as zero
     k: int,  # How many to find in each row
@@ -104,13 +109,13 @@ def k_largest(
     if pre.is_cuda or pre.dtype == torch.float64 or size < 4:
         values, indices = pre.topk(k, dim=-1, sorted=False)
         return values.relu(), indices
-    whole = {2: torch.int16, 4: torch.int32}[pre.element_size()]
-    groups = pre.relu().view(whole).unflatten(-1, (size, -1))  # every so-many-th entry is of one group
-    of_group = groups.amax(1).topk(k, dim=-1, sorted=False).indices
+    groups = pre.unflatten(-1, (size, -1))  # every so-many-th entry is of one group
+    of_group = _ordered(groups.amax(1)).topk(k, dim=-1, sorted=False).indices
     finalists = groups.gather(2, of_group[:, None].expand(-1, size, -1)).flatten(1)
-    values, place = finalists.topk(k, dim=-1, sorted=False)
+    place = _ordered(finalists).topk(k, dim=-1, sorted=False).indices
     step = torch.div(place, k, rounding_mode="floor")
-    return values.view(pre.dtype), step * groups.shape[-1] + of_group.gather(1, place - step * k)
+    indices = step * groups.shape[-1] + of_group.gather(1, place - step * k)
+    return pre.gather(-1, indices).relu(), indices
 
 def fixed_width(
     values: Float[Tensor, "... k"],  # Activations of the chosen latents

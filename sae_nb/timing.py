@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['step_parts', 'best_of', 'copy_rate', 'product_seconds', 'time_step', 'floor_seconds', 'TimeReport', 'time_report']
+__all__ = ['step_parts', 'best_of', 'best_of_each', 'copy_rate', 'product_seconds', 'time_step', 'floor_seconds', 'TimeReport',
+           'time_report']
 
 # %% ../nbs/44_timing.ipynb #51d25840
 import copy
@@ -28,14 +29,22 @@ def best_of(
     repeats: int = 5,
 ) -> float:
     "The shortest time of a few repeats, in seconds; waits for a GPU"
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        action()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return best_of_each([action], repeats)[0]
+
+def best_of_each(
+    actions: Sequence[Callable[[], object]],  # They take turns
+    repeats: int = 5,
+) -> list[float]:
+    "The shortest time of each action, in seconds; waits for a GPU"
+    rounds = [[_seconds(action) for action in actions] for _ in range(repeats)]
+    return [min(times) for times in zip(*rounds)]
+
+def _seconds(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
 
 def copy_rate(
     device: torch.device | str = "cpu",
@@ -86,13 +95,13 @@ def time_step(
     kind = type(trial)
     in_blocks = kind.blocks is not SAE.blocks or kind.pre_activations is SAE.pre_activations
     chooses = isinstance(loss().codes, SparseCodes) and in_blocks
+    @torch.no_grad()
     def encoder() -> object:
         return [None for _ in trial.blocks(prepared)] if chooses else trial.pre_activations(prepared)
-    with torch.no_grad():
-        product = best_of(encoder, repeats)
-        selection = best_of(lambda: trial.select_blocks(trial.blocks(prepared)), repeats) if chooses else product
-    forward, backward, step = (best_of(action, repeats) for action in (loss, gradients, whole))
-    marks = [0.0, product, selection, forward, backward, step]
+    @torch.no_grad()
+    def selection() -> object:
+        return trial.select_blocks(trial.blocks(prepared)) if chooses else None
+    marks = [0.0, *best_of_each([encoder, selection, loss, gradients, whole], repeats)]
     for place in range(1, len(marks)):  # what is measured apart may come out longer than what contains it
         marks[place] = max(marks[place - 1:place + 1])
     return {part: after - before for part, before, after in zip(step_parts, marks, marks[1:])}

@@ -42,7 +42,7 @@ def dead_latent_loss(
     with torch.no_grad():
         codes = sae.blocks(prepared, dead).select(lambda pre: sae.strongest(pre, min(k, len(dead))), sae.dtype)
     codes = replace(codes, indices=dead.int()[codes.indices], shape=(len(prepared), sae.cfg.d_sae))
-    codes = sparse.with_gradient(codes, prepared, sae.encoder, sae.b_enc)
+    codes = sae.with_gradient(codes, prepared)
     unexplained = reconstruction_loss(sparse.decode(codes, sae.W_dec), error)
     return unexplained * (variance(target) / variance(error).clamp_min(1e-12))
 
@@ -115,7 +115,7 @@ class TopKSAE(SAE):
         with torch.no_grad():
             blocks = self.blocks(prepared)
             chosen = self.choose(blocks, self.cfg.at(step, "k")) if self.training else self.select_blocks(blocks)
-        codes = sparse.with_gradient(chosen, prepared, self.encoder, self.b_enc)
+        codes = self.with_gradient(chosen, prepared)
         x_hat, terms = self.reconstruction_terms(codes, target)
         if dead is not None and len(dead) and self.cfg.aux_coefficient:
             auxiliary = self.revival_loss(prepared, target, x_hat, dead)

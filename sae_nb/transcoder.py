@@ -9,7 +9,8 @@ from __future__ import annotations
 __all__ = ['TranscoderSettings', 'TranscoderParts', 'SkipParts', 'TranscoderConfig', 'Transcoder', 'SkipTranscoderConfig',
            'SkipTranscoder', 'JumpReLUTranscoderConfig', 'JumpReLUTranscoder', 'JumpReLUSkipTranscoderConfig',
            'JumpReLUSkipTranscoder', 'TopKTranscoderConfig', 'TopKTranscoder', 'TopKSkipTranscoderConfig',
-           'TopKSkipTranscoder']
+           'TopKSkipTranscoder', 'GLUTranscoderConfig', 'GLUTranscoder', 'JumpReLUGLUTranscoderConfig',
+           'JumpReLUGLUTranscoder', 'TopKGLUTranscoderConfig', 'TopKGLUTranscoder']
 
 # %% ../nbs/10_transcoder.ipynb #b9011453
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .core import SAEConfig, register
+from .glu import GLUSAE, GLUSAEConfig, JumpReLUGLUSAE, JumpReLUGLUSAEConfig, TopKGLUSAE, TopKGLUSAEConfig
 from .jumprelu import JumpReLUSAE, JumpReLUSAEConfig
 from .sae import SAE, SAELoss, StandardSAE, StandardSAEConfig, Statistics
 from .sparse import SparseCodes
@@ -195,3 +197,31 @@ class TopKSkipTranscoder(SkipParts, TopKSAE):
                      x_hat: Float[Tensor, "tokens d_out"], dead: Int[Tensor, "n_dead"]) -> Float[Tensor, ""]:
         "AuxK, which does not teach the skip"
         return super().revival_loss(prepared, target.detach(), x_hat, dead)
+
+# %% ../nbs/10_transcoder.ipynb #1489d3a8
+@dataclass(kw_only=True)
+class GLUTranscoderConfig(TranscoderSettings, GLUSAEConfig):  # pyright: ignore
+    "Settings of `GLUTranscoder`"
+
+@register("glu_transcoder", GLUTranscoderConfig)
+class GLUTranscoder(TranscoderParts, GLUSAE):
+    "ReLU latents of an encoder with a sigmoid gate, from one site to another"
+    cfg: GLUTranscoderConfig  # pyright: ignore[reportIncompatibleVariableOverride]
+
+@dataclass(kw_only=True)
+class JumpReLUGLUTranscoderConfig(TranscoderSettings, JumpReLUGLUSAEConfig):  # pyright: ignore
+    "Settings of `JumpReLUGLUTranscoder`"
+
+@register("jumprelu_glu_transcoder", JumpReLUGLUTranscoderConfig)
+class JumpReLUGLUTranscoder(TranscoderParts, JumpReLUGLUSAE):
+    "The same above thresholds"
+    cfg: JumpReLUGLUTranscoderConfig  # pyright: ignore[reportIncompatibleVariableOverride]
+
+@dataclass(kw_only=True)
+class TopKGLUTranscoderConfig(TranscoderSettings, TopKGLUSAEConfig):  # pyright: ignore
+    "Settings of `TopKGLUTranscoder`"
+
+@register("topk_glu_transcoder", TopKGLUTranscoderConfig)
+class TopKGLUTranscoder(TranscoderParts, TopKGLUSAE):
+    "The k largest of the same for each token"
+    cfg: TopKGLUTranscoderConfig  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -23,7 +23,8 @@ from .files import Files, Sidecar, TensorFile, join, read_json
 _weight_files = [f"{stem}.{suffix}" for stem in ("sae_weights", "checkpoints/pruned", "checkpoints/final")
                  for suffix in ("safetensors", "pt")]
 _names = {"W_enc": ("encoder.weight", "W_E"), "b_enc": ("encoder.bias", "b_E"), "W_dec": ("decoder.weight", "W_D"),
-          "b_dec": ("decoder.bias", "b_D"),
+          "b_dec": ("decoder.bias", "b_D"), "W_glu": ("encoder_glu.weight", "W_E_glu"),
+          "b_glu": ("encoder_glu.bias", "b_E_glu"),
           "log_threshold": ("activation_function.log_jumprelu_threshold", "log_jumprelu_threshold")}
 _kinds = {"lorsa": "sparse attention (lorsa)", "molt": "a mixture of linear transforms (molt)"}
 
@@ -51,6 +52,11 @@ class OpenMOSS:
         if rule not in ("relu", "jumprelu", "topk"):
             raise ValueError(f"{self.said.source}: act_fn is {rule!r}; there are relu, jumprelu and topk")
         return rule
+
+    @property
+    def gated(self) -> bool:
+        "Whether the encoder has a sigmoid gate"
+        return self.said("use_glu_encoder", bool, False)
 
     @property
     def by_norms(self) -> bool:
@@ -98,9 +104,13 @@ def _one_site(found: OpenMOSS, own_units: bool) -> Checkpoint:
     "An SAE or transcoder of any generation"
     said, names = found.said, {**_names, "mask": ("feature_act_mask",), "scale": ("feature_act_scale",)}
     linear = "encoder.weight" in found.weights
-    weights = TensorFile(found.files, found.weights.name, names, ("W_enc", "W_dec") if linear else (), key="sae")
+    transposed = ("W_enc", "W_dec", "W_glu") if linear else ()
+    weights = TensorFile(found.files, found.weights.name, names, transposed, key="sae")
     n, width_out = weights.shape("W_enc", 2)[1], weights.shape("W_dec", 2)[1]
-    _fit(weights, W_dec=(n, width_out), b_enc=(n,), b_dec=(width_out,), log_threshold=(n,))
+    _fit(weights, W_dec=(n, width_out), b_enc=(n,), b_dec=(width_out,), log_threshold=(n,),
+         W_glu=weights.shape("W_enc"), b_glu=(n,))
+    if found.gated:
+        weights.shape("W_glu", 2)
     hook = said("hook_point_in", str)
     hook_out = said("hook_point_out", str, hook)
     across, rule = hook_out != hook, found.rule
@@ -118,15 +128,19 @@ def _one_site(found: OpenMOSS, own_units: bool) -> Checkpoint:
         units = norms if not found.first else norms / t if found.by_norms else norms / s  # of its own library
         tensors.setdefault("b_enc", torch.zeros_like(norms))
         tensors.setdefault("b_dec", torch.zeros_like(tensors["W_dec"][0]))
+        tensors |= {"b_glu": tensors.get("b_glu", torch.zeros_like(norms))} if found.gated else {}
         log = tensors.pop("log_threshold", None)
         if rule == "jumprelu":
             tensors["threshold"] = log.exp() / norms if log is not None else bound / units
-        tensors["W_enc"] *= s
+        for name in ("W_glu", "b_glu") if not found.gated else ():
+            tensors.pop(name, None)
+        for name in tensors.keys() & {"W_enc", "W_glu"}:
+            tensors[name] *= s
         tensors["W_dec"] /= t
         tensors["b_dec"] /= t
         return _scale_latents(tensors, units) if own_units or rule == "topk" and found.by_norms else tensors
-    rules = {"relu": "standard", "jumprelu": "jumprelu", "topk": "topk"}
-    kind = rules[rule] if not across else "transcoder" if rule == "relu" else f"{rule}_transcoder"
+    parts = rule if rule != "relu" else "", "glu" if found.gated else "", "transcoder" if across else ""
+    kind = "_".join(filter(None, parts)) or "standard"
     return Checkpoint({"architecture": kind, **weights.sizes(d_out=across),
                        **({"k": said("top_k", int)} if rule == "topk" else {}),
                        "apply_b_dec_to_input": said("apply_decoder_bias_to_pre_encoder", bool, False),
@@ -217,12 +231,12 @@ def openmoss_checkpoint(
     "Read what a folder of any generation is; ValueError for kinds of models that have no architecture here"
     found = OpenMOSS(files, path)
     kind = found.said("sae_type", str, "sae")
-    if found.said("use_glu_encoder", bool, False):
-        raise ValueError(f"{found.said.source}: SAEs with a gated linear encoder (use_glu_encoder) are not supported")
     if kind in _kinds:
         raise ValueError(f"{found.said.source}: {_kinds[kind]} is recognised, but not supported")
     if kind == "sae":
         return _one_site(found, own_units and found.first)
+    if found.gated:
+        raise ValueError(f"{found.said.source}: a {kind} with use_glu_encoder is not supported")
     if kind not in ("crosscoder", "clt"):
         raise ValueError(f"{found.said.source}: {unknown('sae_type', kind, ['sae', 'crosscoder', 'clt', *_kinds])}")
     if found.rule == "topk":
