@@ -1,6 +1,9 @@
-"""Train BatchTopK with sae-lens on a language model, for comparison; prints one JSON line. Run by `01_whole_run.ipynb`.
+"""Train BatchTopK with sae-lens on a language model, for comparison; prints one JSON line. Run by `01_whole_run.ipynb` and
+`11_quality_beside_saelens.ipynb`.
 
     python sae_lens_whole_run.py '{"model": ..., "hook": ..., "texts": file.json, "d_in": ..., "d_sae": ..., "k": ..., "tokens": ..., ...}'
+
+`out` names a folder for the result; `sae` and `runner` hold further settings of the two.
 """
 import json
 import logging
@@ -21,17 +24,18 @@ def main(asked: dict) -> None:
                           LoggingConfig)
 
     torch.set_num_threads(asked["threads"])
-    folder = tempfile.mkdtemp()
+    folder = asked.get("out") or tempfile.mkdtemp()
     with open(asked["texts"], encoding="utf-8") as file:
         dataset = Dataset.from_dict({"text": json.load(file)})
     runner = LanguageModelSAETrainingRunner(
         LanguageModelSAERunnerConfig(
-            sae=BatchTopKTrainingSAEConfig(d_in=asked["d_in"], d_sae=asked["d_sae"], k=asked["k"]),
+            sae=BatchTopKTrainingSAEConfig(d_in=asked["d_in"], d_sae=asked["d_sae"], k=asked["k"],
+                                           **asked.get("sae", {})),
             model_name=asked["model"], model_class_name="AutoModelForCausalLM", hook_name=asked["hook"],
             model_from_pretrained_kwargs={"dtype": "bfloat16"}, dataset_path="none", context_size=asked["context_size"],
             training_tokens=asked["tokens"], train_batch_size_tokens=asked["batch_size"], n_batches_in_buffer=32,
             store_batch_size_prompts=16, device="cpu", logger=LoggingConfig(log_to_wandb=False), verbose=False,
-            output_path=folder + "/out", checkpoint_path=folder),
+            output_path=folder + "/out", checkpoint_path=folder, **asked.get("runner", {})),
         override_dataset=dataset)
     start = time.perf_counter()
     runner.run()
