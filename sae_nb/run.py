@@ -29,7 +29,7 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .core import assets, default_device, write_safely
 from .models import load_model
 from .sae import SAE
-from .sites import find_site, read_sites, site_width
+from .sites import closed_blocks, compiled, find_site, read_sites, site_width
 from .timing import TimeReport, best_of, time_report, time_step
 from .tokens import TokenStream
 from .track import JSONLines, Progress, Tracker, Trackers, WandB
@@ -229,6 +229,7 @@ def start_run(
     folder = run_folder(cfg)
     try:
         cfg, model, store = _prepare(cfg, model, dataset)
+        blocks = closed_blocks(model, cfg.sites) if cfg.compile_model else []
         trainer = Trainer(new_saes(cfg), cfg)
         parts = {"trainer": trainer, "store": store}
         if cfg.resume:
@@ -241,10 +242,11 @@ def start_run(
             folder.rmdir()  # if nothing is in it
         raise
     write_safely(folder / settings_file, lambda file: file.write_text(json.dumps(cfg.to_dict(), indent=2)))
-    if cfg.progress:
-        cost = estimate(cfg, model, trainer.saes, store.buffer.size)
-        print(f"{cfg.steps:,} steps of {cfg.batch_size:,} tokens: {cost}")
-    interrupted, times = _fit(trainer, store, folder, parts)
+    with compiled(blocks):
+        if cfg.progress:
+            cost = estimate(cfg, model, trainer.saes, store.buffer.size)
+            print(f"{cfg.steps:,} steps of {cfg.batch_size:,} tokens: {cost}")
+        interrupted, times = _fit(trainer, store, folder, parts)
     run = Run(cfg, folder, trainer.finish(), model, interrupted, times)
     for name, sae in run.saes.items():
         sae.save_model(folder / name)

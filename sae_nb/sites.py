@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Site', 'module_paths', 'site_names', 'find_site', 'read_sites', 'as_vectors', 'site_width', 'replace_at']
+__all__ = ['Site', 'module_paths', 'site_names', 'find_site', 'read_sites', 'as_vectors', 'site_width', 'closed_blocks',
+           'compiled', 'replace_at']
 
 # %% ../nbs/31_sites.ipynb #6f27e9bf
 from collections import OrderedDict
@@ -293,6 +294,34 @@ def site_width(
         inputs = torch.zeros(1, 2, dtype=torch.long) if example is None else example
         (x,) = read_sites(model, inputs, [name]).values()
     return as_vectors(x).shape[-1]
+
+# %% ../nbs/31_sites.ipynb #1c1298b8
+def closed_blocks(
+    model: nn.Module,  # A decoder of Hugging Face
+    names: Sequence[str | Site],  # The sites that will be read or changed
+) -> list[nn.Module]:
+    "The blocks that hold none of these sites inside; ValueError if the model is a bridge or no decoder"
+    stack = None if getattr(model, "hook_dict", {}) else _stack_of_blocks(model)
+    if stack is None:
+        raise ValueError(f"compiling needs a decoder of Hugging Face, not a {type(model).__name__}")
+    read = {(name if isinstance(name, Site) else find_site(model, name)).module for name in names}
+    return [block for block in model.get_submodule(stack).children() if not read & set(list(block.modules())[1:])]
+
+@contextmanager
+def compiled(
+    modules: Sequence[nn.Module],
+) -> Iterator[None]:
+    "While the context is open, these modules run through `torch.compile`; their first pass compiles them"
+    before = [vars(module).get("forward") for module in modules]  # of the object itself, as some libraries set it
+    for module in modules:
+        module.forward = torch.compile(module.forward, dynamic=False)
+    try:
+        yield
+    finally:
+        for module, forward in zip(modules, before):
+            del module.forward
+            if forward is not None:
+                module.forward = forward
 
 # %% ../nbs/31_sites.ipynb #2040e691
 def _adds_up(model: nn.Module, site: Site) -> bool:
