@@ -209,7 +209,7 @@ def documentation() -> Iterator[str]:
 
 @check("run: python nbs/_tools/build_docs.py")
 def readme() -> Iterator[str]:
-    "README.md and its images are what the index notebook gives"
+    "README.md and its images are what the index notebook gives, and its list of notebooks is complete"
     import build_docs
 
     expected = build_docs.readme()
@@ -217,6 +217,10 @@ def readme() -> Iterator[str]:
     for path in [*expected, *extra]:
         if path not in expected or not path.exists() or path.read_bytes() != expected[path]:
             yield f"{path.relative_to(ROOT)}: differs from nbs/{settings.readme_nb}"
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for notebook in notebooks():
+        if notebook.name[0].isdigit() and f"](nbs/{notebook.name}) | {notebook.description} |" not in text:
+            yield f"nbs/{notebook.name}: missing in the README's list, or changed; first refresh nbs/{settings.readme_nb}"
 
 
 @check("the package data stand in settings.ini, `package_data`; what modules import, in `requirements`")
