@@ -11,6 +11,7 @@ __all__ = ['Metric', 'logit', 'logit_difference', 'Nodes', 'attribute', 'NodeTab
 
 # %% ../nbs/64_attrib.ipynb #da75e1d8
 import html
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
@@ -210,8 +211,14 @@ def _table(head: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]]) -> s
 
 @dataclass(frozen=True)
 class NodeTable:
-    "A table that shows itself in a notebook"
+    "A table that shows itself in a notebook, and as plain text elsewhere"
     text: str  # HTML
+
+    def __repr__(self) -> str:
+        rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in self.text.split("<tr>")[1:]]
+        cells = [[html.unescape(re.sub("<[^>]*>", "", cell)) for cell in row] for row in rows]
+        widths = [max(map(len, column)) for column in zip(*cells)]
+        return "\n".join("  ".join(map(str.rjust, row, widths)) for row in cells)
 
     def _repr_html_(self) -> str:
         return self.text
@@ -339,6 +346,9 @@ class Edges:
     nodes: list[Nodes]  # For each target
     tokens: Int[Tensor, "batch pos"]
     vocabulary: Vocabulary | None = None
+
+    def __repr__(self) -> str:
+        return f"Edges(to {len(self.targets)} latents from {sum(map(len, self.nodes)):,} nodes)"
 
     def _repr_html_(self, n: int = 5) -> str:
         tokens, lines = self.tokens.tolist(), []

@@ -68,7 +68,7 @@ class TrainConfig:
     seed: int = 0  # Of the initial weights, the order of the data and the shuffling
     device: str | None = None  # Where to train; None: the best there is
     model_dtype: str = "float32"  # Type of the language model's weights
-    compile_model: bool = False  # Run the model's blocks through `torch.compile`: faster after half a minute
+    compile_model: bool = False  # Run the model's blocks through `torch.compile`, for half a minute at the start
     autocast: bool = False  # Compute the encoder's product in bfloat16; weights stay as they are
     log_every: int = 10  # Steps between two rows of metrics
     out: str | None = None  # Folder of the run, which must not exist; None: a new one in sae_nb_runs
