@@ -236,6 +236,11 @@ class FeatureStats:
     def __len__(self) -> int:
         return len(self.count)
 
+    def __repr__(self) -> str:
+        fired, place = int((self.count > 0).sum()), self.about.get("hook_name")
+        return (f"FeatureStats({self.about.get('sae')} at {place}: {fired:,} of {len(self):,} latents fired "
+                f"on {self.n_tokens:,} tokens)")
+
     def __getitem__(self, index: int) -> Latent:
         if not -len(self) <= index < len(self):
             raise IndexError(f"latent {index}: the SAE has latents 0 to {len(self) - 1}")

@@ -163,6 +163,6 @@ def resample_dead(
     writes = F.normalize(target[drawn] - sae.b_dec, dim=1) * sae.W_dec.norm(dim=1).mean()
     sae.restart_latents(dead, F.normalize(sae.prepare(x[drawn]), dim=1) * size, writes)
     for name, parameter in sae.named_parameters():
-        if len(parameter) == sae.cfg.d_sae and name != "b_dec":
+        if parameter.shape[:1] == (sae.cfg.d_sae,) and name != "b_dec":
             for average in ("exp_avg", "exp_avg_sq"):
                 optimizer.adam.state[parameter][average][dead] = 0

@@ -10,6 +10,7 @@ __all__ = ['variance', 'dead_latent_loss', 'TopKSAEConfig', 'TopKSAE', 'AbsTopKS
            'GroupMaxSAE', 'move_threshold', 'BatchTopKSAEConfig', 'BatchTopKSAE']
 
 # %% ../nbs/04_topk.ipynb #ab287a84
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -192,6 +193,14 @@ class BatchTopKSAE(TopKSAE):
         super().create_parameters(generator)
         self.register_buffer("threshold", torch.zeros(()))
         self.register_buffer("threshold_steps", torch.zeros((), dtype=torch.int64))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> BatchTopKSAE:
+        "As `nn.Module`, except that the threshold stays in 32 bits where the weights have 16: it moves in small steps"
+        exact = self.threshold
+        super()._apply(fn, recurse)
+        if self.threshold.dtype in (torch.bfloat16, torch.float16):
+            self.threshold = (self.threshold if exact.is_meta else exact).to(self.threshold.device, torch.float32)
+        return self
 
     def choose(self, blocks: Blocks, k: float) -> SparseCodes:
         "The k·n largest latents of n tokens"
