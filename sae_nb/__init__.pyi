@@ -12,7 +12,7 @@ from sae_nb.core import SAEConfig as SAEConfig, SAEMetadata as SAEMetadata, Sche
 from sae_nb.core import default_device as default_device, register as register
 from sae_nb.crosscoder import Crosscoder as Crosscoder, CrosscoderConfig as CrosscoderConfig
 from sae_nb.documents import Documents as Documents, read_documents as read_documents
-from sae_nb.evals import Seeds as Seeds, evaluate_each as evaluate_each, run_evals as run_evals
+from sae_nb.evals import SeedSummary as SeedSummary, evaluate_each as evaluate_each, run_evals as run_evals
 from sae_nb.export import export as export, sae_bench as sae_bench
 from sae_nb.features import features as features
 from sae_nb.formats.base import Checkpoint as Checkpoint, file_format as file_format
@@ -24,7 +24,7 @@ from sae_nb.hub import sae_config as sae_config, sae_sparsity as sae_sparsity
 from sae_nb.jumprelu import JumpReLUSAE as JumpReLUSAE, JumpReLUSAEConfig as JumpReLUSAEConfig
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAE as MatryoshkaJumpReLUSAE
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAEConfig as MatryoshkaJumpReLUSAEConfig
-from sae_nb.latents import FeatureStats as FeatureStats
+from sae_nb.stats import FeatureStats as FeatureStats
 from sae_nb.lens import LogitLens as LogitLens, enrichment as enrichment, logit_lens as logit_lens
 from sae_nb.lens import token_sets as token_sets
 from sae_nb.matryoshka import MatryoshkaBatchTopKSAE as MatryoshkaBatchTopKSAE
@@ -38,13 +38,13 @@ from sae_nb.probing import ProbeTask as ProbeTask, Probing as Probing, sparse_pr
 from sae_nb.publish import model_card as model_card, push_to_hub as push_to_hub
 from sae_nb.pursuit import MatchingPursuitSAE as MatchingPursuitSAE
 from sae_nb.pursuit import MatchingPursuitSAEConfig as MatchingPursuitSAEConfig
-from sae_nb.registry import add_release as add_release, find_saes as find_saes, list_releases as list_releases
+from sae_nb.releases import add_release as add_release, find_saes as find_saes, list_releases as list_releases
 from sae_nb.run import train as train
 from sae_nb.sae import SAE as SAE
-from sae_nb.sae import StandardSAE as StandardSAE, StandardSAEConfig as StandardSAEConfig
 from sae_nb.search import contrast as contrast, max_activating_examples as max_activating_examples
-from sae_nb.sites import find_site as find_site, read_sites as read_sites, replace_at as replace_at
-from sae_nb.sites import site_names as site_names, site_width as site_width
+from sae_nb.hooks import find_hook_point as find_hook_point, read_activations as read_activations, replace_at as replace_at
+from sae_nb.hooks import hook_names as hook_names, hook_width as hook_width
+from sae_nb.standard import StandardSAE as StandardSAE, StandardSAEConfig as StandardSAEConfig
 from sae_nb.sparse import SparseCodes as SparseCodes
 from sae_nb.splice import ablate as ablate, add_to as add_to, scale as scale, set_to as set_to
 from sae_nb.splice import run_with_cache_with_saes as run_with_cache_with_saes

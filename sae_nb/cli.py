@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['commands', 'After', 'train_options', 'parse_train', 'packed_text', 'text_of', 'evaluate', 'show_features',
+__all__ = ['commands', 'PostTraining', 'train_options', 'parse_train', 'packed_text', 'text_of', 'evaluate', 'show_features',
            'finish_up', 'train_command', 'parse_options', 'ConvertOptions', 'convert_command', 'EvalOptions',
            'eval_command', 'DashboardOptions', 'dashboard_command', 'PushOptions', 'left_beside', 'push_command',
            'usage', 'main']
@@ -27,7 +27,8 @@ import sae_nb
 from .core import _architectures, architecture, default_device, field_types, unknown, write_safely
 from .documents import Documents, read_documents
 from .evals import Metrics, run_evals
-from .export import export, exporter_of, load_saes, new_folder
+from .export import export, exporter_of, new_folder
+from .hub import load_saes
 from .models import load_model
 from .publish import push_to_hub
 from .run import Run, metrics_file, settings_file, start_run
@@ -38,7 +39,7 @@ from .trainer import TrainConfig
 
 # %% ../nbs/90_cli.ipynb #2ec324f0
 @dataclass(kw_only=True)
-class After:
+class PostTraining:
     "What `sae-nb train` does once training is over"
     eval_dataset: str | None = None  # Held-out text; None: the training data set
     eval_split: str = "test"  # Which part of it
@@ -67,7 +68,7 @@ def train_options(
     default_sae = base.sae if isinstance(base.sae, settings) and type(base.sae) is settings else settings(d_sae=d_sae)
     sae_fields = _options(settings, default_sae, ["metadata", "device", "schedules"])
     sae = dataclasses.make_dataclass("SAEOptions", sae_fields, kw_only=True)
-    rest = [*_options(TrainConfig, base, ["sae", "hook", "hook_out"]), *_options(After, After(), [])]
+    rest = [*_options(TrainConfig, base, ["sae", "hook", "hook_out"]), *_options(PostTraining, PostTraining(), [])]
     own = [("architecture", str, field(default=name)), ("hook", str, field(default=base.hook)),
            ("hook_out", str | None, field(default=None)), ("sae", sae, field(default_factory=sae))]
     return dataclasses.make_dataclass("TrainOptions", [*own, *rest], kw_only=True)
@@ -75,7 +76,7 @@ def train_options(
 # %% ../nbs/90_cli.ipynb #597a857c
 def parse_train(
     args: Sequence[str],  # The command line after `train`
-) -> tuple[TrainConfig, After]:
+) -> tuple[TrainConfig, PostTraining]:
     "Settings from a command line; a mistake ends the program with a message"
     import tyro
     flags = [value for flag, value in zip(args, [*args[1:], ""]) if flag == "--architecture"]
@@ -86,7 +87,7 @@ def parse_train(
     given = tyro.cli(train_options(name), args=list(args), prog="sae-nb train",
                      description="Train a sparse autoencoder on a language model.")
     chosen = {f.name: getattr(given, f.name) for f in fields(given)}
-    after = After(**{f.name: chosen.pop(f.name) for f in fields(After)})
+    after = PostTraining(**{f.name: chosen.pop(f.name) for f in fields(PostTraining)})
     settings = architecture(chosen.pop("architecture")).config_class
     sae = settings(**{f.name: getattr(chosen["sae"], f.name) for f in fields(chosen["sae"])})
     return TrainConfig(**{**chosen, "sae": sae}), after
@@ -118,7 +119,7 @@ def text_of(
 def evaluate(
     run: Run,
     sae: SAE,
-    after: After,
+    after: PostTraining,
     folder: Path,  # Where `eval.json` goes
 ) -> Metrics | None:
     "Evaluate on held-out text and write the numbers; None, with a note, if there is no such text"
@@ -134,7 +135,7 @@ def evaluate(
 def show_features(
     run: Run,
     sae: SAE,
-    after: After,
+    after: PostTraining,
     folder: Path,  # Where `features.html` goes
 ) -> None:
     "Collect what every latent fires on, and write the page"
@@ -149,7 +150,7 @@ def show_features(
 # %% ../nbs/90_cli.ipynb #788bc0f5
 def finish_up(
     run: Run,
-    after: After,
+    after: PostTraining,
 ) -> None:
     "Evaluate, draw, list features, and say where everything is"
     from sae_nb.plots import training_curves
@@ -304,7 +305,7 @@ class PushOptions:
     "Publish the SAEs of a folder on the Hugging Face hub; log in first (`hf auth login`), or set HF_TOKEN"
     folder: str  # Of an SAE, or of several in folders of their own, such as a run leaves them
     repo_id: str  # OWNER/NAME; made if it is not there
-    sae_id: str | None = None  # Folder of a single SAE in the repository; None: the name of its site
+    sae_id: str | None = None  # Folder of a single SAE in the repository; None: the name of its hook point
     private: bool = False  # Make a new repository private, whatever your account's setting
     revision: str = "main"  # Branch; made if it is not there
     message: str = "Upload SAEs"  # Of the commit

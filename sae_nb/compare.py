@@ -22,11 +22,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .evals import gather_tokens
-from .figures import new_figure
+from .display import new_figure
 from .models import check_processing
 from .sae import SAE
-from .sites import as_vectors, read_sites
-from .text import Vocabulary
+from .hooks import as_vectors, read_activations
+from .vocabulary import Vocabulary
 from .tokens import keep_mask, special_ids
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class _Side:
     def __init__(self, sae: SAE, hook: str | Sequence[str] | None):
         hook = hook or sae.cfg.metadata.hook_name
         if hook is None:
-            raise ValueError("hook is None, and the SAE's metadata has no hook_name: give the site of the activations")
+            raise ValueError("hook is None, and the SAE's metadata has no hook_name: give the hook point of the activations")
         self.sae, self.hooks = sae, (hook,) if isinstance(hook, str) else tuple(hook)
         zeros = partial(torch.zeros, sae.cfg.d_sae, device=sae.device, dtype=torch.float64)
         self.count, self.sum, self.squares, self.largest = zeros(), zeros(), zeros(), zeros()
@@ -150,7 +150,7 @@ def activity(
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the SAEs' metadata say
     tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]],  # Packed text
     others: Int[Tensor, "d_a n"],  # Latents of `b` to compare each latent of `a` with
-    hook: str | Sequence[str] | None = None,  # Site of the activations of both; None: each SAE's own
+    hook: str | Sequence[str] | None = None,  # Hook point of the activations of both; None: each SAE's own
     n_tokens: int | None = 100_000,  # At most so many tokens, whole sequences; None: all
     batch_size: int = 8,  # Sequences at a time; the latents of `b` are dense for so many
     special: Sequence[int] | None = None,  # Tokens to leave out; None: the tokenizer's special tokens
@@ -165,7 +165,7 @@ def activity(
     product, both, instead = (torch.zeros(others.shape, dtype=torch.float64, device=a.device) for _ in range(3))
     n = 0
     for batch in gather_tokens(tokens, n_tokens).split(batch_size):
-        found = read_sites(model, batch, list(dict.fromkeys([*side_a.hooks, *side_b.hooks])))
+        found = read_activations(model, batch, list(dict.fromkeys([*side_a.hooks, *side_b.hooks])))
         x_a, x_b = (torch.cat([as_vectors(found[name]) for name in side.hooks], -1).to(a.device)
                     for side in (side_a, side_b))
         keep = keep_mask(batch.to(a.device), special, x=x_a, sink_multiple=sink_multiple)
@@ -368,7 +368,7 @@ class Comparison:
 # %% ../nbs/52_compare.ipynb #7f858a6d
 def compare(
     a: SAE,
-    b: SAE,  # Of the same model and, to be comparable, the same site
+    b: SAE,  # Of the same model and, to be comparable, the same hook point
     model: nn.Module | None = None,  # With it and tokens, activations are compared as well
     tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]] | None = None,  # Packed text
     names: tuple[str, str] = ("a", "b"),  # For tables and figures
@@ -432,7 +432,7 @@ class Stability:
         return self.table()._repr_html_()
 
 def stability(
-    saes: Sequence[SAE] | Mapping[str, SAE],  # Of the same site, with different seeds or settings
+    saes: Sequence[SAE] | Mapping[str, SAE],  # Of the same hook point, with different seeds or settings
     threshold: float = 0.7,  # Cosine from which two matched latents count as the same
     n_candidates: int | None = None,  # Of the matching: see `one_to_one`
 ) -> Stability:

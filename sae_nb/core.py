@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['unknown', 'register', 'architecture', 'whole_number', 'as_dtype', 'dtype_name', 'default_device', 'SAEMetadata',
-           'Schedule', 'SAEConfig', 'field_types', 'write_safely', 'assets']
+__all__ = ['unknown', 'register', 'architecture', 'architecture_names', 'whole_number', 'as_dtype', 'dtype_name',
+           'default_device', 'SAEMetadata', 'Schedule', 'SAEConfig', 'field_types', 'write_safely', 'assets']
 
 # %% ../nbs/00_core.ipynb #73c79fd6
 import difflib
@@ -66,6 +66,10 @@ def architecture(
         raise ValueError(unknown("architecture", name, _architectures) + hint)
     return _architectures[name]
 
+def architecture_names() -> list[str]:
+    "Return the names of all architectures registered so far, sorted"
+    return sorted(_architectures)
+
 # %% ../nbs/00_core.ipynb #22e30087
 def whole_number(
     name: str,  # Of the setting
@@ -112,8 +116,8 @@ def default_device() -> torch.device:
 class SAEMetadata:
     "What an SAE was trained on, as far as it is known"
     model_name: str | None = None  # Name or path of the language model
-    hook_name: str | list[str] | None = None  # Site whose activations go in; several for crosscoders
-    hook_name_out: str | list[str] | None = None  # Site whose activations come out, where it is another (transcoders)
+    hook_name: str | list[str] | None = None  # Hook point whose activations go in; several for crosscoders
+    hook_name_out: str | list[str] | None = None  # Hook point whose activations come out, where it is another (transcoders)
     processing: str | None = None  # "compatibility": TransformerLens' folded, centred weights; None: as published
     dataset_path: str | None = None  # Data set of the training text
     context_size: int | None = None  # Tokens per context
@@ -198,12 +202,12 @@ class SAEConfig:
 
     @property
     def input_widths(self) -> tuple[int, ...]:
-        "Widths of the sites that an input is put together from: one, unless an architecture says otherwise"
+        "Widths of the hook points that an input is put together from: one, unless an architecture says otherwise"
         return (self.d_in,) if self.d_in else ()
 
     @property
     def output_widths(self) -> tuple[int, ...]:
-        "Widths of the sites that an output is put together from"
+        "Widths of the hook points that an output is put together from"
         return (self.d_out,) if self.d_out else ()
 
     def at(self, step: int, name: str) -> float:
@@ -213,12 +217,12 @@ class SAEConfig:
 
     def fit_widths(
         self,
-        inputs: Mapping[str, int],  # Width of each site that is read
-        outputs: Mapping[str, int],  # Width of each site that is reconstructed
+        inputs: Mapping[str, int],  # Width of each hook point that is read
+        outputs: Mapping[str, int],  # Width of each hook point that is reconstructed
     ) -> None:
-        "Take `d_in` from the model; ValueError if the sites do not suit the architecture"
+        "Take `d_in` from the model; ValueError if the hook points do not suit the architecture"
         if len(inputs) != 1 or outputs != inputs:
-            raise ValueError(f"{self.architecture()} reads one site and reconstructs the same, not "
+            raise ValueError(f"{self.architecture()} reads one hook point and reconstructs the same, not "
                              f"{', '.join(inputs)} -> {', '.join(outputs)}")
         ((site, width),) = inputs.items()
         if self.d_in not in (None, width):

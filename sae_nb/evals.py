@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['gather_tokens', 'fingerprint', 'run_evals', 'evaluate_each', 'Seeds']
+__all__ = ['gather_tokens', 'fingerprint', 'run_evals', 'evaluate_each', 'SeedSummary']
 
 # %% ../nbs/51_evals.ipynb #fca2e0cb
 import hashlib
@@ -20,12 +20,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .figures import html_table, interval_text, new_figure, short_number, text_table
-from .metrics import (Metrics, Sums, all_metrics, bootstrap_interval, check_same_text, cross_entropy, dead_share,
+from .display import html_table, interval_text, new_figure, short_number, text_table
+from .metrics import (Metrics, Sums, all_metrics, bootstrap_interval, check_same_text, cross_entropy, frac_dead,
                             firing_counts, kl_divergence, reconstruction_sums)
 from .models import check_processing, run_logits
 from .sae import SAE
-from .sites import as_vectors, find_site, read_sites, replace_at
+from .hooks import as_vectors, find_hook_point, read_activations, replace_at
 from .sparse import SparseCodes
 from .tokens import keep_mask, special_ids
 
@@ -56,7 +56,7 @@ def _sites_of(sae: SAE, hook: str | Sequence[str] | None) -> tuple[tuple[str, ..
     "Where the SAE reads and what it reconstructs"
     hook = hook or sae.cfg.metadata.hook_name
     if hook is None:
-        raise ValueError("hook is None, and the SAE's metadata has no hook_name: give the site of the activations")
+        raise ValueError("hook is None, and the SAE's metadata has no hook_name: give the hook point of the activations")
     hooks, targets = ((names,) if isinstance(names, str) else tuple(names)
                       for names in (hook, sae.cfg.metadata.hook_name_out or hook))
     return hooks, targets
@@ -65,8 +65,8 @@ def _sites_of(sae: SAE, hook: str | Sequence[str] | None) -> tuple[tuple[str, ..
 class _Task:
     "An SAE, where it is evaluated, and what was found so far"
     sae: SAE
-    hooks: tuple[str, ...]  # Sites of the input, side by side
-    targets: tuple[str, ...]  # Sites of what is reconstructed
+    hooks: tuple[str, ...]  # Hook points of the input, side by side
+    targets: tuple[str, ...]  # Hook points of what is reconstructed
     replaced: tuple[str, ...]  # Those of them that are replaced
     special: tuple[int, ...]
     first: bool
@@ -83,7 +83,7 @@ class _Task:
         check_processing(sae, model)
         hooks, targets = _sites_of(sae, hook)
         for site in {*hooks, *targets}:
-            find_site(model, site)
+            find_hook_point(model, site)
         special = special_ids(getattr(model, "tokenizer", None)) if special is None else special
         sinks = sae.cfg.metadata.extra.get("sink_multiple") if isinstance(sink_multiple, str) else sink_multiple
         replaced = targets if replace is None else (replace,) if isinstance(replace, str) else tuple(replace)
@@ -98,7 +98,7 @@ class _Task:
         return self.hooks, self.targets, self.replaced, self.special, self.first, self.sink_multiple
 
     def reconstruct(self, found: Mapping[str, Tensor], tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, SparseCodes]:
-        "The target, its reconstruction, where it counts, and the latents, from the activations at the sites"
+        "The target, its reconstruction, where it counts, and the latents, from the activations at the hook points"
         x, target = (torch.cat([as_vectors(found[name]).to(self.sae.device) for name in names], -1)
                      for names in (self.hooks, self.targets))
         keep = keep_mask(tokens.to(x.device), self.special, self.first, x, self.sink_multiple)
@@ -135,7 +135,7 @@ def _reconstruction_pass(tasks: Sequence[_Task], model: nn.Module, tokens: Tenso
     for batch in tokens.split(batch_size):
         running = [i for i in range(len(tasks)) if i not in failed]
         sites = dict.fromkeys(site for i in running for site in (*tasks[i].hooks, *tasks[i].targets))
-        found = read_sites(model, batch, list(sites)) if sites else {}
+        found = read_activations(model, batch, list(sites)) if sites else {}
         for i in running:
             try:
                 _add_reconstruction(tasks[i], found, batch)
@@ -173,7 +173,7 @@ def _clean_run(model: nn.Module, tokens: Tensor, sites: Iterable[str]) -> tuple[
     found: dict[str, Tensor] = {}
     with ExitStack() as stack:
         for name in dict.fromkeys(sites):
-            stack.callback(find_site(model, name).attach(partial(found.__setitem__, name)).remove)
+            stack.callback(find_hook_point(model, name).attach(partial(found.__setitem__, name)).remove)
         return run_logits(model, tokens), found
 
 def _prediction_sums(task: _Task, model: nn.Module, tokens: Tensor, mean: Tensor, ablated: Sums | None) -> Sums:
@@ -219,7 +219,7 @@ def _report(task: _Task, tokens: Tensor, seed: int) -> Metrics:
                          "or sinks")
     density = torch.as_tensor(task.fired).cpu().double() / sums["tokens"].sum()
     values = {name: value.item() for name, value in all_metrics({name: t.sum(0) for name, t in sums.items()}).items()}
-    values |= {"dead_share": dead_share(density), "dense_share": (density > 0.1).double().mean().item(),
+    values |= {"frac_dead": frac_dead(density), "frac_dense": (density > 0.1).double().mean().item(),
                "tokens": n, "tokens_ignored": tokens.numel() - n, "sequences": len(tokens)}
     hook_name, target = (sites[0] if len(sites) == 1 else list(sites) for sites in (task.hooks, task.targets))
     about = {"sae": f"{type(task.sae).__name__} with {task.sae.cfg.d_sae:,} latents",
@@ -262,14 +262,14 @@ def run_evals(
     sae: SAE,  # Evaluated in `eval()` mode
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata say
     tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]],  # Held-out text, packed
-    hook: str | Sequence[str] | None = None,  # Site of the activations, or several; None: the SAE's own
+    hook: str | Sequence[str] | None = None,  # Hook point of the activations, or several; None: the SAE's own
     n_tokens: int | None = 50_000,  # At most so many tokens, whole sequences; None: all
     batch_size: int = 8,  # Sequences at a time; changes nothing but memory and time
     special: Sequence[int] | None = None,  # Tokens to leave out; None: the tokenizer's special tokens
     first: bool = True,  # Leave out the first position
     sink_multiple: float | Literal["as trained"] | None = "as trained",  # Leave out multiples of the median norm
     predictions: bool = True,  # Also run the rest of the model: cross-entropy and KL divergence
-    replace: str | Sequence[str] | None = None,  # Of several reconstructed sites, those to replace then; None: all
+    replace: str | Sequence[str] | None = None,  # Of several reconstructed hook points, those to replace then; None: all
     seed: int = 0,  # Of the bootstrap
 ) -> Metrics:
     "Quality of an SAE on held-out text, with 95% bootstrap intervals over sequences"
@@ -303,7 +303,7 @@ def evaluate_each(
 
 # %% ../nbs/51_evals.ipynb #51296f15
 @dataclass
-class Seeds:
+class SeedSummary:
     "Several runs of one architecture on the same tokens"
     runs: list[Metrics]
 

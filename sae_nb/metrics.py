@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Sums', 'reconstruction_sums', 'reconstruction_metrics', 'Reconstruction', 'l0', 'firing_counts', 'dead_share',
+__all__ = ['Sums', 'reconstruction_sums', 'reconstruction_metrics', 'Reconstruction', 'l0', 'firing_counts', 'frac_dead',
            'cross_entropy', 'kl_divergence', 'recovered', 'prediction_metrics', 'bootstrap_contrast',
            'bootstrap_interval', 'all_metrics', 'Metrics', 'Difference', 'check_same_text', 'welch_interval',
            'compare_metrics']
@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .core import unknown, write_safely
-from .figures import html_table, interval_text, new_figure, short_number, text_table
+from .display import html_table, interval_text, new_figure, short_number, text_table
 from .sparse import SparseCodes
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def firing_counts(
         active &= keep.flatten()[codes.rows().long()]
     return torch.bincount(codes.indices[active].long(), minlength=codes.d_sae)
 
-def dead_share(
+def frac_dead(
     counts: Int[Tensor, "d_sae"],  # On how many tokens each latent was active
 ) -> float:
     "Share of the latents that never fired"
@@ -227,7 +227,7 @@ _groups = {
                                     "kl_div_with_mean_ablation"),
     "reconstruction_quality": ("explained_variance", "fvu", "mse", "cossim"),
     "shrinkage": ("l2_norm_in", "l2_norm_out", "l2_ratio", "relative_reconstruction_bias"),
-    "sparsity": ("l0", "l1", "dead_share", "dense_share"),
+    "sparsity": ("l0", "l1", "frac_dead", "frac_dense"),
     "token_stats": ("tokens", "tokens_ignored", "sequences"),
 }
 
@@ -242,7 +242,7 @@ class Metrics:
     values: dict[str, float]  # By name
     intervals: dict[str, tuple[float, float]]  # 95% bootstrap interval over sequences
     density: Float[Tensor, "d_sae"]  # Share of the tokens on which each latent is active
-    about: dict[str, Any] = field(default_factory=dict)  # Model, site, settings
+    about: dict[str, Any] = field(default_factory=dict)  # Model, hook point, settings
     sums: Sums = field(default_factory=dict, repr=False)  # Over the tokens of each sequence; empty: no comparison
 
     def __getitem__(self, name: str) -> float:
@@ -402,7 +402,7 @@ def check_same_text(
                                  f"{first.about.get(setting)} and {run.about.get(setting)})")
         if not torch.equal(run.sums["tokens"], first.sums["tokens"]):
             raise ValueError(f"{first.name} and {run.name} do not count the same tokens of the text: evaluate both "
-                             "with the same special, first and sink_multiple; at different sites, sink_multiple=None")
+                             "with the same special, first and sink_multiple; at different hook points, sink_multiple=None")
 
 def welch_interval(
     a: Sequence[float],

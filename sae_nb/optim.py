@@ -161,7 +161,7 @@ def resample_dead(
     norm = encoder[alive].norm(dim=1).mean() if alive.any() else encoder.norm(dim=1).mean()
     size = norm * (1.0 if sae.unit_norm_decoder else 0.2)
     writes = F.normalize(target[drawn] - sae.b_dec, dim=1) * sae.W_dec.norm(dim=1).mean()
-    sae.restart_latents(dead, F.normalize(sae.prepare(x[drawn]), dim=1) * size, writes)
+    sae.resample_latents(dead, F.normalize(sae.prepare(x[drawn]), dim=1) * size, writes)
     for name, parameter in sae.named_parameters():
         if parameter.shape[:1] == (sae.cfg.d_sae,) and name != "b_dec":
             for average in ("exp_avg", "exp_avg_sq"):

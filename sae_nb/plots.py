@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import Float
 from torch import Tensor
 
-from .figures import new_figure
+from .display import new_figure
 from .track import read_rows
 
 if TYPE_CHECKING:

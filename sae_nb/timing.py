@@ -79,7 +79,7 @@ def time_step(
 ) -> dict[str, float]:
     "Seconds of each part of a training step"
     trial = copy.deepcopy(sae).train()
-    trial.product_dtype, trial.few_active = sae.product_dtype, sae.few_active
+    trial.encoder_dtype, trial.few_active = sae.encoder_dtype, sae.few_active
     optimizer = SAEOptimizer(trial, lr=1e-9)
     prepared = trial.prepare(x).detach()
     def loss() -> SAELoss:
@@ -113,7 +113,7 @@ def floor_seconds(
 ) -> dict[str, float]:
     "What the parts of a step take at least on this machine, where one can say so: products and memory traffic"
     d_in, d_sae, d_out = sae.widths()
-    dtype = sae.product_dtype or sae.dtype
+    dtype = sae.encoder_dtype or sae.dtype
     size, rate = sae.W_dec.element_size(), copy_rate(sae.device)
     weights = sum(parameter.numel() for parameter in sae.parameters())
     rows = tokens * l0 * size / rate  # seconds to fetch one number per entry

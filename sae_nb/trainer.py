@@ -20,9 +20,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-import sae_nb.store  # noqa: F401  (every architecture registers itself)
+import sae_nb.architectures  # noqa: F401  (every architecture registers itself)
 from .core import SAEConfig, as_dtype, default_device, unknown, whole_number
-from .inputs import Map, check_fold, estimate_map, geometric_median, kinds, map_from_state
+from .normalize import Map, check_fold, estimate_transform, geometric_median, kinds, transform_from_state
 from .optim import L0Controller, SAEOptimizer, lr_factor, resample_dead, schedules
 from .sae import SAE, SAELoss
 from .topk import BatchTopKSAE, BatchTopKSAEConfig
@@ -37,7 +37,7 @@ run_files = (".json", ".jsonl", ".pt", ".png", ".html", ".safetensors")  # what 
 class TrainConfig:
     "Everything that decides a training run"
     model: str = "demo"  # Language model: a name on the Hugging Face hub, a folder, or the bundled "demo"
-    hook: str | list[str] | dict[str, str | list[str]] = "blocks.2.hook_resid_post"  # Site in the model that an SAE
+    hook: str | list[str] | dict[str, str | list[str]] = "blocks.2.hook_resid_post"  # Hook point in the model that an SAE
     # reads; a list for crosscoders, which read several; by name of the SAE, if they read different ones
     hook_out: str | list[str] | dict[str, str | list[str]] | None = None  # What it reconstructs; None: what it reads
     sae: SAEConfig | dict[str, SAEConfig] = field(  # One SAE, or several by name
@@ -142,18 +142,18 @@ class TrainConfig:
 
     @property
     def hooks(self) -> dict[str, tuple[str, ...]]:
-        "The sites that each SAE reads"
+        "The hook points that each SAE reads"
         hook = self.hook if isinstance(self.hook, dict) else dict.fromkeys(self.saes, self.hook)
         return {name: (sites,) if isinstance(sites, str) else tuple(sites) for name, sites in hook.items()}
 
     @property
     def hooks_out(self) -> dict[str, tuple[str, ...]]:
-        "The sites that each SAE reconstructs"
+        "The hook points that each SAE reconstructs"
         return self.hooks if self.hook_out is None else replace(self, hook=self.hook_out, hook_out=None).hooks
 
     @property
     def sites(self) -> list[str]:
-        "All sites, each once"
+        "All hook points, each once"
         return list(dict.fromkeys(site for hooks in (self.hooks, self.hooks_out) for h in hooks.values() for site in h))
 
     def to_dict(self) -> dict[str, Any]:
@@ -176,10 +176,10 @@ class SAETraining:
     def __init__(self, sae: SAE, cfg: TrainConfig):
         self.sae, self.cfg = sae.train(), cfg
         self.optimizer = SAEOptimizer(sae, cfg.learning_rate, cfg.betas, cfg.max_grad_norm)
-        self.input_map: Map | None = None  # estimated from the first batch
-        self.output_map: Map | None = None  # for targets that are not the inputs
+        self.input_transform: Map | None = None  # estimated from the first batch
+        self.output_transform: Map | None = None  # for targets that are not the inputs
         self.steps_done, self.tokens_done, self.last_factor, self.finished = 0, 0, 0.0, False
-        target_l0 = sae.steered_l0
+        target_l0 = sae.target_l0
         self.controller = None if target_l0 is None else L0Controller(target_l0, sae.device)
         self.tokens_since_fired = torch.zeros(sae.cfg.d_sae, dtype=torch.int64, device=sae.device)
         self.dead: Int[Tensor, "n_dead"] | None = None
@@ -187,7 +187,7 @@ class SAETraining:
         self.warm_up = min(1000, cfg.steps // 20) if cfg.lr_warm_up_steps is None else cfg.lr_warm_up_steps
         self.last: tuple[Tensor, SAELoss] | None = None
         self.last_batch: tuple[Tensor, Tensor | None] | None = None  # inputs and targets as training saw them
-        sae.product_dtype = torch.bfloat16 if cfg.autocast else None
+        sae.encoder_dtype = torch.bfloat16 if cfg.autocast else None
 
     @torch.no_grad()
     def start(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"] | None = None) -> None:
@@ -196,17 +196,17 @@ class SAETraining:
         kind = self.cfg.normalize_inputs if settings.normalize_activations == "none" else "none"
         if target is not None and kind == "whiten":
             raise ValueError("normalize_inputs='whiten' is for SAEs that reconstruct their input; take 'scale'")
-        self.input_map = estimate_map(x, kind, settings.input_widths)
+        self.input_transform = estimate_transform(x, kind, settings.input_widths)
         if target is not None:
-            self.output_map = estimate_map(target, kind, settings.output_widths)
+            self.output_transform = estimate_transform(target, kind, settings.output_widths)
         if kind != "none":  # an SAE that cannot undo it says so now, not when training ends
-            check_fold(self.sae, x, self.input_map, self.output_map)
+            check_fold(self.sae, x, self.input_transform, self.output_transform)
         self.sae.b_dec.copy_(geometric_median(self.sae.target(*self.mapped(x, target))))
 
     def mapped(self, x: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor | None]:
         "Inputs and targets as training sees them"
-        assert self.input_map is not None
-        return self.input_map(x), None if target is None or self.output_map is None else self.output_map(target)
+        assert self.input_transform is not None
+        return self.input_transform(x), None if target is None or self.output_transform is None else self.output_transform(target)
 
     def factor(self) -> float:
         "What the learning rate is multiplied by in the next step"
@@ -219,7 +219,7 @@ class SAETraining:
         x, target = x.to(device, dtype), None if target is None else target.to(device, dtype)
         if self.finished:
             raise RuntimeError("this training is finished: its SAE takes inputs as they are now")
-        if self.input_map is None:
+        if self.input_transform is None:
             self.start(x, target)
         self.tokens_done += len(x)
         x, target = self.last_batch = self.mapped(x, target)
@@ -274,15 +274,15 @@ class SAETraining:
         if self.finished:
             return self.sae
         self.finished = True
-        if self.input_map is not None and self.sae.cfg.normalize_activations == "none":
-            self.input_map.fold(self.sae, self.output_map)
-        self.sae.product_dtype, self.sae.few_active = None, False
+        if self.input_transform is not None and self.sae.cfg.normalize_activations == "none":
+            self.input_transform.fold(self.sae, self.output_transform)
+        self.sae.encoder_dtype, self.sae.few_active = None, False
         self.sae.cfg.metadata.extra["num_dead_features"] = len(self.dead_latents())
         return self.sae.eval()
 
     def state_dict(self) -> dict[str, Any]:
         "Everything that changes"
-        maps = {"input_map": self.input_map, "output_map": self.output_map}
+        maps = {"input_transform": self.input_transform, "output_transform": self.output_transform}
         return {"sae": self.sae.state_dict(), "optimizer": self.optimizer.state_dict(),
                 **{name: None if kept is None else dict(vars(kept)) for name, kept in maps.items()},
                 "controller": None if self.controller is None else self.controller.state_dict(),
@@ -293,9 +293,9 @@ class SAETraining:
         "Go on from `state_dict`"
         self.sae.load_state_dict(state["sae"])
         self.optimizer.load_state_dict(state["optimizer"])
-        for name in ("input_map", "output_map"):
+        for name in ("input_transform", "output_transform"):
             kept = state[name] and {key: tensor.to(self.sae.device) for key, tensor in state[name].items()}
-            setattr(self, name, kept and map_from_state(kept))
+            setattr(self, name, kept and transform_from_state(kept))
         if self.controller is not None:
             self.controller.load_state_dict(state["controller"])
         self.steps_done, self.tokens_done = state["steps_done"], state["tokens_done"]

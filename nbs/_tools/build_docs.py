@@ -1,9 +1,9 @@
-"""The documentation site and README.md, made from the notebooks with nothing but pandoc
+"""The documentation hook point and README.md, made from the notebooks with nothing but pandoc
 
     python nbs/_tools/build_docs.py                 # writes _docs/, README.md and the images of README.md
-    python nbs/_tools/build_docs.py --out elsewhere # the site alone, elsewhere
+    python nbs/_tools/build_docs.py --out elsewhere # the hook point alone, elsewhere
 
-The site needs no server and loads nothing from elsewhere: open `_docs/index.html`. Warnings (links that lead nowhere,
+The hook point needs no server and loads nothing from elsewhere: open `_docs/index.html`. Warnings (links that lead nowhere,
 what pandoc says) are printed, and make the exit status 1.
 """
 from __future__ import annotations
@@ -31,7 +31,7 @@ from render import FOR_README, Rendering, linked
 from symbols import Symbol, public_symbols
 
 TEMPLATES = Path(__file__).parent / "site"
-OUTPUTS, IMAGES = "outputs", "images"  # folders of the site: images from outputs, and those of nbs/images
+OUTPUTS, IMAGES = "outputs", "images"  # folders of the hook point: images from outputs, and those of nbs/images
 README_IMAGES = NOTEBOOKS / IMAGES / "readme"
 DIALECT = "gfm+attributes+raw_attribute+tex_math_dollars"
 NAME = re.compile(r"(?<!\[)`([A-Za-z_][\w.]*)(\(\))?`(?!\]\()")  # `name` or `name()` in prose, not yet a link
@@ -42,12 +42,12 @@ IN_MARKDOWN = re.compile(r"""(\]\(|(?:src|href)=")(?![a-z]+:|[#/])([^)"\s]+)""")
 
 
 def up(page: Notebook) -> str:
-    "The way from a page to the top of the site"
+    "The way from a page to the top of the hook point"
     return "../" * (len(page.page.parts) - 1)
 
 
 @dataclass
-class Site:
+class HookPoint:
     "All pages, where each name is documented, and what was found wrong"
 
     pages: list[Notebook]
@@ -170,7 +170,7 @@ def search_index(pages: dict[Notebook, str]) -> list[tuple[str, str, str]]:
 
 
 def dead_links(folder: Path) -> list[str]:
-    "Links and images of the site that lead nowhere within it"
+    "Links and images of the hook point that lead nowhere within it"
     texts = {path.resolve(): path.read_text(encoding="utf-8") for path in folder.rglob("*.html")}
     anchors = {path: set(re.findall(r'\bid="([^"]+)"', text)) for path, text in texts.items()}
     dead = []
@@ -186,8 +186,8 @@ def dead_links(folder: Path) -> list[str]:
 def build_site(
     folder: Path,  # Where to; what is there goes
 ) -> list[str]:
-    "Write the site into `folder`; returns warnings"
-    site, images = Site(notebooks()), {}
+    "Write the hook point into `folder`; returns warnings"
+    site, images = HookPoint(notebooks()), {}
     with ThreadPoolExecutor(2) as pool:
         pages = dict(zip(site.pages, pool.map(lambda page: site.html(page, images), site.pages)))
     shutil.rmtree(folder, ignore_errors=True)
@@ -232,9 +232,9 @@ def write(path: Path, content: bytes) -> None:
 
 @call_parse
 def main(
-    out: str = "",  # Write the site here, and nothing else
+    out: str = "",  # Write the hook point here, and nothing else
 ):
-    "Build the documentation site and README.md"
+    "Build the documentation hook point and README.md"
     warnings = build_site(Path(out) if out else ROOT / settings.doc_path.name)
     if not out:
         shutil.rmtree(README_IMAGES, ignore_errors=True)

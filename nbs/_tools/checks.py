@@ -200,7 +200,7 @@ def import_budget() -> Iterator[str]:
 
 @check("mend the links, or the Markdown that pandoc complains about")
 def documentation() -> Iterator[str]:
-    "The documentation site builds without warnings"
+    "The documentation hook point builds without warnings"
     from build_docs import build_site
 
     with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
 """Edit notebooks as text: `py:percent` files in `_text/`, a folder that git ignores
 
-    python nbs/_tools/edit.py pull 31_sites    # nbs/31_sites.ipynb -> _text/31_sites.py, to edit
-    python nbs/_tools/edit.py push 31_sites    # back, or into a new one; exports, runs, keeps outputs
+    python nbs/_tools/edit.py pull 31_hooks    # nbs/31_hooks.ipynb -> _text/31_hooks.py, to edit
+    python nbs/_tools/edit.py push 31_hooks    # back, or into a new one; exports, runs, keeps outputs
 """
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ DECADES = {
     "5": "Evaluation",
     "6": "Looking inside",
     "7": "Showing",
-    "8": "Showing",
+    "8": "Sharing",
     "9": "Command line",
 }
 FOLDERS = {"tutorials": "Tutorials", "howto": "How to", "benchmarks": "Benchmarks"}
@@ -77,7 +77,7 @@ class Notebook:
 
     @property
     def page(self) -> PurePosixPath:
-        "Its page on the site, named as nbdev names it: `tutorials/train.html`"
+        "Its page on the hook point, named as nbdev names it: `tutorials/train.html`"
         path = PurePosixPath(self.name.lower())
         return path.with_name(re.sub(r"^\d+[a-z0-9]*_", "", path.name)).with_suffix(".html")
 

@@ -1,7 +1,7 @@
 """Run notebooks in place and keep their outputs, ready to commit
 
-    python nbs/_tools/refresh.py nbs/31_sites.ipynb nbs/32_tokens.ipynb
-    python nbs/_tools/refresh.py nbs/31_sites.ipynb --flags "slow cuda"
+    python nbs/_tools/refresh.py nbs/31_hooks.ipynb nbs/32_tokens.ipynb
+    python nbs/_tools/refresh.py nbs/31_hooks.ipynb --flags "slow cuda"
 
 Runs exactly the cells that `nbdev_test` would (with the same `--flags`), each notebook in a process of its own; the
 other cells keep the outputs they have. What does not belong in a repository is left out: progress bars and the rest

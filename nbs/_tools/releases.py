@@ -80,7 +80,7 @@ def span(tokens: list[str]) -> str:
 
 
 def hooks(row: pd.Series) -> tuple[str, str | None]:
-    "Site an SAE reads, and the one it writes where that is another"
+    "Hook point an SAE reads, and the one it writes where that is another"
     text = f"{row.path} {row.sae_id}"
     layer = re.search(r"layer_?(\d+)|blocks\.(\d+)\.|_L(\d+)_|/L(\d+)R|-L(\d+)[ARM]-", text)
     layer = next((g for g in layer.groups() if g), "0") if layer else "0"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['canonical_names', 'linear_names', 'Hints', 'Read', 'formats', 'native', 'Checkpoint', 'config_of', 'Format',
-           'file_format', 'recognise', 'detect_format', 'read_checkpoint', 'load', 'assemble', 'open_local', 'has',
-           'fetch_ahead', 'place_of', 'found_in', 'layer_of', 'spread', 'move_decoder_norms', 'and_then']
+           'file_format', 'recognise', 'detect_format', 'read_checkpoint', 'build', 'load', 'assemble', 'open_local',
+           'has', 'fetch_ahead', 'place_of', 'found_in', 'layer_of', 'spread', 'move_decoder_norms', 'and_then']
 
 # %% ../../nbs/21_formats.ipynb #53362b73
 import re
@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
+import sae_nb.architectures  # noqa: F401  (so that every architecture is registered)
 from ..core import SAEConfig, architecture, as_dtype, field_types, unknown
 from .files import Files, LocalFiles, Sidecar, join
 from ..sae import SAE
-from ..store import build
 
 # %% ../../nbs/21_formats.ipynb #1e6eac44
 canonical_names = {
@@ -175,6 +177,45 @@ def read_checkpoint(
         if found.fold_scale is None:
             found.config["metadata"].setdefault("inputs_scaled_in_training", True)
     return found
+
+# %% ../../nbs/21_formats.ipynb #531297ec
+class _NothingDrawn(TorchFunctionMode):
+    "Without random initial weights; drawing and normalising what is not there would load 70 MB of code for it"
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.randn:
+            return torch.empty(*args, **{name: value for name, value in kwargs.items() if name != "generator"})
+        if func in (F.normalize, Tensor.mul, Tensor.div):
+            return args[0]
+        return func(*args, **kwargs)
+
+def _check_tensors(sae: SAE, tensors: dict[str, Tensor], source: Path) -> None:
+    "Raise a ValueError that names the first tensor that is missing, unexpected or of the wrong shape"
+    expected = {name: tuple(tensor.shape) for name, tensor in sae.state_for_file()[1].items()}
+    for name, shape in expected.items():
+        if name not in tensors:
+            raise ValueError(f"{source}: tensor {name!r} is missing; the file has {', '.join(sorted(tensors))}")
+        if tuple(tensors[name].shape) != shape:
+            found = tuple(tensors[name].shape)
+            raise ValueError(f"{source}: tensor {name!r} has shape {found}, the configuration asks for {shape}")
+    if surplus := tensors.keys() - expected:
+        raise ValueError(f"{source}: tensors {sorted(surplus)} do not belong to a {type(sae).__name__}")
+
+@torch.no_grad()
+def build(
+    cfg: SAEConfig,  # What to build
+    tensors: dict[str, Tensor],  # Weights by published name, `W_enc` as [d_in, d_sae]
+    source: str | Path = "weights",  # Named in errors
+) -> SAE:
+    "An SAE from a configuration and its weights, in `eval()`"
+    with torch.device("meta"), _NothingDrawn():
+        sae = SAE.from_config(cfg)
+    _check_tensors(sae, tensors, Path(source))
+    weights = {"encoder" if name == "W_enc" else name: tensor.T.contiguous() if name == "W_enc" else tensor
+               for name, tensor in tensors.items()}
+    sae.load_state_dict({name: tensor.to(as_dtype(cfg.dtype)) for name, tensor in weights.items()}, assign=True)
+    return sae.requires_grad_(True).eval()
 
 # %% ../../nbs/21_formats.ipynb #0d056d36
 def load(

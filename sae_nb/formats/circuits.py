@@ -86,7 +86,7 @@ def _transcoder(files: Files, name: str, said: Sidecar, metadata: dict[str, Any]
                       lambda dtype, device: weights.read(dtype, device, only=parts))
 
 def _sites(said: Sidecar, layer: int | list[int]) -> dict[str, Any]:
-    "Model and sites, as `config.yaml` says"
+    "Model and hook points, as `config.yaml` says"
     def named(key: str, default: str) -> Any:
         hook = said(key, str, default)
         return f"blocks.{layer}.{hook}" if isinstance(layer, int) else [f"blocks.{i}.{hook}" for i in layer]

@@ -27,7 +27,7 @@ _repository = re.compile(r"gemma-scope-(2b|9b|27b)-(pt|it)-(res|mlp|att|transcod
 _sites = {"res": "hook_resid_post", "mlp": "hook_mlp_out", "att": "attn.hook_z"}
 
 def _named(files: Files, path: str) -> tuple[str | None, str | None, int | None]:
-    "Model, kind of site and layer, as far as the names of repository and folder say"
+    "Model, kind of hook point and layer, as far as the names of repository and folder say"
     place = place_of(files, path)
     size, tuned, kind = (_repository.findall(place) or [(None, None, None)])[-1]
     model = size and f"gemma-2-{size.lower()}{'-it' if tuned.lower() == 'it' else ''}"
@@ -77,7 +77,7 @@ def _gemma_3_model(name: str) -> str:
     return name.replace("-pt", "") if "270m" in name else name  # the model is published without the ending
 
 def _gemma_3_metadata(files: Files, path: str, said: Sidecar, transcodes: bool) -> dict[str, Any]:
-    "What names, `config.json` and tensors say about model and sites"
+    "What names, `config.json` and tensors say about model and hook points"
     place, metadata = place_of(files, path), dict(_training)
     folders = re.findall(r"(resid_post|attn_out|mlp_out|transcoder|clt)(?:_all)?/", place)
     hf_in = said("hf_hook_point_in", str, "")

@@ -6,18 +6,41 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['without_age', 'as_used', 'sae_lens', 'read_sparsity', 'connor_rob_hook_z']
+__all__ = ['config_file', 'weights_file', 'format_version', 'save_model', 'without_age', 'as_used', 'sae_lens', 'read_sparsity',
+           'connor_rob_hook_z']
 
 # %% ../../nbs/22_saelens.ipynb #92d80dee
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
+import sae_nb
+from ..core import write_safely
 from .base import Checkpoint, Hints, and_then, file_format, has, move_decoder_norms, spread
 from .files import Files, Sidecar, TensorFile, join, read_json
 from ..sae import SAE
-from ..store import config_file, weights_file
+
+config_file, weights_file = "cfg.json", "sae_weights.safetensors"
+format_version = "6.54.12"  # of SAELens, which takes a file without a version for one of its early ones
+
+# %% ../../nbs/22_saelens.ipynb #362492a8
+def save_model(
+    sae: SAE,
+    path: str | Path,  # A folder; made if it is not there
+) -> Path:
+    "Write `cfg.json` and `sae_weights.safetensors`; BatchTopK is stored as the JumpReLU SAE it is in use"
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    cfg, tensors = sae.state_for_file()
+    versions = {"sae_lens_version": format_version, "sae_nb_version": sae_nb.__version__}
+    cfg["metadata"] = {**cfg["metadata"], **versions}
+    write_safely(folder / weights_file, lambda file: save_file({name: t.cpu() for name, t in tensors.items()}, file))
+    write_safely(folder / config_file, lambda file: file.write_text(json.dumps(cfg, indent=2)))
+    return folder
 
 # %% ../../nbs/22_saelens.ipynb #ef8b9303
 _renamed = {"hook_point": "hook_name", "hook_point_head_index": "hook_head_index", "activation_fn_str": "activation_fn"}

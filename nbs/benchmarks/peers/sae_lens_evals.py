@@ -63,7 +63,7 @@ def run(folder: Path, out: Path) -> None:
     groups, latents = run_evals(sae, store, model, ActivationScaler(), everything, exclude_special_tokens=[0])
     found = {name: value for group in groups.values() for name, value in group.items()}
     density = torch.tensor(latents["feature_density"])
-    found |= {"dead_share": (density == 0).double().mean().item(), "density_of_first_64": density[:64].tolist()}
+    found |= {"frac_dead": (density == 0).double().mean().item(), "density_of_first_64": density[:64].tolist()}
     out.write_text(json.dumps(found, indent=1))
 
 
