@@ -8,9 +8,7 @@
 
 import ast
 import importlib
-import sys
 from pathlib import Path
-from types import ModuleType
 
 __version__ = "0.1.0"
 
@@ -18,14 +16,6 @@ _stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")
 _imports = [node for node in _stub.body if isinstance(node, ast.ImportFrom)]
 _module_of = {alias.name: str(node.module) for node in _imports for alias in node.names}
 __all__ = sorted(_module_of)  # noqa: PLE0605  (a list, but made here)
-
-
-class _Package(ModuleType):
-    "Importing the module `sae_nb.features` must not hide the function of the same name: the names above go first"
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _module_of and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
 
 
 def __getattr__(name: str) -> object:
@@ -40,5 +30,3 @@ def __getattr__(name: str) -> object:
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
-
-sys.modules[__name__].__class__ = _Package

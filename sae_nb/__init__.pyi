@@ -2,19 +2,19 @@
 from sae_nb.absorption import Absorption as Absorption, first_letter_absorption as first_letter_absorption
 from sae_nb.absorption import measure_absorption as measure_absorption
 from sae_nb.activations import ActivationsStore as ActivationsStore, TensorStream as TensorStream
-from sae_nb.attrib import ablation_effects as ablation_effects, attribute as attribute, edges as edges
-from sae_nb.attrib import logit as logit, logit_difference as logit_difference
+from sae_nb.attrib import ablation_effects as ablation_effects, attribute as attribute, latent_edges as latent_edges
+from sae_nb.attrib import logit_metric as logit_metric, logit_difference as logit_difference
 from sae_nb.clt import CrossLayerTranscoder as CrossLayerTranscoder
 from sae_nb.clt import CrossLayerTranscoderConfig as CrossLayerTranscoderConfig
-from sae_nb.compare import Comparison as Comparison, Stability as Stability, compare as compare
-from sae_nb.compare import stability as stability
+from sae_nb.compare import Comparison as Comparison, Stability as Stability, compare_saes as compare_saes
+from sae_nb.compare import dictionary_stability as dictionary_stability
 from sae_nb.core import SAEConfig as SAEConfig, SAEMetadata as SAEMetadata, Schedule as Schedule
 from sae_nb.core import default_device as default_device, register as register
 from sae_nb.crosscoder import Crosscoder as Crosscoder, CrosscoderConfig as CrosscoderConfig
 from sae_nb.documents import Documents as Documents, read_documents as read_documents
 from sae_nb.evals import SeedSummary as SeedSummary, evaluate_each as evaluate_each, run_evals as run_evals
-from sae_nb.export import export as export, sae_bench as sae_bench
-from sae_nb.features import features as features
+from sae_nb.export import export_sae as export_sae, sae_bench as sae_bench
+from sae_nb.features import collect_features as collect_features
 from sae_nb.formats.base import Checkpoint as Checkpoint, file_format as file_format
 from sae_nb.gated import GatedSAE as GatedSAE, GatedSAEConfig as GatedSAEConfig
 from sae_nb.glu import GLUSAE as GLUSAE, GLUSAEConfig as GLUSAEConfig
@@ -25,7 +25,7 @@ from sae_nb.jumprelu import JumpReLUSAE as JumpReLUSAE, JumpReLUSAEConfig as Jum
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAE as MatryoshkaJumpReLUSAE
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAEConfig as MatryoshkaJumpReLUSAEConfig
 from sae_nb.stats import FeatureStats as FeatureStats
-from sae_nb.lens import LogitLens as LogitLens, enrichment as enrichment, logit_lens as logit_lens
+from sae_nb.lens import LogitLens as LogitLens, token_set_enrichment as token_set_enrichment, logit_lens as logit_lens
 from sae_nb.lens import token_sets as token_sets
 from sae_nb.matryoshka import MatryoshkaBatchTopKSAE as MatryoshkaBatchTopKSAE
 from sae_nb.matryoshka import MatryoshkaBatchTopKSAEConfig as MatryoshkaBatchTopKSAEConfig
@@ -41,16 +41,16 @@ from sae_nb.pursuit import MatchingPursuitSAEConfig as MatchingPursuitSAEConfig
 from sae_nb.releases import add_release as add_release, find_saes as find_saes, list_releases as list_releases
 from sae_nb.run import train as train
 from sae_nb.sae import SAE as SAE
-from sae_nb.search import contrast as contrast, max_activating_examples as max_activating_examples
+from sae_nb.search import contrast_texts as contrast_texts, max_activating_examples as max_activating_examples
 from sae_nb.hooks import find_hook_point as find_hook_point, read_activations as read_activations, replace_at as replace_at
 from sae_nb.hooks import hook_names as hook_names, hook_width as hook_width
 from sae_nb.standard import StandardSAE as StandardSAE, StandardSAEConfig as StandardSAEConfig
 from sae_nb.sparse import SparseCodes as SparseCodes
-from sae_nb.splice import ablate as ablate, add_to as add_to, scale as scale, set_to as set_to
-from sae_nb.splice import run_with_cache_with_saes as run_with_cache_with_saes
-from sae_nb.splice import run_with_saes as run_with_saes, splice as splice
-from sae_nb.steer import clamp as clamp, continuations as continuations, direction as direction
-from sae_nb.steer import steered as steered, sweep as sweep, word_share as word_share
+from sae_nb.splicing import ablate as ablate, add_to as add_to, scale_latents as scale_latents, set_to as set_to
+from sae_nb.splicing import run_with_cache_with_saes as run_with_cache_with_saes
+from sae_nb.splicing import run_with_saes as run_with_saes, splice as splice
+from sae_nb.steer import steer_clamp as steer_clamp, continuations as continuations, steer_direction as steer_direction
+from sae_nb.steer import steered as steered, steering_sweep as steering_sweep, frac_with_words as frac_with_words
 from sae_nb.suite import Evaluations as Evaluations, evaluate_all as evaluate_all
 from sae_nb.synth import SyntheticData as SyntheticData, synthetic_data as synthetic_data
 from sae_nb.temporal import TemporalSAE as TemporalSAE, TemporalSAEConfig as TemporalSAEConfig

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Metric', 'logit', 'logit_difference', 'Nodes', 'attribute', 'NodeTable', 'Attribution', 'ablation_effects', 'Edges',
-           'edges']
+__all__ = ['Metric', 'logit_metric', 'logit_difference', 'Nodes', 'attribute', 'NodeTable', 'Attribution', 'ablation_effects',
+           'Edges', 'latent_edges']
 
 # %% ../nbs/68_attrib.ipynb #da75e1d8
 import html
@@ -27,7 +27,7 @@ from .features import FeatureStats
 from .models import run_logits
 from .sae import SAE
 from .hooks import as_vectors, read_activations, replace_at
-from .splice import Saes, SplicedSAE, splice
+from .splicing import SAEs, SplicedSAE, splice
 from .vocabulary import Vocabulary, pieces_html
 from .tokens import keep_mask, special_ids
 
@@ -38,7 +38,7 @@ def _logit_of(logits: Tensor, token: int | Tensor, at: int) -> Float[Tensor, "ba
     wanted = torch.as_tensor(token, device=logits.device).expand(len(logits))
     return logits[:, at].gather(-1, wanted[:, None])[:, 0]
 
-def logit(
+def logit_metric(
     token: int | Int[Tensor, "batch"],  # Of all rows, or of each
     at: int = -1,  # Position of the prediction
 ) -> Metric:
@@ -123,7 +123,7 @@ def _gradients(
         found = torch.autograd.grad(value.sum(), [probes[name] for name in targets])
     return value.detach(), {name: as_vectors(gradient) for name, gradient in zip(targets, found)}
 
-def _apart(model: nn.Module, saes: Saes, tokens: Int[Tensor, "batch pos"]) -> list[SplicedSAE]:
+def _apart(model: nn.Module, saes: SAEs, tokens: Int[Tensor, "batch pos"]) -> list[SplicedSAE]:
     "Each SAE with what the activation at its hook point consists of, in its cache"
     with torch.no_grad(), splice(model, saes) as spliced:
         run_logits(model, tokens)
@@ -171,7 +171,7 @@ def _integrated(
 
 def attribute(
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the SAEs' metadata say
-    saes: Saes,  # One, several, or by the hook point they read
+    saes: SAEs,  # One, several, or by the hook point they read
     tokens: Int[Tensor, "batch pos"],
     metric: Metric,  # What is explained: one number per row
     steps: int = 0,  # 0: gradient × activation; else integrated gradients, at so many points
@@ -362,7 +362,7 @@ class Edges:
         head = [("latent", True), ("activation", False), ("position", False), ("text", True), ("share", False)]
         return _table(head, lines)
 
-def edges(
+def latent_edges(
     model: nn.Module,  # A bridge or a Hugging Face model
     earlier: SAE | Mapping[str, SAE],  # One, or by the hook point it reads
     later: SAE | Mapping[str, SAE],  # One, or by the hook point it reads

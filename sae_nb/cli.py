@@ -27,7 +27,7 @@ import sae_nb
 from .core import _architectures, architecture, default_device, field_types, unknown, write_safely
 from .documents import Documents, read_documents
 from .evals import Metrics, run_evals
-from .export import export, exporter_of, new_folder
+from .export import export_sae, exporter_of, new_folder
 from .hub import load_saes
 from .models import load_model
 from .publish import push_to_hub
@@ -140,11 +140,11 @@ def show_features(
 ) -> None:
     "Collect what every latent fires on, and write the page"
     from sae_nb.dashboard import write_page
-    from sae_nb.features import features
+    from sae_nb.features import collect_features
     cfg = run.cfg
     text = packed_text(cfg.dataset, run.model.tokenizer, after.feature_tokens, split=cfg.split, column=cfg.column,
                        context_size=cfg.context_size, prepend_bos=cfg.prepend_bos, seed=cfg.seed)
-    found = features(sae, run.model, text, n_tokens=after.feature_tokens, sink_multiple=cfg.sink_multiple)
+    found = collect_features(sae, run.model, text, n_tokens=after.feature_tokens, sink_multiple=cfg.sink_multiple)
     write_page(found, folder / "features.html", latents=found.interesting(after.features) if after.features else None)
 
 # %% ../nbs/90_cli.ipynb #788bc0f5
@@ -213,7 +213,7 @@ def convert_command(
     exporter_of(given.to)
     new_folder(given.target)
     saes = load_saes(given.source, dtype=given.dtype)
-    written = export(saes[""] if list(saes) == [""] else saes, given.target, given.to)
+    written = export_sae(saes[""] if list(saes) == [""] else saes, given.target, given.to)
     for name, sae in saes.items():
         print(f"{name + ': ' if name else ''}{sae}")
     print(*(f"  {file.relative_to(written)}" for file in sorted(written.rglob("*")) if file.is_file()), sep="\n")
@@ -279,7 +279,7 @@ def dashboard_command(
     args: Sequence[str],  # The command line after `dashboard`
 ) -> int:
     "Go through the text, write the page, and say where it is"
-    from sae_nb.features import features
+    from sae_nb.features import collect_features
     given = parse_options(DashboardOptions, args, "dashboard")
     if Path(given.out).exists() and not given.overwrite:
         raise FileExistsError(f"{given.out} exists: give --overwrite, or another --out")
@@ -290,7 +290,7 @@ def dashboard_command(
     model = load_model(given.model, device, like=sae)
     text = packed_text(given.dataset, model.tokenizer, given.tokens, split=given.split,
                        context_size=given.context_size, prepend_bos=sae.cfg.metadata.prepend_bos is not False)
-    found = features(sae, model, text, n_tokens=None, batch_size=given.batch_size, autocast=given.autocast,
+    found = collect_features(sae, model, text, n_tokens=None, batch_size=given.batch_size, autocast=given.autocast,
                      out=given.stats, resume=given.stats is not None)
     found.page(given.out, found.interesting(given.latents) if given.latents else None)
     shown = min(given.latents or len(found), len(found))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['all_pairs', 'nearest_rows', 'mmcs', 'random_rows', 'one_to_one', 'Activity', 'activity', 'Split', 'Comparison',
-           'compare', 'Stability', 'stability']
+           'compare_saes', 'Stability', 'dictionary_stability']
 
 # %% ../nbs/52_compare.ipynb #f226524a
 import html
@@ -366,7 +366,7 @@ class Comparison:
         return self._summary()._repr_html_()
 
 # %% ../nbs/52_compare.ipynb #7f858a6d
-def compare(
+def compare_saes(
     a: SAE,
     b: SAE,  # Of the same model and, to be comparable, the same hook point
     model: nn.Module | None = None,  # With it and tokens, activations are compared as well
@@ -431,7 +431,7 @@ class Stability:
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
 
-def stability(
+def dictionary_stability(
     saes: Sequence[SAE] | Mapping[str, SAE],  # Of the same hook point, with different seeds or settings
     threshold: float = 0.7,  # Cosine from which two matched latents count as the same
     n_candidates: int | None = None,  # Of the matching: see `one_to_one`

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['exporters', 'adapted', 'check_exportable', 'Exporter', 'export_format', 'exporter_of', 'new_folder', 'export',
+__all__ = ['exporters', 'adapted', 'check_exportable', 'Exporter', 'export_format', 'exporter_of', 'new_folder', 'export_sae',
            'trained_as', 'to_dictionary_learning', 'to_sparsify', 'to_circuit_tracer', 'sae_bench']
 
 # %% ../nbs/82_export.ipynb #08bbff7b
@@ -128,7 +128,7 @@ def _write_all(named: Mapping[str, SAE], folder: Path, exporter: Exporter) -> No
         exporter.write(list(named.values()), folder)
 
 # %% ../nbs/82_export.ipynb #28eb29d7
-def export(
+def export_sae(
     saes: SAE | Mapping[Any, SAE],  # One, or several by name: these become folders, or the layers of one model
     folder: str | Path,  # New, or empty
     format: str,  # "native", "dictionary_learning", "sparsify" or "circuit_tracer"

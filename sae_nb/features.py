@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Reader', 'reader', 'part_file', 'features']
+__all__ = ['Reader', 'reader', 'part_file', 'collect_features']
 
 # %% ../nbs/64_features.ipynb #ea92ac5b
 import hashlib
@@ -143,7 +143,7 @@ def _run(work: _Pass, text: Documents, batch_size: int, out: str | Path | None, 
 
 # %% ../nbs/64_features.ipynb #72b925e3
 @torch.no_grad()
-def features(
+def collect_features(
     sae: SAE,
     model: torch.nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata say
     tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]] | Documents,  # Packed text

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['TokenSets', 'patterns', 'word_lists', 'nulls', 'moments', 'LogitLens', 'logit_lens', 'by_pattern', 'by_words',
-           'token_sets', 'rank_sum', 'Enrichment', 'enrichment']
+           'token_sets', 'rank_sum', 'Enrichment', 'token_set_enrichment']
 
 # %% ../nbs/67_lens.ipynb #85c611f2
 import math
@@ -333,7 +333,7 @@ def _membership(lens: LogitLens, sets: Mapping[str, Iterable[int]]) -> Float[Ten
 nulls = "directions", "latents", "tokens"
 
 @torch.no_grad()
-def enrichment(
+def token_set_enrichment(
     lens: LogitLens,
     sets: Mapping[str, Iterable[int]] | None = None,  # Token ids by name; `token_sets` without it
     null: str = "directions",  # What chance means: a random one of the "directions", "latents" or sets of "tokens"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Found', 'Examples', 'only_latent', 'max_activating_examples', 'Contrast', 'contrast']
+__all__ = ['Found', 'Examples', 'only_latent', 'max_activating_examples', 'Contrast', 'contrast_texts']
 
 # %% ../nbs/75_search.ipynb #d0a0063f
 import html
@@ -107,14 +107,14 @@ def max_activating_examples(
     n: int = 10,  # Examples, at most
     n_tokens: int | None = 200_000,  # For an SAE: at most so many tokens
     batch_size: int = 16,  # For an SAE: sequences at a time
-    **settings: Any,  # For an SAE: `hook`, `special`, `first`, `sink_multiple`, as in `features`
+    **settings: Any,  # For an SAE: `hook`, `special`, `first`, `sink_multiple`, as in `collect_features`
 ) -> Examples:
     "The contexts in which a latent is strongest"
     if isinstance(source, SAE):
         if not 0 <= latent < source.cfg.d_sae:
             raise IndexError(f"latent {latent}: the SAE has latents 0 to {source.cfg.d_sae - 1}")
         if model is None or tokens is None:
-            raise ValueError("an SAE alone has no examples: give model= and tokens=, or statistics from `features`")
+            raise ValueError("an SAE alone has no examples: give model= and tokens=, or statistics from `collect_features`")
         return _collect_one(source, model, tokens, latent, n, n_tokens, batch_size, settings)
     if model is not None or tokens is not None or settings:
         raise ValueError("statistics are of one text: model, tokens and settings are for an SAE")
@@ -270,7 +270,7 @@ def _token_table(contrast: Contrast, n: int) -> str:
     return f'<table style="font-size:13px">{"".join(rows)}</table>'
 
 # %% ../nbs/75_search.ipynb #f5b56f33
-def contrast(
+def contrast_texts(
     sae: SAE,
     model: torch.nn.Module,
     here: str | Sequence[str],  # Prompts whose latents are looked for
@@ -278,7 +278,7 @@ def contrast(
     stats: FeatureStats | None = None,  # Statistics of the SAE: scales, words and cards
     page: str | Path | None = None,  # Page about the latents (`FeatureStats.page`), for links
     prepend_bos: bool | None = None,  # Begin prompts with BOS; None: as the SAE was trained
-    **settings: Any,  # `hook`, `special`, `first`, `sink_multiple`, as in `features`
+    **settings: Any,  # `hook`, `special`, `first`, `sink_multiple`, as in `collect_features`
 ) -> Contrast:
     "Which latents fire here that do not fire there"
     if stats is not None and len(stats) != sae.cfg.d_sae:

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Steering', 'Direction', 'Clamp', 'direction', 'clamp', 'steered', 'prompt_tokens', 'continuations', 'word_share',
-           'Strength', 'Sweep', 'sweep']
+__all__ = ['Steering', 'Direction', 'Clamp', 'steer_direction', 'steer_clamp', 'steered', 'prompt_tokens', 'continuations',
+           'frac_with_words', 'Strength', 'Sweep', 'steering_sweep']
 
 # %% ../nbs/66_steer.ipynb #b36cbf48
 import html
@@ -28,7 +28,7 @@ from .metrics import cross_entropy, kl_divergence
 from .models import check_processing, model_device, run_logits
 from .sae import SAE
 from .hooks import as_vectors, replace_at
-from .splice import Edit, set_to, splice
+from .splicing import Edit, set_to, splice
 from .vocabulary import pieces, pieces_html
 from .tokens import begin_id, keep_mask, special_ids
 
@@ -81,7 +81,7 @@ def _site(sae: SAE, hook: str | list[str] | None) -> str:
         raise ValueError(f"a {type(sae).__name__} at {hook or 'no site'}: give hook, the one hook point to steer at")
     return hook
 
-def direction(
+def steer_direction(
     sae: SAE,
     latent: int,
     strength: float = 1.0,  # In units of `unit`
@@ -97,7 +97,7 @@ def direction(
     site = _site(sae, hook or metadata.hook_name_out or metadata.hook_name)
     return Direction(site, sae.W_dec[latent].detach() * _unit(unit, latent), strength, sae)
 
-def clamp(
+def steer_clamp(
     sae: SAE,
     latent: int,
     strength: float,  # In units of `unit`; 0 removes the latent
@@ -220,7 +220,7 @@ def continuations(
     return found[:, tokens.shape[1]:]
 
 # %% ../nbs/66_steer.ipynb #495b8edd
-def word_share(
+def frac_with_words(
     words: Collection[str],  # In any case
 ) -> Callable[[str], float]:
     "A function that gives the share of a text's words that are among `words`"
@@ -330,7 +330,7 @@ class _Task:
                         sum(scores) / len(scores) if scores else None, texts)
 
 @torch.no_grad()
-def sweep(
+def steering_sweep(
     model: nn.Module,  # A bridge or a Hugging Face model, with its tokenizer
     steerings: Steering | Sequence[Steering],  # Several are made stronger together
     prompts: str | Sequence[str],
@@ -339,7 +339,7 @@ def sweep(
     n: int = 1,  # Continuations per prompt
     temperature: float = 0.0,  # 0: always the likeliest token
     seed: int = 0,  # Of the samples, the same for each strength
-    score: Callable[[str], float] | None = None,  # Something to measure of each text, such as a `word_share`
+    score: Callable[[str], float] | None = None,  # Something to measure of each text, such as a `frac_with_words`
     exclude_special: bool | Sequence[int] = True,  # Leave special tokens, or these, alone
     steer_prompt: bool = True,  # Steer the prompt too, not only what follows
 ) -> Sweep:

@@ -25,7 +25,7 @@ from torch import Tensor
 from .core import unknown
 from .dashboard import Html, card, number, shade, table
 from .documents import Documents, read_documents
-from .features import features
+from .features import collect_features
 from .stats import FeatureStats
 from .lens import LogitLens
 from .lookup import TokenSearch, rankings, row_text
@@ -405,19 +405,19 @@ def _collect(sae: SAE, model: torch.nn.Module, text: Any, n_tokens: int, prepend
         text = read_documents(text, getattr(model, "tokenizer"), n_tokens, prepend_bos=prepend_bos)
     tokens = text.tokens if isinstance(text, Documents) else text
     with _bar(model, min(n_tokens, tokens.numel())):
-        return features(sae, model, text, n_tokens=n_tokens, **settings)
+        return collect_features(sae, model, text, n_tokens=n_tokens, **settings)
 
 def explore(
     sae: SAE,
     model: torch.nn.Module | None = None,  # Processed as the SAE's metadata say; without it, no prompts
-    stats: FeatureStats | str | Path | None = None,  # From `features`, or its file; None: collected from `text` now
+    stats: FeatureStats | str | Path | None = None,  # From `collect_features`, or its file; None: collected from `text` now
     prompt: str = "",  # Text to begin with
     latent: int | None = None,  # Latent to begin with; None: the first of the list
     lens: LogitLens | None = None,  # From `logit_lens`: adds orders by skewness and kurtosis of the logits
     text: Any = "demo",  # Without statistics: `Documents`, tokens, a `TokenStream`, or what `read_documents` takes
     n_tokens: int = 200_000,  # At most so many of it
     prepend_bos: bool | None = None,  # Begin texts with BOS; None: as the SAE was trained
-    **settings: Any,  # `hook`, `special`, `first`, `sink_multiple`, as in `features`
+    **settings: Any,  # `hook`, `special`, `first`, `sink_multiple`, as in `collect_features`
 ) -> Explorer:
     "Controls to pick, search and sort latents, and to see what fires in a prompt"
     if latent is not None and not 0 <= latent < sae.cfg.d_sae:
@@ -430,7 +430,7 @@ def explore(
         stats = FeatureStats.load(stats)
     if stats is None:
         if model is None:
-            raise ValueError("neither model nor stats: give the model, or statistics from `features`")
+            raise ValueError("neither model nor stats: give the model, or statistics from `collect_features`")
         with_bos = sae.cfg.metadata.prepend_bos is not False if prepend_bos is None else prepend_bos
         stats = _collect(sae, model, text, n_tokens, with_bos, settings)
     if len(stats) != sae.cfg.d_sae:
