@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .display import html_table, new_figure, text_table
+from .display import Table, new_figure
 from .models import check_processing
 from .sae import SAE
 from .hooks import as_vectors, read_activations
@@ -182,10 +182,10 @@ class Absorption:
         return f"absorbed, mean over {len(self.full)} concepts: {', '.join(parts)}"
 
     def __repr__(self) -> str:
-        return text_table(self._title(), list(self.rows()))
+        return repr(Table(self._title(), (), list(self.rows())))
 
     def _repr_html_(self) -> str:
-        return html_table(self._title(), list(self.rows()))
+        return Table(self._title(), (), list(self.rows()))._repr_html_()
 
 def _check_comparable(sae: SAE) -> None:
     "Raise `ValueError` unless latents write where the probe reads, on its scale"

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .core import as_dtype
-from .models import check_processing, model_device, vocabulary_size
+from .models import check_processing, max_context, model_device, vocabulary_size
 from .hooks import as_vectors, find_hook_point, read_activations, hook_width
 from .tokens import TokenStream, keep_mask, special_ids
 
@@ -106,19 +106,13 @@ class ShuffleBuffer:
 # %% ../nbs/34_activations.ipynb #293cf92d
 Rows: TypeAlias = Float[Tensor, "batch width"] | dict[str, Float[Tensor, "batch width"]]  # One hook point, or several by name
 
-def _longest_context(model: nn.Module) -> int | None:
-    "The number of positions a model has, if it says so"
-    config: Any = getattr(model, "cfg", None) or getattr(model, "config", None)
-    text = config.get_text_config() if hasattr(config, "get_text_config") else config
-    return getattr(text, "n_ctx", None) or getattr(text, "max_position_embeddings", None)
-
 def _as_stream(tokens: Any, model: nn.Module, seed: int) -> TokenStream:
     "The stream of tokens, checked against the model"
     if not isinstance(tokens, TokenStream):
         tokens = TokenStream(tokens, getattr(model, "tokenizer", None), seed=seed)
     if tokens.vocabulary is None:
         tokens.vocabulary = vocabulary_size(model)
-    longest = _longest_context(model)
+    longest = max_context(model)
     if longest is not None and tokens.context_size > longest:
         raise ValueError(f"context_size={tokens.context_size}: the model has only {longest} positions")
     return tokens

@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .evals import gather_tokens
-from .display import new_figure
+from .display import Table, new_figure
 from .models import check_processing
 from .sae import SAE
 from .hooks import as_vectors, read_activations
@@ -189,22 +189,6 @@ def _activity(a: _Side, b: _Side, others: Tensor, n: int, product: Tensor, both:
     return Activity(others, n, *rest)
 
 # %% ../nbs/52_compare.ipynb #e0c5c1dd
-@dataclass(frozen=True)
-class Table:
-    "Rows of text under a title"
-    title: str
-    names: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-    def __repr__(self) -> str:
-        return "\n".join([self.title, "  ".join(self.names), *("  ".join(row) for row in self.rows)])
-
-    def _repr_html_(self) -> str:
-        cell = '<t{0} style="text-align:left;padding:1px 10px">{1}</t{0}>'
-        lines = ["".join(cell.format("h", html.escape(name)) for name in self.names)]
-        lines += ["".join(cell.format("d", html.escape(text)) for text in row) for row in self.rows]
-        return f"<div>{html.escape(self.title)}</div><table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
-
 def _number(value: float) -> str:
     return "-" if value != value else f"{value:.2f}"
 

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .display import html_table, interval_text, new_figure, short_number, text_table
+from .display import Table, format_interval, format_number, new_figure
 from .metrics import (Metrics, Sums, all_metrics, bootstrap_interval, check_same_text, cross_entropy, frac_dead,
                             firing_counts, kl_divergence, reconstruction_sums)
 from .models import check_processing, run_logits
@@ -85,7 +85,7 @@ class _Task:
         for site in {*hooks, *targets}:
             find_hook_point(model, site)
         special = special_ids(getattr(model, "tokenizer", None)) if special is None else special
-        sinks = sae.cfg.metadata.extra.get("sink_multiple") if isinstance(sink_multiple, str) else sink_multiple
+        sinks = sae.cfg.metadata.extra.get("max_norm_multiple") if isinstance(sink_multiple, str) else sink_multiple
         replaced = targets if replace is None else (replace,) if isinstance(replace, str) else tuple(replace)
         if surplus := set(replaced) - set(targets):
             raise ValueError(f"replace: the SAE does not reconstruct {', '.join(sorted(surplus))}, "
@@ -352,9 +352,9 @@ class SeedSummary:
         for name in [name for name in self.runs[0].values if all(name in run.values for run in self.runs)]:
             if name not in ("tokens", "tokens_ignored", "sequences"):
                 text = self.over_text(name)
-                yield (name, short_number(self.mean(name)), interval_text(self.interval(name)),
-                       short_number(self.spread(name)), *(["", ""] if text != text else
-                       [short_number(text), f"{self.spread(name) / text:.1f}" if text else ""]))
+                yield (name, format_number(self.mean(name)), format_interval(self.interval(name)),
+                       format_number(self.spread(name)), *(["", ""] if text != text else
+                       [format_number(text), f"{self.spread(name) / text:.1f}" if text else ""]))
 
     def figure(
         self,
@@ -379,7 +379,7 @@ class SeedSummary:
         return f"{len(self.runs)} runs of {self.runs[0].about.get('sae', 'an SAE')}, on the same text"
 
     def __repr__(self) -> str:
-        return text_table(self._title(), list(self.rows()))
+        return repr(Table(self._title(), (), list(self.rows())))
 
     def _repr_html_(self) -> str:
-        return html_table(self._title(), list(self.rows()))
+        return Table(self._title(), (), list(self.rows()))._repr_html_()

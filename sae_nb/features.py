@@ -66,7 +66,7 @@ def reader(
     check_processing(sae, model)
     if (hook := hook or sae.cfg.metadata.hook_name) is None:
         raise ValueError("hook is None, and the SAE's metadata has no hook_name: give the hook point of the activations")
-    sinks = sae.cfg.metadata.extra.get("sink_multiple") if isinstance(sink_multiple, str) else sink_multiple
+    sinks = sae.cfg.metadata.extra.get("max_norm_multiple") if isinstance(sink_multiple, str) else sink_multiple
     special = special_ids(getattr(model, "tokenizer", None)) if special is None else list(special)
     mask = {"special": special, "first": first, "sink_multiple": sinks}
     return Reader(sae, model, [hook] if isinstance(hook, str) else list(hook), mask)

@@ -22,7 +22,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .compare import Table, random_rows
+from .compare import random_rows
+from .display import Table
 from .core import unknown
 from .display import new_figure
 from .models import check_processing

@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .core import unknown, write_safely
-from .display import html_table, interval_text, new_figure, short_number, text_table
+from .display import Table, format_interval, format_number, new_figure
 from .sparse import SparseCodes
 
 if TYPE_CHECKING:
@@ -301,17 +301,17 @@ class Metrics:
         for group, numbers in self.groups().items():
             yield (group.replace("_", " "),)
             for name, value in numbers.items():
-                yield name, short_number(value), interval_text(self.intervals.get(name))
+                yield name, format_number(value), format_interval(self.intervals.get(name))
 
     def _title(self) -> str:
         known = [str(self.about[name]) for name in ("sae", "at", "on") if name in self.about]
         return " ".join(known) + "; 95% intervals over sequences"
 
     def __repr__(self) -> str:
-        return text_table(self._title(), list(self.rows()))
+        return repr(Table(self._title(), (), list(self.rows())))
 
     def _repr_html_(self) -> str:
-        return html_table(self._title(), list(self.rows()))
+        return Table(self._title(), (), list(self.rows()))._repr_html_()
 
 # %% ../nbs/50_metrics.ipynb #c5a9b4b2
 @dataclass
@@ -351,8 +351,8 @@ class Difference:
         seeds = ["over seeds"] if self.over_seeds else []
         yield "", *self.names, "difference", "over text", *seeds, ""
         for name in self.first:
-            yield (name, *(short_number(side[name]) for side in (self.first, self.second)), short_number(self[name]),
-                   interval_text(self.intervals.get(name)), *(interval_text(self.over_seeds.get(name)) for _ in seeds),
+            yield (name, *(format_number(side[name]) for side in (self.first, self.second)), format_number(self[name]),
+                   format_interval(self.intervals.get(name)), *(format_interval(self.over_seeds.get(name)) for _ in seeds),
                    "clear" if self.clear(name) else "")
 
     def _title(self) -> str:
@@ -382,10 +382,10 @@ class Difference:
         return figure
 
     def __repr__(self) -> str:
-        return text_table(self._title(), list(self.rows()))
+        return repr(Table(self._title(), (), list(self.rows())))
 
     def _repr_html_(self) -> str:
-        return html_table(self._title(), list(self.rows()))
+        return Table(self._title(), (), list(self.rows()))._repr_html_()
 
 # %% ../nbs/50_metrics.ipynb #173e1bd6
 def check_same_text(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['official_names', 'resolve_model', 'load_model', 'model_device', 'run_model', 'run_logits', 'vocabulary_size',
-           'processing_of', 'check_processing']
+           'max_context', 'processing_of', 'check_processing']
 
 # %% ../nbs/30_models.ipynb #6bd07ec1
 import importlib.util
@@ -189,6 +189,14 @@ def vocabulary_size(
     config: Any = getattr(model, "cfg", None) or getattr(model, "config", None)
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     return getattr(text, "d_vocab", None) or getattr(text, "vocab_size", None)
+
+def max_context(
+    model: nn.Module,
+) -> int | None:
+    "Return the largest number of positions that a model can read; None if its configuration does not say"
+    config: Any = getattr(model, "cfg", None) or getattr(model, "config", None)
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    return getattr(text, "n_ctx", None) or getattr(text, "max_position_embeddings", None)
 
 # %% ../nbs/30_models.ipynb #efcaa6ab
 def processing_of(

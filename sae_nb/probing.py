@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .core import unknown
-from .display import html_table, new_figure, text_table
+from .display import Table, new_figure
 from .models import check_processing
 from .sae import SAE
 from .hooks import as_vectors, read_activations
@@ -389,10 +389,10 @@ class Probing:
         return f"accuracy on texts of unseen groups; ± half of the 95% interval over {n} splits"
 
     def __repr__(self) -> str:
-        return text_table(self._title(), list(self.rows()))
+        return repr(Table(self._title(), (), list(self.rows())))
 
     def _repr_html_(self) -> str:
-        return html_table(self._title(), list(self.rows()))
+        return Table(self._title(), (), list(self.rows()))._repr_html_()
 
 def sparse_probing(
     sae: SAE,

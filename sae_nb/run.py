@@ -92,7 +92,7 @@ def fit_to_model(
             context_size=cfg.context_size, prepend_bos=cfg.prepend_bos,
             exclude_special_tokens=cfg.exclude_special_tokens,
             extra={**settings.metadata.extra, "training_tokens": cfg.tokens, "seed": cfg.seed,
-                   "sink_multiple": cfg.sink_multiple})
+                   "max_norm_multiple": cfg.sink_multiple, "skip_first": cfg.exclude_special_tokens})
     return cfg
 
 # %% ../nbs/46_run.ipynb #d1bf86fa

@@ -26,7 +26,7 @@ from .evals import gather_tokens
 from .features import reader
 from .firing import Collector
 from .stats import Context, FeatureStats, context_at
-from .prompts import Prompt, peaks, read_prompts
+from .reading import Prompt, peaks, read_prompts
 from .sae import SAE
 from .sparse import SparseCodes
 from .vocabulary import Vocabulary, pieces_html

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from .core import unknown, write_safely
 from .evals import evaluate_each, fingerprint, gather_tokens
 from .hub import load_saes
-from .display import html_table, new_figure, short_number, text_table
+from .display import Table, format_number, new_figure
 from .metrics import Metrics
 from .models import load_model
 from .sae import SAE
@@ -97,11 +97,11 @@ class Evaluations:
 
     def __repr__(self) -> str:
         failures = [f"failed: {name}: {message}" for name, message in self.failed.items()]
-        return "\n".join([text_table(self._title(), list(self.rows())), *failures])
+        return "\n".join([repr(Table(self._title(), (), list(self.rows()))), *failures])
 
     def _repr_html_(self) -> str:
         failures = (f"<div>failed: {html.escape(name)}: {html.escape(why)}</div>" for name, why in self.failed.items())
-        return html_table(self._title(), list(self.rows())) + "".join(failures)
+        return Table(self._title(), (), list(self.rows()))._repr_html_() + "".join(failures)
 
     def _title(self) -> str:
         return f"{len(self.results)} SAEs; ± is half of the 95% interval over sequences"
@@ -111,7 +111,7 @@ def _with_error(result: Metrics, metric: str) -> str:
     if metric not in result.values:
         return ""
     low, high = result.intervals.get(metric, (math.nan, math.nan))
-    return short_number(result[metric]) + (f" ±{(high - low) / 2:.2g}" if math.isfinite(high - low) else "")
+    return format_number(result[metric]) + (f" ±{(high - low) / 2:.2g}" if math.isfinite(high - low) else "")
 
 # %% ../nbs/55_suite.ipynb #427f32f8
 Place: TypeAlias = SAE | str | Path

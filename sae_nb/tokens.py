@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Packing', 'special_ids', 'begin_id', 'sink_mask', 'keep_mask', 'Texts', 'load_texts', 'TokenStream']
+__all__ = ['Packing', 'special_ids', 'begin_id', 'TokenMask', 'sink_mask', 'keep_mask', 'Texts', 'load_texts', 'TokenStream']
 
 # %% ../nbs/32_tokens.ipynb #c79d5da8
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .core import assets, unknown
+from .core import SAEMetadata, assets, unknown
 
 # %% ../nbs/32_tokens.ipynb #8dfd2d29
 @dataclass(frozen=True)
@@ -82,6 +82,73 @@ def begin_id(
     "The token that begins a context: BOS; EOS where there is none, as TransformerLens does; None if there is neither"
     bos = getattr(tokenizer, "bos_token_id", None)
     return bos if bos is not None else getattr(tokenizer, "eos_token_id", None)
+
+# %% ../nbs/32_tokens.ipynb #cb649a5f
+@dataclass(frozen=True)
+class TokenMask:
+    "Which positions count; calling it gives a mask that is True where they do"
+    special: tuple[int, ...] | Literal["tokenizer"] = "tokenizer"  # Token ids to leave out, or the tokenizer's special tokens
+    skip_first: bool = True  # Leave out the first position of each sequence
+    max_norm_multiple: float | None = None  # Leave out attention sinks: activations with more than this many times the
+    # median norm of the batch; None: keep them
+    where: Callable[[Int[Tensor, "batch pos"]], Bool[Tensor, "batch pos"]] | None = None  # Also leave out positions
+    # where this function of the tokens is False
+
+    def __post_init__(self) -> None:
+        if self.max_norm_multiple is not None and not self.max_norm_multiple > 1:
+            raise ValueError(f"max_norm_multiple={self.max_norm_multiple}: must be more than 1, or None to keep all")
+        if self.special != "tokenizer":
+            object.__setattr__(self, "special", tuple(int(token) for token in self.special))
+
+    @classmethod
+    def everything(cls) -> TokenMask:
+        "Make the mask that keeps every position"
+        return cls(special=(), skip_first=False)
+
+    @classmethod
+    def as_trained(
+        cls,
+        metadata: SAEMetadata,  # Of the SAE
+        if_unknown: TokenMask | None = None,  # Returned if the metadata does not say; None: `TokenMask()`
+    ) -> TokenMask:
+        "Make the mask that an SAE was trained with"
+        special = metadata.exclude_special_tokens
+        if special is None:
+            return if_unknown or cls()
+        return cls("tokenizer" if special is True else tuple(special or ()), metadata.extra.get("skip_first", bool(special)),
+                   metadata.extra.get("max_norm_multiple"))
+
+    def for_tokenizer(self, tokenizer: Any) -> TokenMask:
+        "Replace \"tokenizer\" by the special tokens of a Hugging Face tokenizer; no tokens for None"
+        return replace(self, special=tuple(special_ids(tokenizer))) if self.special == "tokenizer" else self
+
+    def to_dict(self) -> dict[str, Any]:
+        "Return the settings that JSON can hold: all of them except `where`"
+        special = self.special if self.special == "tokenizer" else list(self.special)
+        return {"special": special, "skip_first": self.skip_first, "max_norm_multiple": self.max_norm_multiple}
+
+    def __call__(
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        x: Float[Tensor, "batch pos width"] | None = None,  # Activations, needed for `max_norm_multiple`
+        padding: Bool[Tensor, "batch pos"] | None = None,  # True at padding, which never counts
+    ) -> Bool[Tensor, "batch pos"]:
+        "Return True at the positions that count; ValueError if the tokenizer or the activations are missing"
+        if self.special == "tokenizer":
+            raise ValueError("special='tokenizer': call for_tokenizer(tokenizer) first")
+        keep = ~torch.isin(tokens, torch.tensor(self.special, dtype=tokens.dtype, device=tokens.device))
+        if self.skip_first:
+            keep[:, :1] = False
+        if padding is not None:
+            keep &= ~padding
+        if self.where is not None:
+            keep &= self.where(tokens)
+        if self.max_norm_multiple is not None:
+            if x is None:
+                raise ValueError(f"max_norm_multiple={self.max_norm_multiple}: needs the activations x")
+            norms = torch.linalg.vector_norm(x, dim=-1, dtype=torch.promote_types(x.dtype, torch.float32))
+            keep &= ~(norms > self.max_norm_multiple * norms.where(keep, torch.nan).nanmedian())
+        return keep
 
 # %% ../nbs/32_tokens.ipynb #deb06db7
 def sink_mask(

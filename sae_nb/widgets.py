@@ -29,7 +29,7 @@ from .features import collect_features
 from .stats import FeatureStats
 from .lens import LogitLens
 from .lookup import TokenSearch, rankings, row_text
-from .prompts import Prompt, peaks, read_prompts
+from .reading import Prompt, peaks, read_prompts
 from .sae import SAE
 from .vocabulary import Vocabulary, pieces, pieces_html, plain
 from .tokens import TokenStream
