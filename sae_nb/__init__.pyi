@@ -60,7 +60,8 @@ from sae_nb.topk import BatchTopKSAE as BatchTopKSAE, BatchTopKSAEConfig as Batc
 from sae_nb.topk import GroupMaxSAE as GroupMaxSAE, GroupMaxSAEConfig as GroupMaxSAEConfig
 from sae_nb.topk import TopKSAE as TopKSAE, TopKSAEConfig as TopKSAEConfig
 from sae_nb.track import read_rows as read_rows
-from sae_nb.trainer import TrainConfig as TrainConfig, Trainer as Trainer
+from sae_nb.config import TrainConfig as TrainConfig
+from sae_nb.trainer import Trainer as Trainer, TrainerConfig as TrainerConfig
 from sae_nb.transcoder import GLUTranscoder as GLUTranscoder, GLUTranscoderConfig as GLUTranscoderConfig
 from sae_nb.transcoder import JumpReLUGLUTranscoder as JumpReLUGLUTranscoder
 from sae_nb.transcoder import JumpReLUGLUTranscoderConfig as JumpReLUGLUTranscoderConfig
