@@ -12,6 +12,7 @@ __all__ = ['ShuffleBuffer', 'ActivationsStore', 'TensorStream']
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -21,8 +22,9 @@ from torch import Tensor, nn
 
 from .core import as_dtype
 from .models import check_processing, max_context, model_device, vocabulary_size
-from .hooks import as_vectors, find_hook_point, read_activations, hook_width
-from .tokens import TokenStream, keep_mask, special_ids
+from .hooks import as_vectors, find_hook_point, hook_width, read_activations
+from .reading import MaskLike, Reader, resolve_mask
+from .tokens import TokenMask, TokenStream
 
 if TYPE_CHECKING:
     from sae_nb.sae import SAE
@@ -135,22 +137,29 @@ class ActivationsStore:
         seed: int = 0,  # Decides the order of the rows
         device: str | torch.device | None = None,  # Where the buffer is; None: with the model
         dtype: str | torch.dtype | None = None,  # Number type of the buffer; None: that of the activations
-        exclude_special: bool | Sequence[int] = True,  # Leave out special tokens; or a list of tokens
-        drop_first: bool = True,  # Leave out the first position of each context
-        sink_multiple: float | None = None,  # Leave out what has this many times the median norm
+        mask: TokenMask | None = TokenMask(),  # Positions whose activations become rows; None: all
         autocast: bool = False,  # Run the model in bfloat16 where torch thinks it safe
         n_rows: int | None = None,  # Rows that will be asked for: the model reads no more than they need; None: no end
         skip_nonfinite: bool = False,  # Leave out NaN and infinite activations and count them, instead of stopping
     ):
-        self.model, self.tokens, self.single = model, _as_stream(tokens, model, seed), isinstance(hooks, str)
-        self.sites = [find_hook_point(model, hook) for hook in dict.fromkeys([hooks] if isinstance(hooks, str) else hooks)]
-        self.special = special_ids(self.tokens.tokenizer) if exclude_special is True else list(exclude_special or ())
-        self.drop_first, self.sink_multiple, self.autocast = drop_first, sink_multiple, autocast
-        self.batch_size, self.n_rows, self.skip_nonfinite = batch_size, n_rows, skip_nonfinite
-        self.n_read, self.n_skipped, self.exhausted = 0, 0, False
+        if isinstance(mask, str):
+            raise ValueError(f"mask={mask!r}: must be a TokenMask or None; only ActivationsStore.from_sae knows an SAE")
+        self.model = model
+        self.tokens = _as_stream(tokens, model, seed)
+        self.single = isinstance(hooks, str)
+        self.hook_points = [find_hook_point(model, hook) for hook in dict.fromkeys([hooks] if self.single else hooks)]
+        self.mask = (TokenMask.everything() if mask is None else mask).for_tokenizer(self.tokens.tokenizer)
+        self.reader = Reader(model, tuple(point.name for point in self.hook_points), self.mask)
+        self.batch_size = batch_size
+        self.autocast = autocast
+        self.n_rows = n_rows
+        self.skip_nonfinite = skip_nonfinite
+        self.n_read = 0
+        self.n_skipped = 0
+        self.exhausted = False
         self.seconds = {"text": 0.0, "model": 0.0, "shuffle buffer": 0.0}  # spent so far
         self.first_epoch = self.tokens.epoch if self.tokens.n_contexts == 0 else None  # None: joined in the middle
-        self.rows_at_once = self.tokens.batch_size * (self.tokens.context_size - drop_first)
+        self.rows_at_once = self.tokens.batch_size * (self.tokens.context_size - self.mask.skip_first)
         size = max(32 * batch_size, 16 * self.rows_at_once) if buffer_size is None else buffer_size
         self._check_sizes(size)
         self.buffer = ShuffleBuffer(self._shapes(dtype), size, device or model_device(model), seed)
@@ -167,10 +176,11 @@ class ActivationsStore:
     def _shapes(self, dtype: str | torch.dtype | None) -> dict[str, tuple[int, torch.dtype]]:
         "Width and number type of each hook point"
         shapes = {}
-        for site, x in self._run(torch.zeros(2, 3, dtype=torch.int64)).items():
+        for hook, x in self._run(torch.zeros(2, 3, dtype=torch.int64)).items():
             if x.shape[:-1] != (2, 3):
-                raise ValueError(f"hook point {site!r} passes {tuple(x.shape)} for 2 contexts of 3: not one vector per token")
-            shapes[site] = x.shape[-1], x.dtype if dtype is None else as_dtype(dtype)
+                raise ValueError(f"hook point {hook!r} passes {tuple(x.shape)} for 2 contexts of 3 tokens: it has not one "
+                                 "vector per token")
+            shapes[hook] = x.shape[-1], x.dtype if dtype is None else as_dtype(dtype)
         return shapes
 
     @classmethod
@@ -179,6 +189,7 @@ class ActivationsStore:
         sae: SAE,  # Its metadata say which hook point and which kind of contexts
         model: nn.Module,  # The model it was trained on, processed as then
         dataset: Any = None,  # What `load_texts` takes; None: the one it was trained on
+        mask: MaskLike = "as trained",  # Positions whose activations become rows; None: all
         **options: Any,  # Further arguments of `ActivationsStore`
     ) -> ActivationsStore:
         "Activations like those that an SAE was trained on"
@@ -191,14 +202,12 @@ class ActivationsStore:
             texts, getattr(model, "tokenizer", None), context_size=metadata.context_size or 128,
             prepend_bos=metadata.prepend_bos is not False, separator=more.get("sequence_separator_token", "bos"),
             disable_concat=more.get("disable_concat_sequences", False))
-        if metadata.exclude_special_tokens is not None:
-            options.setdefault("exclude_special", metadata.exclude_special_tokens)
-        sites = [hook] if isinstance(hook, str) else hook
-        widths = tuple(hook_width(model, site) for site in sites)
+        names = [hook] if isinstance(hook, str) else hook
+        widths = tuple(hook_width(model, name) for name in names)
         if widths != sae.cfg.input_widths:
-            raise ValueError(f"hook point {', '.join(sites)} is {', '.join(map(str, widths))} wide, the SAE expects "
+            raise ValueError(f"hook point {', '.join(names)} is {', '.join(map(str, widths))} wide, the SAE expects "
                              f"d_in={', '.join(map(str, sae.cfg.input_widths))}")
-        return cls(model, tokens, hook, **options)
+        return cls(model, tokens, hook, mask=resolve_mask(mask, sae, model), **options)
 
     # Running the model
 
@@ -219,23 +228,17 @@ class ActivationsStore:
         "The model on a batch of contexts, as far as the deepest hook point"
         kind = model_device(self.model).type
         with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=self.autocast):
-            found = read_activations(self.model, tokens, self.sites, inference=inference)
+            found = read_activations(self.model, tokens, self.hook_points, inference=inference)
         return {name: as_vectors(x) for name, x in found.items()}
 
     def _keep(self, tokens: Int[Tensor, "batch pos"], found: dict[str, Tensor]) -> Bool[Tensor, "batch pos"]:
         "The positions that go into the buffer"
-        tokens = tokens.to(next(iter(found.values())).device)
-        keep, finite = keep_mask(tokens, self.special, self.drop_first), torch.ones_like(tokens, dtype=torch.bool)
-        for x in found.values():
-            finite &= _finite(x)
-        bad = keep & ~finite
+        reading = self.reader.masked(found, tokens)
+        finite = torch.stack([_finite(x) for x in found.values()]).all(0)
+        bad = replace(self.mask, max_norm_multiple=None)(tokens.to(finite.device)) & ~finite  # an infinite sink is bad too
         if bad.any():
             self._report(bad)
-            keep &= finite
-        if self.sink_multiple is not None:
-            for x in found.values():
-                keep &= keep_mask(tokens, self.special, self.drop_first, x, self.sink_multiple)
-        return keep
+        return reading.keep & finite
 
     def _report(self, bad: Bool[Tensor, "batch pos"]) -> None:
         "Stop at activations that are not finite, or count them"
@@ -332,9 +335,8 @@ class TensorStream:
         seed: int = 0,  # Decides the order
         epochs: int | None = None,  # Times through the rows; None: for ever
     ):
-        self.single = isinstance(x, Tensor)
-        self.rows: dict[str, Tensor] = {"": x} if isinstance(x, Tensor) else dict(x)
-        sizes = {name: len(rows) for name, rows in self.rows.items()}
+        self.x = x if isinstance(x, Tensor) else dict(x)
+        sizes = {"x": len(x)} if isinstance(x, Tensor) else {name: len(rows) for name, rows in x.items()}
         if len(set(sizes.values())) != 1:
             raise ValueError(f"the tensors must have the same number of rows; they have {sizes}")
         self.n, self.batch_size, self.seed, self.epochs = min(sizes.values()), batch_size, seed, epochs
@@ -360,8 +362,9 @@ class TensorStream:
         if not numbers:
             raise StopIteration
         chosen = torch.cat(numbers)
-        batch = {name: rows.index_select(0, chosen.to(rows.device)) for name, rows in self.rows.items()}
-        return batch[""] if self.single else batch
+        if isinstance(self.x, Tensor):
+            return self.x.index_select(0, chosen.to(self.x.device))
+        return {name: rows.index_select(0, chosen.to(rows.device)) for name, rows in self.x.items()}
 
     def __iter__(self) -> TensorStream:
         return self

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['MaskLike', 'resolve_mask', 'hook_names_of', 'Reading', 'Reader', 'SAEReader', 'Prompt', 'peaks', 'read_prompts']
+__all__ = ['MaskLike', 'resolve_mask', 'hook_names_of', 'gather_tokens', 'Reading', 'Reader', 'SAEReader', 'Prompt', 'peaks',
+           'read_prompts']
 
 # %% ../nbs/33_reading.ipynb #55e2e9c5
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -51,6 +52,25 @@ def hook_names_of(
                      for names in (hook, sae.cfg.metadata.hook_name_out or hook))
     return read, written
 
+# %% ../nbs/33_reading.ipynb #d7aa0ee1
+def gather_tokens(
+    tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]],  # All, or batches of them
+    n_tokens: int | None = None,  # Stop after this many tokens (complete sequences); None: take all
+) -> Int[Tensor, "sequence position"]:
+    "Collect token ids into one tensor; ValueError if there are none"
+    batches, found = [], 0
+    for batch in [tokens] if isinstance(tokens, Tensor) else tokens:
+        if batch.ndim != 2:
+            raise ValueError(f"tokens have shape {tuple(batch.shape)}: must be [sequence, position]")
+        batches.append(batch)
+        found += batch.numel()
+        if n_tokens is not None and found >= n_tokens:
+            break
+    if not found:
+        raise ValueError("no tokens: the text is empty")
+    gathered = torch.cat(batches)
+    return gathered if n_tokens is None else gathered[:max(n_tokens // gathered.shape[1], 1)]
+
 # %% ../nbs/33_reading.ipynb #39187407
 @dataclass(frozen=True)
 class Reading:
@@ -64,7 +84,8 @@ class Reading:
         device: torch.device | str | None = None,  # None: where the activations are
     ) -> Float[Tensor, "batch pos width"]:
         "Return the activations at one or several hook points, side by side"
-        return torch.cat([self.found[name] if device is None else self.found[name].to(device) for name in hooks], -1)
+        parts = [self.found[name] if device is None else self.found[name].to(device) for name in hooks]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
 @dataclass(frozen=True)
 class Reader:
@@ -72,7 +93,6 @@ class Reader:
     model: torch.nn.Module
     hooks: tuple[str, ...]  # Hook points to read
     mask: TokenMask  # With the ids of the special tokens filled in
-    masked_by: tuple[str, ...] | None = None  # Hook points whose norms decide what a sink is; None: all of them
 
     def read(
         self,
@@ -83,27 +103,29 @@ class Reader:
         "Run the model as far as the deepest hook point"
         attention_mask = None if padding is None else (~padding).long()
         found = read_activations(self.model, tokens, self.hooks, attention_mask, inference)
-        return self.masked({name: as_vectors(x) for name, x in found.items()}, tokens, padding)
+        return self.masked(found, tokens, padding)
 
     def masked(
         self,
-        found: Mapping[str, Float[Tensor, "batch pos width"]],  # Activations by hook point
+        found: Mapping[str, Float[Tensor, "batch pos *heads width"]],  # Activations by hook point, perhaps of others too
         tokens: Int[Tensor, "batch pos"],
         padding: Bool[Tensor, "batch pos"] | None = None,
     ) -> Reading:
         "Return the reading for activations that have been read already"
-        device = next(iter(found.values())).device
+        own = {name: as_vectors(found[name]) for name in self.hooks}
+        device = own[self.hooks[0]].device
         tokens, padding = tokens.to(device), None if padding is None else padding.to(device)
         if self.mask.max_norm_multiple is None:
-            return Reading(found, self.mask(tokens, padding=padding))
-        masks = [self.mask(tokens, found[name].to(device), padding) for name in self.masked_by or self.hooks]
-        return Reading(found, torch.stack(masks).all(0))
+            return Reading(own, self.mask(tokens, padding=padding))
+        masks = [self.mask(tokens, x.to(device), padding) for x in own.values()]
+        return Reading(own, torch.stack(masks).all(0))
 
 @dataclass(frozen=True)
 class SAEReader(Reader):
     "A reader for one SAE, which also encodes"
-    sae: SAE | None = None
-    inputs: tuple[str, ...] = ()  # Hook points that the SAE reads
+    sae: SAE
+    inputs: tuple[str, ...]  # Hook points that the SAE reads
+    targets: tuple[str, ...]  # Hook points that it reconstructs; the same, except for transcoders
 
     @classmethod
     def of(
@@ -112,13 +134,17 @@ class SAEReader(Reader):
         model: torch.nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata says
         hook: str | Sequence[str] | None = None,  # Hook point or hook points to read; None: the SAE's own
         mask: MaskLike = "as trained",  # Which positions count
+        read_targets: bool = False,  # Read the targets too, even if the mask does not need them
     ) -> SAEReader:
         "Make the reader for an SAE; ValueError if SAE and model do not belong together"
         check_processing(sae, model)
-        inputs, _ = hook_names_of(sae, hook)
-        for name in inputs:
+        inputs, targets = hook_names_of(sae, hook)
+        resolved = resolve_mask(mask, sae, model)
+        with_targets = read_targets or resolved.max_norm_multiple is not None
+        hooks = tuple(dict.fromkeys((*inputs, *targets) if with_targets else inputs))
+        for name in hooks:
             find_hook_point(model, name)
-        return cls(model, inputs, resolve_mask(mask, sae, model), None, sae, inputs)
+        return cls(model, hooks, resolved, sae, inputs, targets)
 
     @torch.no_grad()
     def encode(
@@ -126,7 +152,6 @@ class SAEReader(Reader):
         tokens: Int[Tensor, "batch pos"],
     ) -> tuple[SparseCodes, Bool[Tensor, "batch pos"]]:
         "Return the latents at all positions, and which positions count"
-        assert self.sae is not None
         reading = self.read(tokens)
         device = self.sae.device
         return self.sae.encode_sparse(reading.at(self.inputs, device)), reading.keep.to(device)

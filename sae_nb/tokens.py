@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Packing', 'special_ids', 'begin_id', 'TokenMask', 'sink_mask', 'keep_mask', 'Texts', 'load_texts', 'TokenStream']
+__all__ = ['Packing', 'special_ids', 'begin_id', 'TokenMask', 'Texts', 'load_texts', 'TokenStream']
 
 # %% ../nbs/32_tokens.ipynb #c79d5da8
 import copy
@@ -112,20 +112,23 @@ class TokenMask:
         if_unknown: TokenMask | None = None,  # Returned if the metadata does not say; None: `TokenMask()`
     ) -> TokenMask:
         "Make the mask that an SAE was trained with"
-        special = metadata.exclude_special_tokens
-        if special is None:
-            return if_unknown or cls()
-        return cls("tokenizer" if special is True else tuple(special or ()), metadata.extra.get("skip_first", bool(special)),
-                   metadata.extra.get("max_norm_multiple"))
+        excluded, extra = metadata.exclude_special_tokens, metadata.extra
+        if excluded is None:
+            default = if_unknown or cls()
+            return replace(default, skip_first=extra.get("skip_first", default.skip_first),
+                           max_norm_multiple=extra.get("max_norm_multiple", default.max_norm_multiple))
+        special = "tokenizer" if excluded is True else tuple(excluded or ())
+        return cls(special, extra.get("skip_first", bool(excluded)), extra.get("max_norm_multiple"))
 
     def for_tokenizer(self, tokenizer: Any) -> TokenMask:
         "Replace \"tokenizer\" by the special tokens of a Hugging Face tokenizer; no tokens for None"
         return replace(self, special=tuple(special_ids(tokenizer))) if self.special == "tokenizer" else self
 
     def to_dict(self) -> dict[str, Any]:
-        "Return the settings that JSON can hold: all of them except `where`"
+        "Return the settings for JSON, with the name of the function `where` if there is one"
         special = self.special if self.special == "tokenizer" else list(self.special)
-        return {"special": special, "skip_first": self.skip_first, "max_norm_multiple": self.max_norm_multiple}
+        where = {} if self.where is None else {"where": getattr(self.where, "__qualname__", repr(self.where))}
+        return {"special": special, "skip_first": self.skip_first, "max_norm_multiple": self.max_norm_multiple, **where}
 
     def __call__(
         self,
@@ -149,33 +152,6 @@ class TokenMask:
             norms = torch.linalg.vector_norm(x, dim=-1, dtype=torch.promote_types(x.dtype, torch.float32))
             keep &= ~(norms > self.max_norm_multiple * norms.where(keep, torch.nan).nanmedian())
         return keep
-
-# %% ../nbs/32_tokens.ipynb #deb06db7
-def sink_mask(
-    x: Float[Tensor, "batch pos width"],  # Activations
-    keep: Bool[Tensor, "batch pos"],  # Positions over which the median is taken
-    multiple: float = 10.0,  # Times the median norm
-) -> Bool[Tensor, "batch pos"]:
-    "True where the norm of the activation exceeds `multiple` times the median"
-    norms = torch.linalg.vector_norm(x, dim=-1, dtype=torch.promote_types(x.dtype, torch.float32))
-    return norms > multiple * norms.where(keep, torch.nan).nanmedian()
-
-def keep_mask(
-    tokens: Int[Tensor, "batch pos"],
-    special: Sequence[int] = (),  # Tokens to leave out, as from `special_ids`
-    first: bool = True,  # Leave out position 0
-    x: Float[Tensor, "batch pos width"] | None = None,  # Activations, for `sink_multiple`
-    sink_multiple: float | None = None,  # Leave out what exceeds this many times the median norm
-) -> Bool[Tensor, "batch pos"]:
-    "True at ordinary positions: neither special, nor first, nor a sink"
-    keep = ~torch.isin(tokens, torch.tensor(list(special), dtype=tokens.dtype, device=tokens.device))
-    if first:
-        keep[:, :1] = False
-    if sink_multiple is not None:
-        if x is None:
-            raise ValueError(f"sink_multiple={sink_multiple}: needs the activations x")
-        keep &= ~sink_mask(x, keep, sink_multiple)
-    return keep
 
 # %% ../nbs/32_tokens.ipynb #10ecc4ae
 _columns = ("tokens", "input_ids", "text", "problem")
