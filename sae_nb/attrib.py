@@ -29,7 +29,7 @@ from .sae import SAE
 from .hooks import as_vectors, read_activations, replace_at
 from .splicing import SAEs, SplicedSAE, splice
 from .vocabulary import Vocabulary, pieces_html
-from .tokens import keep_mask, special_ids
+from .tokens import TokenMask, special_ids
 
 # %% ../nbs/68_attrib.ipynb #9d133201
 Metric: TypeAlias = Callable[[Float[Tensor, "batch pos vocab"]], Float[Tensor, "batch"]]
@@ -140,7 +140,7 @@ def _kept(
 ) -> Bool[Tensor, "batch pos"]:
     "True at the positions that are taken apart"
     special = special_ids(getattr(model, "tokenizer", None)) if exclude is True else exclude or []
-    return keep_mask(tokens, special, first=False)
+    return TokenMask(special, skip_first=False)(tokens)
 
 def _share(part: SplicedSAE, gradient: Float[Tensor, "batch pos d_out"], keep: Bool[Tensor, "batch pos"]) -> Nodes:
     "The share of each node, from the gradient at the hook point"

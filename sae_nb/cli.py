@@ -128,7 +128,7 @@ def evaluate(
     except (ValueError, FileNotFoundError) as error:
         print(f"not evaluated: no held-out text ({error}); name some with --eval-dataset and --eval-split")
         return None
-    metrics = run_evals(sae, run.model, tokens, n_tokens=after.eval_tokens, sink_multiple=run.cfg.sink_multiple)
+    metrics = run_evals(sae, run.model, tokens, n_tokens=after.eval_tokens)
     write_safely(folder / "eval.json", lambda file: file.write_text(json.dumps(metrics.to_dict(), indent=2)))
     return metrics
 
@@ -144,7 +144,7 @@ def show_features(
     cfg = run.cfg
     text = packed_text(cfg.dataset, run.model.tokenizer, after.feature_tokens, split=cfg.split, column=cfg.column,
                        context_size=cfg.context_size, prepend_bos=cfg.prepend_bos, seed=cfg.seed)
-    found = collect_features(sae, run.model, text, n_tokens=after.feature_tokens, sink_multiple=cfg.sink_multiple)
+    found = collect_features(sae, run.model, text, n_tokens=after.feature_tokens)
     write_page(found, folder / "features.html", latents=found.interesting(after.features) if after.features else None)
 
 # %% ../nbs/90_cli.ipynb #788bc0f5
@@ -230,7 +230,7 @@ class EvalOptions:
     tokens: int = 50_000  # How many
     context_size: int = 128  # Tokens per sequence
     batch_size: int = 8  # Sequences at a time
-    predictions: bool = True  # Also run the rest of the model: cross-entropy and KL divergence
+    compute_ce_kl: bool = True  # Also run the rest of the model, for cross-entropy and KL divergence
     out: str = "sae_nb_evals"  # Folder of the results; what is in it already is not done again
     device: str | None = None  # None: the best of this machine
     dtype: str | None = "float32"  # Of the SAEs; None: as stored
@@ -244,7 +244,7 @@ def eval_command(
         raise ValueError("no SAE was named: a folder, RELEASE/SAE_ID or OWNER/REPOSITORY/FOLDER, one or more")
     found = evaluate_all(given.saes, given.model, given.dataset, given.out, given.tokens, given.context_size,
                          given.split, given.batch_size, device=given.device, dtype=given.dtype,
-                         predictions=given.predictions)
+                         compute_ce_kl=given.compute_ce_kl)
     print(found)
     print("\nwritten:", *(f"  {file}" for file in sorted(Path(given.out).iterdir())), sep="\n")
     return 1 if found.failed else 0

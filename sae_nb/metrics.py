@@ -402,7 +402,7 @@ def check_same_text(
                                  f"{first.about.get(setting)} and {run.about.get(setting)})")
         if not torch.equal(run.sums["tokens"], first.sums["tokens"]):
             raise ValueError(f"{first.name} and {run.name} do not count the same tokens of the text: evaluate both "
-                             "with the same special, first and sink_multiple; at different hook points, sink_multiple=None")
+                             "with the same mask; at different hook points, without max_norm_multiple")
 
 def welch_interval(
     a: Sequence[float],

@@ -22,11 +22,9 @@ from torch import Tensor
 
 from .dashboard import card, context_html, number
 from .documents import Documents
-from .evals import gather_tokens
-from .features import reader
 from .firing import Collector
 from .stats import Context, FeatureStats, context_at
-from .reading import Prompt, peaks, read_prompts
+from .reading import Prompt, SAEReader, gather_tokens, peaks, read_prompts
 from .sae import SAE
 from .sparse import SparseCodes
 from .vocabulary import Vocabulary, pieces_html
@@ -87,9 +85,9 @@ def _collect_one(sae: SAE, model: torch.nn.Module, tokens: Any, latent: int, n: 
                  batch_size: int, settings: dict[str, Any]) -> Examples:
     "Run the model over the text for one latent"
     text = gather_tokens(tokens.tokens if isinstance(tokens, Documents) else tokens, n_tokens)
-    read, collector = reader(sae, model, **settings), Collector(1, n_top=n, n_random=1, n_early=0, device=sae.device)
+    reader, collector = SAEReader.of(sae, model, **settings), Collector(1, n_top=n, n_random=1, n_early=0, device=sae.device)
     for batch in text.split(batch_size):
-        codes, keep = read(batch)
+        codes, keep = reader.encode(batch)
         collector.add(batch, keep, only_latent(codes, latent))
     top = collector.strongest()
     contexts = [context_at(top, row, text, collector.before) for row in range(len(top.value))]
@@ -107,7 +105,7 @@ def max_activating_examples(
     n: int = 10,  # Examples, at most
     n_tokens: int | None = 200_000,  # For an SAE: at most so many tokens
     batch_size: int = 16,  # For an SAE: sequences at a time
-    **settings: Any,  # For an SAE: `hook`, `special`, `first`, `sink_multiple`, as in `collect_features`
+    **settings: Any,  # For an SAE: `hook` and `mask`, as in `collect_features`
 ) -> Examples:
     "The contexts in which a latent is strongest"
     if isinstance(source, SAE):
@@ -278,7 +276,7 @@ def contrast_texts(
     stats: FeatureStats | None = None,  # Statistics of the SAE: scales, words and cards
     page: str | Path | None = None,  # Page about the latents (`FeatureStats.page`), for links
     prepend_bos: bool | None = None,  # Begin prompts with BOS; None: as the SAE was trained
-    **settings: Any,  # `hook`, `special`, `first`, `sink_multiple`, as in `collect_features`
+    **settings: Any,  # `hook` and `mask`, as in `collect_features`
 ) -> Contrast:
     "Which latents fire here that do not fire there"
     if stats is not None and len(stats) != sae.cfg.d_sae:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from .models import check_processing, run_logits
 from .sae import SAE
 from .hooks import as_vectors, find_hook_point, replace_at
-from .tokens import keep_mask, special_ids
+from .tokens import TokenMask, special_ids
 
 # %% ../nbs/65_splicing.ipynb #6f8dd13f
 Edit: TypeAlias = Callable[[Float[Tensor, "batch pos d_sae"]], Float[Tensor, "batch pos d_sae"]]
@@ -103,7 +103,7 @@ class SplicedSAE:
             found = "without token ids" if self.tokens is None else f"on tokens of shape {tuple(self.tokens.shape)}"
             raise RuntimeError(f"exclude_special: the model was run {found}, so which of the {tuple(x.shape[:2])} "
                                f"positions at {self.target!r} are special is not known")
-        return keep_mask(self.tokens.to(x.device), self.special or (), first=False)
+        return TokenMask(self.special or (), skip_first=False)(self.tokens.to(x.device))
 
     def _run(self, x: Float[Tensor, "batch pos d_in"], actual: Float[Tensor, "batch pos d_out"]) -> Tensor:
         "The output for `x`, with edits and error; fills the cache"

@@ -30,7 +30,7 @@ from .sae import SAE
 from .hooks import as_vectors, replace_at
 from .splicing import Edit, set_to, splice
 from .vocabulary import pieces, pieces_html
-from .tokens import begin_id, keep_mask, special_ids
+from .tokens import TokenMask, begin_id, special_ids
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -129,7 +129,7 @@ class _Positions:
         later = (position >= self.start).expand(x.shape[:2])
         if self.tokens is None or not self.special:
             return later
-        return later & keep_mask(self.tokens.to(x.device), self.special, first=False)
+        return later & TokenMask(self.special, skip_first=False)(self.tokens.to(x.device))
 
 def _held(positions: _Positions, steering: Clamp) -> Edit:
     "The edit of a clamp, at the positions that count when it is called"

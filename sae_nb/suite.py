@@ -18,20 +18,21 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
 from .core import unknown, write_safely
-from .evals import evaluate_each, fingerprint, gather_tokens
+from .evals import evaluate_each, fingerprint
 from .hub import load_saes
 from .display import Table, format_number, new_figure
 from .metrics import Metrics
 from .models import load_model
+from .reading import MaskLike, gather_tokens
 from .sae import SAE
-from .tokens import TokenStream
+from .tokens import TokenMask, TokenStream
 
 if TYPE_CHECKING:
     import pandas
@@ -248,8 +249,8 @@ def evaluate_all(
     together: int = 8,  # Places loaded at a time
     device: str | torch.device | None = None,  # Of models and SAEs that are loaded; None: the best of this machine
     dtype: str | torch.dtype | None = "float32",  # Of SAEs that are loaded; None: as stored
-    sink_multiple: float | Literal["as trained"] | None = "as trained",  # As of `run_evals`
-    predictions: bool = True,  # Also run the rest of the model
+    mask: MaskLike = "as trained",  # Positions that count; None: all
+    compute_ce_kl: bool = True,  # Also run the rest of the model, for cross-entropy and KL divergence
     seed: int = 0,  # Of the bootstrap
 ) -> Evaluations:
     "Evaluate many SAEs on the same tokens; what is in `out` already is not done again, and a failure stops no other"
@@ -258,11 +259,11 @@ def evaluate_all(
     by_name = isinstance(text, (str, Path))
     settings = {"text": str(text) if by_name else fingerprint(text), "n_tokens": n_tokens if by_name else text.numel(),
                 "context_size": context_size if by_name else text.shape[1], "split": split if by_name else None,
-                "sink_multiple": sink_multiple, "predictions": predictions, "dtype": str(dtype), "seed": seed}
+                "mask": mask.to_dict() if isinstance(mask, TokenMask) else mask, "compute_ce_kl": compute_ce_kl,
+                "dtype": str(dtype), "seed": seed}
     folder, found = _Folder.open(out, settings), Evaluations()
     place = _Workplace(model, text, split, n_tokens, context_size, device)
-    options = {"n_tokens": None, "batch_size": batch_size, "sink_multiple": sink_multiple, "predictions": predictions,
-               "seed": seed}
+    options = {"n_tokens": None, "batch_size": batch_size, "mask": mask, "compute_ce_kl": compute_ce_kl, "seed": seed}
     names = list(named)
     for start in range(0, len(names), together):
         part = {name: named[name] for name in names[start:start + together]}

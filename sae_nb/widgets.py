@@ -417,7 +417,7 @@ def explore(
     text: Any = "demo",  # Without statistics: `Documents`, tokens, a `TokenStream`, or what `read_documents` takes
     n_tokens: int = 200_000,  # At most so many of it
     prepend_bos: bool | None = None,  # Begin texts with BOS; None: as the SAE was trained
-    **settings: Any,  # `hook`, `special`, `first`, `sink_multiple`, as in `collect_features`
+    **settings: Any,  # `hook` and `mask`, as in `collect_features`
 ) -> Explorer:
     "Controls to pick, search and sort latents, and to see what fires in a prompt"
     if latent is not None and not 0 <= latent < sae.cfg.d_sae:
