@@ -142,7 +142,10 @@ def _positions_with_nodes(
 ) -> Bool[Tensor, "batch pos"]:
     "Return True at the positions that have nodes"
     resolved = resolve_mask(mask, part.sae, model, TokenMask(skip_first=False))
-    return positions_to_change(resolved, _cached(part, "input"), tokens)
+    changed = positions_to_change(resolved, _cached(part, "input"), tokens)
+    if part.hook == part.target:
+        return changed
+    return changed & positions_to_change(resolved, _cached(part, "output"), tokens)
 
 def _attributions(
     part: SplicedSAE, gradient: Float[Tensor, "batch pos d_out"], keep: Bool[Tensor, "batch pos"],
@@ -253,8 +256,7 @@ class Attribution:
         self,
         n: int = 10,  # Maximum number of nodes
         row: int = 0,  # Row of the tokens
-        stats: FeatureStats | Mapping[str, FeatureStats] | None = None,  # Of the SAE, or by hook point: adds the tokens
-        # on which each latent is strongest
+        stats: FeatureStats | Mapping[str, FeatureStats] | None = None,  # Of the SAE, or by hook point; adds a column
     ) -> Table:
         "Return a table of the strongest nodes of a row"
         tokens, several = self.tokens[row].tolist(), len(self.nodes) > 1

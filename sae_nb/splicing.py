@@ -159,9 +159,17 @@ class SplicedSAE:
         vectors, actual = as_vectors(x).to(self.sae.device), as_vectors(activation).to(self.sae.device)
         out = self._run(vectors, actual).to(activation)
         if self.mask != TokenMask.everything():
-            changed = self.forward_pass.changed(self.mask, vectors, self.hook).to(out.device)
+            changed = self._changed(vectors, actual).to(out.device)
             out = torch.where(changed[..., None], out, as_vectors(activation))
         return out.view_as(activation)
+
+    def _changed(self, x: Float[Tensor, "batch pos d_in"],
+                 actual: Float[Tensor, "batch pos d_out"]) -> Bool[Tensor, "batch pos"]:
+        "Return True at the positions to replace; a sink at either hook point of a transcoder passes through unchanged"
+        changed = self.forward_pass.changed(self.mask, x, self.hook)
+        if self.hook == self.target:
+            return changed
+        return changed & self.forward_pass.changed(self.mask, actual, self.target)
 
     def _run(self, x: Float[Tensor, "batch pos d_in"], actual: Float[Tensor, "batch pos d_out"]) -> Tensor:
         "Return the SAE's output with edits and error term, and fill the cache"
