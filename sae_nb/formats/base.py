@@ -135,17 +135,17 @@ _reader_errors = (KeyError, TypeError, AttributeError, IndexError, OverflowError
 _scaled_inputs = "expected_average_only_in"  # SAELens' name for training on inputs times one factor
 
 @contextmanager
-def _as_value_error(place: str, format: str | None, *errors: type[Exception]) -> Iterator[None]:
+def _as_value_error(location: str, format: str | None, *errors: type[Exception]) -> Iterator[None]:
     "Turn a format reader's unexpected errors into a ValueError that names the file; let out-of-memory errors through"
     try:
         yield
     except torch.OutOfMemoryError:
         raise
     except errors as error:
-        if format is None or isinstance(error, ValueError) and place in str(error):
+        if format is None or isinstance(error, ValueError) and location in str(error):
             raise
         reason = (str(error).strip().splitlines() or [""])[0]
-        raise ValueError(f"{place}: not a {format} checkpoint ({type(error).__name__}: {reason})") from error
+        raise ValueError(f"{location}: not a {format} checkpoint ({type(error).__name__}: {reason})") from error
 
 def _select_reader(
     files: Files, path: str, format: str | None, converter: Converter | None
@@ -280,10 +280,10 @@ def open_local(
     path: str | Path,  # Path of a folder or file on this machine
 ) -> tuple[LocalFiles, str]:
     "Return the parent folder as `LocalFiles` and the name in it; raise FileNotFoundError if the path does not exist"
-    place = Path(path).expanduser().absolute()
-    if not place.exists() and not place.with_name(place.name + ".safetensors").exists():
+    location = Path(path).expanduser().absolute()
+    if not location.exists() and not location.with_name(location.name + ".safetensors").exists():
         raise FileNotFoundError(f"{path}: no such folder or file")
-    return LocalFiles(place.parent), place.name
+    return LocalFiles(location.parent), location.name
 
 # %% ../../nbs/21_formats.ipynb #9161aa07
 def has_files(
@@ -305,23 +305,23 @@ def full_path(files: Files, path: str) -> str:
     return join_path(files.label, path)
 
 def match_in_name(
-    place: str,  # Location of a checkpoint, see `full_path`
+    location: str,  # Path of a checkpoint with its repository or folder, see `full_path`
     pattern: str,  # Regular expression with one group; the last match is used
     kind: str,  # The kind of fact, for error messages
     default: str | None = None,  # Result if nothing matches; None: raise ValueError
 ) -> str:
     "Return the part of a name that matches a pattern"
-    found = re.findall(pattern, place, re.IGNORECASE)
+    found = re.findall(pattern, location, re.IGNORECASE)
     if not found and default is None:
-        raise ValueError(f"{place}: no {kind} in the name")
+        raise ValueError(f"{location}: no {kind} in the name")
     return found[-1] if found else str(default)
 
 def layer_in_name(
-    place: str,  # Location of a checkpoint, see `full_path`
+    location: str,  # Path of a checkpoint with its repository or folder, see `full_path`
     pattern: str = r"layers?[._]?(\d+)",  # Regular expression with one group
 ) -> int:
     "Return the layer number that a name contains"
-    return int(match_in_name(place, pattern, "layer"))
+    return int(match_in_name(location, pattern, "layer"))
 
 def per_latent_threshold(
     threshold: Tensor | float,  # A single number
@@ -331,9 +331,9 @@ def per_latent_threshold(
     return torch.full_like(like, float(threshold))
 
 def fold_decoder_norms(
-    tensors: dict[str, Tensor],  # Canonical tensors; changed in place
+    tensors: dict[str, Tensor],  # Canonical tensors; changed in location
 ) -> None:
-    "Fold the decoder row norms into the encoder and normalize the decoder rows; the function is unchanged"
+    "Scale the encoder by the decoder row norms and normalize the decoder rows (`rescale_acts_by_decoder_norm`)"
     norms = tensors["W_dec"].norm(dim=1)
     tensors["W_enc"] *= norms
     tensors["b_enc"] *= norms
@@ -341,7 +341,7 @@ def fold_decoder_norms(
 
 def with_conversion(
     read: Callable[..., dict[str, Tensor]],  # `TensorFile.read`
-    convert: Callable[[dict[str, Tensor]], dict[str, Tensor] | None],  # In place, or returns new tensors
+    convert: Callable[[dict[str, Tensor]], dict[str, Tensor] | None],  # In location, or returns new tensors
 ) -> Callable[..., dict[str, Tensor]]:
     "Return a function that reads tensors and then converts them"
     def read_and_convert(*options: Any) -> dict[str, Tensor]:
