@@ -197,7 +197,8 @@ def _single_hook_checkpoint(folder: _OpenMOSSFolder, library_units: bool) -> Che
     parts = rule if rule != "relu" else "", "glu" if folder.gated else "", "transcoder" if is_transcoder else ""
     unknown_scale = None in (scale_in, scale_out)
     return Checkpoint({"architecture": "_".join(filter(None, parts)) or "standard",
-                       **weights.sizes(d_out=is_transcoder), **({"k": config.get("top_k", int)} if rule == "topk" else {}),
+                       **weights.sizes(d_out=is_transcoder),
+                       **({"k": config.get("top_k", int)} if rule == "topk" else {}),
                        "apply_b_dec_to_input": config.get("apply_decoder_bias_to_pre_encoder", bool, False),
                        "normalize_activations": "expected_average_only_in" if unknown_scale else "none",
                        "metadata": folder.metadata(hook, hook_out if is_transcoder else None)},
