@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['canonical_names', 'linear_names', 'Hints', 'Converter', 'formats', 'Checkpoint', 'Format', 'file_format',
-           'detect_format', 'read_checkpoint', 'build_sae', 'load_sae', 'build_from_checkpoint', 'open_local',
-           'has_files', 'prefetch', 'full_path', 'match_in_name', 'layer_in_name', 'per_latent_threshold',
+           'recognize_checkpoint', 'detect_format', 'read_checkpoint', 'build_sae', 'load_sae', 'build_from_checkpoint',
+           'open_local', 'has_files', 'prefetch', 'full_path', 'match_in_name', 'layer_in_name', 'per_latent_threshold',
            'fold_decoder_norms', 'with_conversion']
 
 # %% ../../nbs/21_formats.ipynb #53362b73
@@ -105,7 +105,7 @@ def file_format(
         return read
     return add
 
-def _recognize(
+def recognize_checkpoint(
     files: Files,
     path: str = "",  # Folder or file; a file inside the folder of an SAE means that SAE
 ) -> tuple[Format, str]:
@@ -127,7 +127,7 @@ def detect_format(
     path: str = "",  # Folder or file
 ) -> str:
     "Return the name of the format of a checkpoint; raise ValueError if no known format fits"
-    return _recognize(files, path)[0].name
+    return recognize_checkpoint(files, path)[0].name
 
 # %% ../../nbs/21_formats.ipynb #52be97c9
 _reader_errors = (KeyError, TypeError, AttributeError, IndexError, OverflowError, ZeroDivisionError, RecursionError,
@@ -154,7 +154,7 @@ def _select_reader(
     if converter is not None:
         return converter, path, format
     if format is None:
-        recognized, path = _recognize(files, path)
+        recognized, path = recognize_checkpoint(files, path)
         return recognized.read, path, recognized.name
     if format not in formats:
         raise ValueError(unknown("format", format, formats))
