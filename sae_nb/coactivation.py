@@ -77,7 +77,8 @@ class CoactivationCounter:
 
     def _level(self, position: Tensor) -> Tensor:
         "Return the number of halvings that each position survives"
-        return (-hash_to_uniform(position, self.seed).clamp_min(2.0 ** -_levels).log2()).floor().clamp(0, _levels).long()
+        uniform = hash_to_uniform(position, self.seed)
+        return (-uniform.clamp_min(2.0 ** -_levels).log2()).floor().clamp(0, _levels).long()
 
     def _sampled(self, latent: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
         "Drop the firings at positions that are not in the sample"
