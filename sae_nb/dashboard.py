@@ -229,7 +229,8 @@ def _meta(stats: FeatureStats, n: int, title: str) -> dict[str, Any]:
                                         "n_documents": known.n_documents}
     return {"title": title, "foot": ", ".join(map(str, shown)), "n": n, "chunk": _latents_per_block,
             "text_chunk": _tokens_per_block, "before": stats.before, "n_tokens": stats.n_tokens,
-            "after": stats.top.window.shape[1] - stats.before - 1, "n_sequences": len(stats.tokens), "context_size": stats.tokens.shape[1], "edges": stats.edges.tolist(),
+            "after": stats.top.window.shape[1] - stats.before - 1, "n_sequences": len(stats.tokens),
+            "context_size": stats.tokens.shape[1], "edges": stats.edges.tolist(),
             **sources, "flags": flag_names, "marks": visible_marks, "special_characters": pattern,
             "logits": "direct effect on the logits: decoder row times unembedding, with the final norm's gain"}
 
