@@ -52,7 +52,8 @@ class CoactivationCounter:
         capacity: int = 8_000_000,  # Firings kept, at 8 bytes each
         seed: int = 0,  # For the sample
     ):
-        self.d_sae, self.capacity, self.seed = d_sae, capacity, seed
+        self.d_sae, self.seed = d_sae, seed
+        self.capacity = capacity
         self.halvings = 0
         self.n_positions = 0
         self.n_firings = 0
@@ -102,7 +103,7 @@ class CoactivationCounter:
 
     def coactivating(
         self,
-        n: int = 5,  # Coactivating latents per latent
+        n: int = 5,  # Co-activating latents per latent
         least: int = 5,  # Minimum number of tokens on which both fire
     ) -> CoactivatingLatents:
         "Return the latents with the highest phi for each latent"

@@ -106,6 +106,7 @@ class BottomK:
         self.parts = [{name: column.to(device) for name, column in part.items()} for part in state["parts"]]
 
 def _take(columns: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    "Return some rows of all columns"
     return {name: column[rows] for name, column in columns.items()}
 
 def _distinct(columns: dict[str, Tensor]) -> Tensor:
@@ -192,7 +193,8 @@ def find_events(
     keep: Bool[Tensor, "sequence position"],  # Positions that count
 ) -> tuple[Events, Int[Tensor, "d_sae"]]:
     "Return the firings at positions that count, and the number of firings of each latent at the other positions"
-    latent, position, active = codes.indices.long(), codes.rows().long(), codes.values != 0
+    latent, position = codes.indices.long(), codes.rows().long()
+    active = codes.values != 0
     kept = keep.flatten()[position]
     outside = torch.bincount(latent[active & ~kept], minlength=codes.d_sae)
     rows = (active & kept).nonzero()[:, 0]
@@ -271,6 +273,7 @@ class Contexts:
         return Contexts(self.offsets[latent:latent + 2] - rows.start, **columns)
 
 def _contexts(entries: dict[str, Tensor], latent: Tensor, d_sae: int) -> Contexts:
+    "Make contexts of entries that are ordered by latent"
     offsets = torch.searchsorted(latent, torch.arange(d_sae + 1, device=latent.device))
     return Contexts(offsets, **{name: entries[name] for name in ("position", "value", "window", "scale")})
 
@@ -289,8 +292,9 @@ class Collector:
         n_early: int = 65_536,  # Positions at the start of which all events are kept, to find silent contexts
         n_sources: int = 0,  # Number of sources of the text; 0: not known
     ):
-        self.d_sae, self.before, self.after = d_sae, before, after
-        self.seed, self.n_early = seed, n_early
+        self.d_sae, self.seed = d_sae, seed
+        self.before, self.after = before, after
+        self.n_early = n_early
         self.device = device = torch.device("cpu") if torch.device(device).type == "mps" else torch.device(device)
         self.count, self.outside, self.sequences = torch.zeros(3, d_sae, dtype=torch.int64, device=device)
         self.sum, self.sum_squares = torch.zeros(2, d_sae, dtype=torch.float64, device=device)
@@ -335,6 +339,7 @@ class Collector:
         return batch
 
     def _add_counts(self, batch: Events, outside: Tensor, shape: torch.Size) -> None:
+        "Update counts, sums, maxima and histograms"
         strength = batch.value.abs()
         self.outside += outside
         self.count += torch.bincount(batch.latent, minlength=self.d_sae)
@@ -348,12 +353,14 @@ class Collector:
             self.histogram.view(-1).index_add_(0, cell, torch.ones_like(cell, dtype=torch.int32))
 
     def _add_sources(self, batch: Events, keep: Tensor, source: Tensor) -> None:
+        "Count firings by source"
         n_sources, here = len(self.source_size), source[batch.position]
         cell = (batch.latent * n_sources + here)[here >= 0]
         self.by_source.view(-1).index_add_(0, cell, torch.ones_like(cell, dtype=torch.int32))
         self.source_size += torch.bincount(source[keep.flatten() & (source >= 0)], minlength=n_sources)
 
     def _add_documents(self, batch: Events, document: Tensor) -> None:
+        "Count the documents in which each latent fires"
         here = document[batch.position]
         latent, here = batch.latent[here >= 0], here[here >= 0]
         new = here > self.last_document[latent]
@@ -362,6 +369,7 @@ class Collector:
         self.last_document.scatter_reduce_(0, latent, here, "amax")
 
     def _add_strongest(self, batch: Events, tokens: Tensor) -> None:
+        "Offer the strongest event of each latent and sequence to the pool of top contexts"
         rank = -batch.value.abs().double()
         rows = self.top.admits(batch.latent, rank).nonzero()[:, 0]
         n_sequences, context_size = tokens.shape
@@ -371,6 +379,7 @@ class Collector:
         self._add_to(self.top, batch, rows, batch.latent[rows], rank[rows], context_size, fingerprint=prints)
 
     def _add_random(self, batch: Events, tokens: Tensor) -> None:
+        "Offer events to the pool of random contexts, by bin"
         rank = hash_to_uniform(batch.latent * (1 << 40) + self.n_positions + batch.position, self.seed)
         group = batch.latent * n_bins + bin_of(batch.value.abs(), self.scale or 1.0)
         rows = self.random.admits(group, rank).nonzero()[:, 0]
@@ -379,6 +388,7 @@ class Collector:
 
     def _add_to(self, pool: BottomK, batch: Events, rows: Tensor, group: Tensor, rank: Tensor, context_size: int,
                 **columns: Tensor) -> None:
+        "Add events to a pool, with their windows"
         window, scale = _windows(batch, batch.latent[rows], batch.position[rows], context_size, self.before, self.after)
         pool.add(group=group, rank=rank, position=self.n_positions + batch.position[rows], value=batch.value[rows],
                  window=window, scale=scale, **columns)
@@ -458,7 +468,7 @@ def favorite_tokens(
     return torch.full((d_sae,), -1, device=tokens.device).index_put((pair // n_tokens,), pair % n_tokens)
 
 def _spread(length: Tensor, tries: int, seed: int) -> tuple[Tensor, Tensor]:
-    "For each row, return up to `tries` different numbers below its length, evenly spaced from a random start"
+    "Return up to `tries` different numbers below the length of each row, evenly spaced from a random start"
     row = torch.arange(len(length), device=length.device).repeat_interleave(length.clamp_max(tries))
     length = length[row]
     step = torch.arange(len(row), device=row.device) - torch.searchsorted(row, row)

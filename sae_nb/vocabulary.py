@@ -42,14 +42,17 @@ def _byte_of_character() -> dict[str, int]:
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
 
 def _from_byte_level(token: str) -> bytes:
+    "Return the bytes of a byte-level BPE token"
     table = _byte_of_character()
     return bytes(map(table.__getitem__, token)) if all(c in table for c in token) else token.encode(errors="replace")
 
 def _from_sentencepiece(token: str) -> bytes:
+    "Return the bytes of a SentencePiece token"
     byte = re.fullmatch(r"<0x([0-9A-Fa-f]{2})>", token)
     return bytes([int(byte[1], 16)]) if byte else token.replace("▁", " ").encode(errors="replace")
 
 def _from_wordpiece(token: str) -> bytes:
+    "Return the bytes of a WordPiece token"
     return (token[2:] if token.startswith("##") else " " + token).encode(errors="replace")
 
 def token_bytes(
@@ -120,6 +123,7 @@ special_characters = rf"([\n\t\r]|[\udc80-\udcff]+|[\U000e0000-\U000e007f]|{_box
 _special_character = re.compile(special_characters)
 
 def _piece(part: str) -> Piece:
+    "Return ordinary text or one special character as a piece"
     if part in visible_marks:
         return "mark", visible_marks[part]
     if "\udc80" <= part[0] <= "\udcff":
