@@ -11,6 +11,7 @@ __all__ = ['PostTraining', 'main']
 # %% ../nbs/90_cli.ipynb #1895061b
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -44,16 +45,26 @@ class PostTraining:
     feature_tokens: int = 200_000  # Tokens of training text to collect features from; 0: no feature page
     features: int = 64  # Latents on the feature page, the most interesting ones; 0: all
 
-def _options(kind: type, defaults: Any, without: Iterable[str]) -> list[tuple[str, Any, Any]]:
-    "Return the fields of a dataclass as (name, annotated type, default), with their comments as help texts"
-    import tyro
+def _help_texts(kind: type) -> dict[str, str]:
+    "Return the comment next to each field of a dataclass and its bases, without directives to type checkers"
     from fastcore.docments import docments
-    help_texts, hints = {}, field_types(kind)
+    found: dict[str, str] = {}
     for base in reversed(kind.__mro__[:-1]):
         if dataclasses.is_dataclass(base):
-            help_texts |= {name: text for name, text in docments(base).items() if text}
-    return [(f.name, Annotated[hints[f.name], tyro.conf.arg(help=help_texts.get(f.name, ""))],
-             field(default=getattr(defaults, f.name))) for f in fields(kind) if f.name not in without]
+            found |= {name: re.sub(r"^\w+: ignore(\[.*?\])?\s*(#\s*)?", "", text)
+                      for name, text in docments(base).items() if text}
+    return found
+
+def _described(kind: Any, text: str) -> Any:
+    "Return the type of an option with its help text"
+    import tyro
+    return Annotated[kind, tyro.conf.arg(help=text)]
+
+def _options(kind: type, defaults: Any, without: Iterable[str]) -> list[tuple[str, Any, Any]]:
+    "Return the fields of a dataclass as (name, annotated type, default), with their comments as help texts"
+    texts, hints = _help_texts(kind), field_types(kind)
+    return [(f.name, _described(hints[f.name], texts.get(f.name, "")), field(default=getattr(defaults, f.name)))
+            for f in fields(kind) if f.name not in without]
 
 def _default_sae_config(cfg: TrainConfig) -> SAEConfig:
     "Return the config of the only SAE in `cfg`"
@@ -66,13 +77,17 @@ def _train_options(
     "Make a dataclass with every option of `sae-nb train` for one architecture"
     settings = architecture(name).config_class
     base = TrainConfig()
-    d_sae = _default_sae_config(base).d_sae
-    default_sae = base.sae if isinstance(base.sae, settings) and type(base.sae) is settings else settings(d_sae=d_sae)
+    default_sae = _default_sae_config(base)
+    if type(default_sae) is not settings:
+        default_sae = settings(d_sae=default_sae.d_sae)
     sae_fields = _options(settings, default_sae, ["metadata", "device", "schedules"])
     sae = dataclasses.make_dataclass("SAEOptions", sae_fields, kw_only=True)
     rest = [*_options(TrainConfig, base, ["sae", "hook", "hook_out"]), *_options(PostTraining, PostTraining(), [])]
-    own = [("architecture", str, field(default=name)), ("hook", str, field(default=base.hook)),
-           ("hook_out", str | None, field(default=None)), ("sae", sae, field(default_factory=sae))]
+    texts = _help_texts(TrainConfig)
+    own = [("architecture", _described(str, "Architecture: " + ", ".join(_architectures)), field(default=name)),
+           ("hook", _described(str, texts.get("hook", "")), field(default=base.hook)),
+           ("hook_out", _described(str | None, texts.get("hook_out", "")), field(default=None)),
+           ("sae", sae, field(default_factory=sae))]
     return dataclasses.make_dataclass("TrainOptions", [*own, *rest], kw_only=True)
 
 # %% ../nbs/90_cli.ipynb #597a857c
@@ -194,11 +209,11 @@ def _parse_options(
 ) -> _Options:
     "Parse a command line into a dataclass, with comments as help texts; exit with a message if there is a mistake"
     import tyro
-    from fastcore.docments import docments
-    help_texts, hints, found = docments(kind), field_types(kind), []
+    texts, hints = _help_texts(kind), field_types(kind)
+    found = []
     for f in (f for f in fields(kind) if f.init):  # pyright: ignore[reportArgumentType]
         positional = f.default is dataclasses.MISSING
-        about = tyro.conf.arg(help=help_texts.get(f.name) or "", metavar=f.name.upper() if positional else None)
+        about = tyro.conf.arg(help=texts.get(f.name, ""), metavar=f.name.upper() if positional else None)
         hint = Annotated[hints[f.name], about]
         found.append((f.name, tyro.conf.Positional[hint] if positional else hint, field(default=f.default)))
     made = tyro.cli(dataclasses.make_dataclass(kind.__name__, found, kw_only=True), args=list(args),
