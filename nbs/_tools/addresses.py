@@ -16,18 +16,19 @@ INSTALL = re.compile(r"git\+https://github\.com/[\w.-]+/[\w.-]+")
 
 
 def colab_address(path: Path) -> str:
-    "Where Colab opens the notebook at `path`"
+    "Return the address at which Colab opens the notebook at `path`"
     place = path.resolve().relative_to(ROOT).as_posix()
     return f"https://colab.research.google.com/github/{settings.user}/{settings.repo}/blob/{settings.branch}/{place}"
 
 
 def readdress(source: str, path: Path) -> str:
-    "The text of a cell of the notebook at `path`, with its own Colab address and our install address"
+    "Replace Colab and install addresses in a cell of the notebook at `path` by those of this repository"
     source = COLAB.sub(colab_address(path), source)
     return INSTALL.sub(f"git+{settings.git_url}", source) if "google.colab" in source else source
 
 
 def main() -> None:
+    "Update all notebooks"
     for notebook in notebooks():
         nb = read_nb(notebook.path)
         changed = [cell for cell in nb.cells if readdress(cell.source, notebook.path) != cell.source]
