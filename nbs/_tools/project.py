@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import resolve_name
 from pathlib import Path, PurePosixPath
 
 from nbdev.config import get_config
@@ -17,6 +19,10 @@ PACKAGE = settings.lib_path.name
 NOTEBOOKS = ROOT / "nbs"
 LIBRARY = ROOT / PACKAGE
 
+DOORS = {  # Methods that may import from a higher number: files for an SAE, pages for statistics of latents
+    *("SAE.from_pretrained", "SAE.load_from_disk", "SAE.save_model"),
+    *("Latent._repr_html_", "FeatureStats.page", "FeatureStats.table"),
+}
 DECADES = {
     "0": "Foundations",
     "1": "Foundations",
@@ -32,6 +38,9 @@ DECADES = {
 FOLDERS = {"tutorials": "Tutorials", "howto": "How to", "benchmarks": "Benchmarks"}
 PAGES = {"choosing.ipynb": "How to", "speed.ipynb": "Benchmarks"}  # Sections of pages in no folder
 SECTIONS = ["", "Tutorials", "How to", *dict.fromkeys(DECADES.values()), "Benchmarks", "The project"]  # In the sidebar
+
+
+Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @dataclass(frozen=True)
@@ -134,3 +143,26 @@ def modules() -> list[Module]:
     "List the generated modules, in the order of their notebooks"
     found = [Module(path) for path in LIBRARY.rglob("*.py")]
     return sorted((module for module in found if module.notebook), key=lambda module: str(module.notebook))
+
+
+def own_imports(tree: ast.AST, module: Module) -> set[str]:
+    "Return the modules of the package that `tree` imports: `sparse`, `formats.base`"
+    found = set()
+    package = f"{PACKAGE}.{module.name}".rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            base = resolve_name("." * node.level + (node.module or ""), package) if node.level else str(node.module)
+            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name.removeprefix(f"{PACKAGE}.") for name in found if name.startswith(f"{PACKAGE}.")}
+
+
+def parts(module: Module) -> Iterator[tuple[str, ast.AST]]:
+    "Yield the top-level nodes of a module and the members of its classes; a function or method has a name, others \"\""
+    for node in module.tree.body:
+        if isinstance(node, ast.ClassDef):
+            for part in node.body:
+                yield (f"{node.name}.{part.name}" if isinstance(part, Function) else ""), part
+        else:
+            yield (node.name if isinstance(node, Function) else ""), node

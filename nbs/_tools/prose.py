@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
-from project import LIBRARY, NOTEBOOKS, ROOT, Module, modules, notebooks
-from symbols import Function
+from project import LIBRARY, NOTEBOOKS, ROOT, Function, Module, modules, notebooks
+
 
 HERE = Path(__file__).parent
 PROPERTIES = {"property", "cached_property", "functools.cached_property"}
@@ -160,9 +160,9 @@ def notebook_texts() -> Iterator[Text]:
     "Yield the Markdown of all notebooks, and comments in cells that are not exported"
     for notebook in notebooks():
         for cell in notebook.cells:
-            if cell.cell_type == "markdown":
+            if cell.cell_type == "markdown" and not cell.source.startswith("<!-- Made by"):
                 yield Text(f"nbs/{notebook.name}", FENCE.sub("", cell.source))
-            elif not {"export", "exports", "exporti"} & set(cell.directives_):
+            elif cell.cell_type == "code" and not {"export", "exports", "exporti"} & set(cell.directives_):
                 yield from (Text(f"nbs/{notebook.name}", text) for text in comments(cell.source))
 
 

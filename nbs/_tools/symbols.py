@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from project import LIBRARY, PACKAGE, Module, settings
+from project import LIBRARY, PACKAGE, Function, Module, settings
 
-Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 WIDTH = 92  # Of a signature, in characters
 
 
