@@ -1,6 +1,6 @@
-"""Write the repository's address from settings.ini into the notebooks: Colab badges and the install cells
+"""Write the repository's address from settings.ini into notebooks (Colab badges, install cells) and GitHub's files
 
-    python nbs/_tools/addresses.py             # all notebooks
+    python nbs/_tools/addresses.py
 """
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from execnb.nbio import read_nb, write_nb
 from project import NOTEBOOKS, ROOT, notebooks, settings
 
 COLAB = re.compile(r"https://colab\.research\.google\.com/github/[^\s)\"]*")
+GITHUB = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+?(?=$|/discussions)", re.M)
+PAGES = re.compile(r"https://[\w.-]+\.github\.io/[\w.-]+")
+FILES = ["CITATION.cff", ".github/ISSUE_TEMPLATE/config.yml"]
 INSTALL = re.compile(r"git\+https://github\.com/[\w.-]+/[\w.-]+")
 
 
@@ -28,7 +31,11 @@ def readdress(source: str, path: Path) -> str:
 
 
 def main() -> None:
-    "Update all notebooks"
+    "Update all notebooks and files"
+    for name in FILES:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        text = PAGES.sub(settings.doc_host + settings.doc_baseurl, GITHUB.sub(settings.git_url, text))
+        (ROOT / name).write_text(text, encoding="utf-8")
     for notebook in notebooks():
         nb = read_nb(notebook.path)
         changed = [cell for cell in nb.cells if readdress(cell.source, notebook.path) != cell.source]
