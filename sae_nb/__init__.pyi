@@ -1,4 +1,4 @@
-# The names of the package, by module. To add one, write it here and nowhere else.
+# The names of the package, by module. To add one, add it here.
 from sae_nb.absorption import Absorption as Absorption, first_letter_absorption as first_letter_absorption
 from sae_nb.absorption import measure_absorption as measure_absorption
 from sae_nb.activations import ActivationsStore as ActivationsStore, TensorStream as TensorStream
