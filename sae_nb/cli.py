@@ -33,7 +33,7 @@ from .run import Run, metrics_file, settings_file, start_run
 from .sae import SAE
 from .suite import evaluate_all
 from .tokens import TokenStream, load_texts
-from .trainer import TrainConfig
+from .config import TrainConfig
 
 # %% ../nbs/90_cli.ipynb #2ec324f0
 @dataclass(kw_only=True)
@@ -277,7 +277,7 @@ def _eval_command(
         raise ValueError("no SAE given: name one or more folders, RELEASE/SAE_ID or OWNER/REPOSITORY/FOLDER")
     found = evaluate_all(given.saes, given.model, given.dataset, given.out, given.tokens, given.context_size,
                          given.split, given.batch_size, device=given.device, dtype=given.dtype,
-                         predictions=given.predictions)
+                         compute_ce_kl=given.compute_ce_kl)
     print(found)
     print("\nwritten:", *(f"  {file}" for file in sorted(Path(given.out).iterdir())), sep="\n")
     return 1 if found.failed else 0

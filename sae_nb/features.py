@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Reader', 'reader', 'part_file', 'collect_features']
+__all__ = ['part_file', 'collect_features']
 
 # %% ../nbs/64_features.ipynb #ea92ac5b
 import hashlib
@@ -15,61 +15,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .coactivation import CoactivationCounter
-from .documents import Documents
-from .evals import gather_tokens
-from .firing import Collector, count_repeats
-from .stats import FeatureStats, Sources
-from .models import check_processing
-from .sae import SAE
-from .hooks import as_vectors, read_activations
-from .sparse import SparseCodes
-from .vocabulary import Vocabulary
-from .tokens import keep_mask, special_ids
 from .directions import logit_effects, nearest_directions, unembedding
-
-# %% ../nbs/64_features.ipynb #752f3bd2
-@dataclass(frozen=True)
-class Reader:
-    "Gives the latents of an SAE on tokens, and the positions that count"
-    sae: SAE
-    model: torch.nn.Module
-    hooks: list[str]  # Hook points of the activations, side by side
-    mask: dict[str, Any]  # How `keep_mask` is called
-
-    @torch.no_grad()
-    def __call__(
-        self,
-        tokens: Int[Tensor, "sequence position"],
-    ) -> tuple[SparseCodes, Bool[Tensor, "sequence position"]]:
-        "Latents at all positions, and which of them count"
-        found = read_activations(self.model, tokens, self.hooks, inference=True)
-        x = torch.cat([as_vectors(found[name]).to(self.sae.device) for name in self.hooks], -1)
-        return self.sae.encode_sparse(x), keep_mask(tokens.to(x.device), x=x, **self.mask)
-
-def reader(
-    sae: SAE,
-    model: torch.nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata say
-    hook: str | Sequence[str] | None = None,  # Hook point of the activations, or several; None: the SAE's own
-    special: Sequence[int] | None = None,  # Tokens to leave out; None: the tokenizer's special tokens
-    first: bool = True,  # Leave out the first position
-    sink_multiple: float | Literal["as trained"] | None = "as trained",  # Leave out multiples of the median norm
-) -> Reader:
-    "Decide where latents are read; ValueError if SAE and model do not belong together"
-    check_processing(sae, model)
-    if (hook := hook or sae.cfg.metadata.hook_name) is None:
-        raise ValueError("hook is None, and the SAE's metadata has no hook_name: give the hook point of the activations")
-    sinks = sae.cfg.metadata.extra.get("max_norm_multiple") if isinstance(sink_multiple, str) else sink_multiple
-    special = special_ids(getattr(model, "tokenizer", None)) if special is None else list(special)
-    mask = {"special": special, "first": first, "sink_multiple": sinks}
-    return Reader(sae, model, [hook] if isinstance(hook, str) else list(hook), mask)
+from .documents import Documents
+from .firing import Collector, count_repeats
+from .reading import MaskLike, SAEReader, gather_tokens
+from .sae import SAE
+from .stats import FeatureStats, Sources
+from .vocabulary import Vocabulary
 
 # %% ../nbs/64_features.ipynb #5e9647a2
 @contextmanager
@@ -84,7 +44,7 @@ def _encoding_in(sae: SAE, dtype: torch.dtype | None) -> Iterator[None]:
 @dataclass
 class _Pass:
     "What is run on what, what was collected, and how far it is"
-    read: Reader
+    reader: SAEReader
     collector: Collector
     together: CoactivationCounter
     identity: dict[str, Any]  # What must be the same when it goes on
@@ -92,7 +52,7 @@ class _Pass:
 
     def add(self, tokens: Tensor, source: Tensor | None, document: Tensor | None) -> None:
         "Run the model on a batch, and take in what fires"
-        codes, keep = self.read(tokens)
+        codes, keep = self.reader.encode(tokens)
         batch = self.collector.add(tokens, keep, codes, source, document)
         self.together.add(batch, keep.to(batch.position.device))
         self.done += len(tokens)
@@ -154,11 +114,9 @@ def collect_features(
     n_random: int = 2,  # Random contexts per latent and bin of values
     before: int = 20,  # Tokens of a context before its peak
     after: int = 9,  # Tokens after it
-    special: Sequence[int] | None = None,  # Tokens to leave out; None: the tokenizer's special tokens
-    first: bool = True,  # Leave out the first position
-    sink_multiple: float | Literal["as trained"] | None = "as trained",  # Leave out multiples of the median norm
+    mask: MaskLike = "as trained",  # Positions that count; None: all
     n_logits: int = 10,  # Tokens promoted, and as many suppressed
-    n_neighbours: int = 5,  # Nearest latents, and latents that fire together
+    n_neighbors: int = 5,  # Nearest latents, and latents that fire together
     seed: int = 0,  # Of the random contexts
     pair_capacity: int = 8_000_000,  # Firings kept for counting pairs, 8 bytes each; beyond it, a sample is counted
     autocast: bool = False,  # Encoder's product in bfloat16: faster; suits a model in bfloat16
@@ -167,19 +125,19 @@ def collect_features(
     save_every: float = 60.0,  # Seconds after which unfinished work is saved
 ) -> FeatureStats:
     "Go through the text once, and keep what shows what each latent stands for"
-    read = reader(sae, model, hook, special, first, sink_multiple)
+    reader = SAEReader.of(sae, model, hook, mask)
     text = _as_documents(tokens, n_tokens)
-    settings = {"hooks": read.hooks, "batch_size": batch_size, "n_top": n_top, "n_random": n_random, "before": before,
-                "after": after, **read.mask, "seed": seed, "pair_capacity": pair_capacity, "autocast": autocast,
-                "n_logits": n_logits, "n_neighbours": n_neighbours}
+    settings = {"hooks": list(reader.inputs), "batch_size": batch_size, "n_top": n_top, "n_random": n_random, "before": before,
+                "after": after, "mask": reader.mask.to_dict(), "seed": seed, "pair_capacity": pair_capacity, "autocast": autocast,
+                "n_logits": n_logits, "n_neighbors": n_neighbors}
     work = _Pass(
-        read, Collector(sae.cfg.d_sae, n_top, n_random, before, after, seed, sae.device, n_sources=len(text.sources)),
-        CoactivationCounter(sae.cfg.d_sae, pair_capacity, seed), {} if out is None else _identity(read, text, settings))
+        reader, Collector(sae.cfg.d_sae, n_top, n_random, before, after, seed, sae.device, n_sources=len(text.sources)),
+        CoactivationCounter(sae.cfg.d_sae, pair_capacity, seed), {} if out is None else _identity(reader, text, settings))
     if (finished := _found(work, out, resume)) is not None:
         return finished
     with _encoding_in(sae, torch.bfloat16 if autocast else None):
         _run(work, text, batch_size, out, save_every)
-    stats = _gather(work, text, n_logits, n_neighbours)
+    stats = _gather(work, text, n_logits, n_neighbors)
     if out is not None:
         stats.save(out)
         part_file(out).unlink(missing_ok=True)
@@ -194,11 +152,11 @@ def _as_documents(tokens: Any, n_tokens: int | None) -> Documents:
     nothing = torch.zeros(0, dtype=torch.int64)
     return Documents(gather_tokens(tokens, n_tokens), nothing, nothing, [])
 
-def _identity(read: Reader, text: Documents, settings: dict[str, Any]) -> dict[str, Any]:
+def _identity(reader: SAEReader, text: Documents, settings: dict[str, Any]) -> dict[str, Any]:
     "What a pass is, for the file of its state"
-    parameters = list(read.model.parameters())
+    parameters = list(reader.model.parameters())
     about_model = [sum(p.numel() for p in parameters), str(parameters[0].dtype), _hash(parameters[0][:2])]
-    return {"sae": _hash(*read.sae.state_dict().values()), "text": _hash(text.tokens, text.document, text.source_of),
+    return {"sae": _hash(*reader.sae.state_dict().values()), "text": _hash(text.tokens, text.document, text.source_of),
             "model": about_model, **settings}
 
 def _found(work: _Pass, out: str | Path | None, resume: bool) -> FeatureStats | None:
@@ -217,26 +175,26 @@ def _found(work: _Pass, out: str | Path | None, resume: bool) -> FeatureStats | 
         load_checkpoint(part_file(out), {"features": work})
     return None
 
-def _gather(work: _Pass, text: Documents, n_logits: int, n_neighbours: int) -> FeatureStats:
+def _gather(work: _Pass, text: Documents, n_logits: int, n_neighbors: int) -> FeatureStats:
     "What was collected, and what the weights say, on the CPU"
-    collector, sae, model = work.collector, work.read.sae, work.read.model
+    collector, sae, model = work.collector, work.reader.sae, work.reader.model
     vocabulary, tokens = Vocabulary.from_tokenizer(model.tokenizer), torch.cat(collector.tokens)
     metadata, top, n_tokens = sae.cfg.metadata, collector.strongest(), int(collector.n_kept)
     matrix = unembedding(model)[:, :len(vocabulary)]
     if len(matrix) != sae.W_dec.shape[1]:  # the SAE does not write to the residual stream
         matrix = matrix.new_zeros(sae.W_dec.shape[1], 0)
     effects, ids = logit_effects(sae.W_dec, matrix, n_logits)
-    cosines, neighbors = nearest_directions(sae.W_dec, n_neighbours)
-    about = {"sae": type(sae).__name__, "model_name": metadata.model_name, "hook_name": ", ".join(work.read.hooks),
-             "processing": metadata.processing, "dataset_path": metadata.dataset_path, **work.read.mask,
-             "seed": collector.seed, "identity": work.identity}
+    cosines, neighbours = nearest_directions(sae.W_dec, n_neighbors)
+    about = {"sae": type(sae).__name__, "model_name": metadata.model_name, "hook_name": ", ".join(work.reader.inputs),
+             "processing": metadata.processing, "dataset_path": metadata.dataset_path,
+             "mask": work.reader.mask.to_dict(), "seed": collector.seed, "identity": work.identity}
     columns = {name: getattr(collector, name) for name in
                ("count", "outside", "sequences", "sum", "sum_squares", "max", "histogram")}
     stats = FeatureStats(
         about, vocabulary, tokens, n_tokens, collector.scale, top=top, repeats=count_repeats(tokens, top.position),
         random=collector.sample(), silent=collector.silent(), before=collector.before, logit_tokens=ids,
-        logit_effects=effects, neighbors=neighbors, neighbor_cosines=cosines,
-        coactivating=work.together.coactivating(n_neighbours), sources=_sources(collector, text), **columns)
+        logit_effects=effects, neighbours=neighbours, neighbour_cosines=cosines,
+        coactivating=work.together.coactivating(n_neighbors), sources=_sources(collector, text), **columns)
     return stats.to("cpu")
 
 def _sources(collector: Collector, text: Documents) -> Sources | None:

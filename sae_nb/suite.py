@@ -17,20 +17,21 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
 from .core import unknown, write_safely
-from .evals import evaluate_each, fingerprint, gather_tokens
+from .evals import evaluate_each, fingerprint
 from .hub import load_saes
 from .display import Table, format_number, new_figure
 from .metrics import Metrics
 from .models import load_model
+from .reading import MaskLike, gather_tokens
 from .sae import SAE
-from .tokens import TokenStream
+from .tokens import TokenMask, TokenStream
 
 if TYPE_CHECKING:
     import pandas
