@@ -1799,5 +1799,6 @@ d = { 'settings': { 'branch': 'main',
                                 'sae_nb.widgets._bar': ('widgets.html#_bar', 'sae_nb/widgets.py'),
                                 'sae_nb.widgets._close': ('widgets.html#_close', 'sae_nb/widgets.py'),
                                 'sae_nb.widgets._collect': ('widgets.html#_collect', 'sae_nb/widgets.py'),
+                                'sae_nb.widgets._make_boxes': ('widgets.html#_make_boxes', 'sae_nb/widgets.py'),
                                 'sae_nb.widgets._read_one': ('widgets.html#_read_one', 'sae_nb/widgets.py'),
                                 'sae_nb.widgets.explore': ('widgets.html#explore', 'sae_nb/widgets.py')}}}

@@ -78,6 +78,19 @@ class _TokenButtons:
             button.layout = self.layouts[i == token]
 
 # %% ../nbs/74_widgets.ipynb #858df0e6
+def _make_boxes(orders: Sequence[str]) -> dict[str, Any]:
+    "Make the fields for prompt, order, query and latent"
+    import ipywidgets as w
+    text = {"continuous_update": False, "style": {"description_width": "initial"}}
+    boxes = {
+        "prompt": w.Text(description="Prompt", placeholder="type text and press Enter", **text),
+        "order": w.Dropdown(description="Latents", style=text["style"], options=orders),
+        "query": w.Text(description="Search", placeholder="part of a token, or an index", **text),
+        "latent": w.IntText(description="Index", **text)}
+    for box, width in zip(boxes.values(), ("auto", "270px", "230px", "130px")):
+        box.layout.width, box.layout.max_width = width, "100%"
+    return boxes
+
 class Explorer(LatentBrowser):
     "A `LatentBrowser` with controls, displayed as the last line of a cell"
     def __init__(
@@ -92,16 +105,10 @@ class Explorer(LatentBrowser):
         self._n_listed = n_listed
         self._updating = False
         self._card_of = -1
-        text = {"continuous_update": False, "style": {"description_width": "initial"}}
-        self._boxes: dict[str, Any] = {
-            "prompt": w.Text(description="Prompt", placeholder="type text and press Enter", **text),
-            "order": w.Dropdown(description="Latents", style=text["style"], options=self.orders),
-            "query": w.Text(description="Search", placeholder="part of a token, or an index", **text),
-            "latent": w.IntText(description="Index", **text)}
-        for box, width in zip(self._boxes.values(), ("auto", "270px", "230px", "130px")):
-            box.layout.width, box.layout.max_width = width, "100%"
+        self._boxes = _make_boxes(self.orders)
         self._rows = w.Select(rows=8, layout={"width": "auto"})
-        self._legend, self._status, self._card = w.HTML(), w.HTML(), w.HTML()
+        self._legend, self._status = w.HTML(), w.HTML()
+        self._card = w.HTML()
         steps = [w.Button(description=sign, tooltip=tip, layout={"width": "36px"})
                  for sign, tip in (("◀", "previous latent in the list"), ("▶", "next latent in the list"))]
         for button, by in zip(steps, (-1, 1)):
