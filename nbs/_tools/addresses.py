@@ -1,6 +1,6 @@
-"""Write the repository's address from settings.ini into the notebooks: Colab badges and the install cells
+"""Write the repository's address from settings.ini into notebooks (Colab badges, install cells) and GitHub's files
 
-    python nbs/_tools/addresses.py             # all notebooks
+    python nbs/_tools/addresses.py
 """
 from __future__ import annotations
 
@@ -12,22 +12,30 @@ from execnb.nbio import read_nb, write_nb
 from project import NOTEBOOKS, ROOT, notebooks, settings
 
 COLAB = re.compile(r"https://colab\.research\.google\.com/github/[^\s)\"]*")
+GITHUB = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+?(?=$|/discussions)", re.M)
+PAGES = re.compile(r"https://[\w.-]+\.github\.io/[\w.-]+")
+FILES = ["CITATION.cff", ".github/ISSUE_TEMPLATE/config.yml"]
 INSTALL = re.compile(r"git\+https://github\.com/[\w.-]+/[\w.-]+")
 
 
 def colab_address(path: Path) -> str:
-    "Where Colab opens the notebook at `path`"
+    "Return the address at which Colab opens the notebook at `path`"
     place = path.resolve().relative_to(ROOT).as_posix()
     return f"https://colab.research.google.com/github/{settings.user}/{settings.repo}/blob/{settings.branch}/{place}"
 
 
 def readdress(source: str, path: Path) -> str:
-    "The text of a cell of the notebook at `path`, with its own Colab address and our install address"
+    "Replace Colab and install addresses in a cell of the notebook at `path` by those of this repository"
     source = COLAB.sub(colab_address(path), source)
     return INSTALL.sub(f"git+{settings.git_url}", source) if "google.colab" in source else source
 
 
 def main() -> None:
+    "Update all notebooks and files"
+    for name in FILES:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        text = PAGES.sub(settings.doc_host + settings.doc_baseurl, GITHUB.sub(settings.git_url, text))
+        (ROOT / name).write_text(text, encoding="utf-8")
     for notebook in notebooks():
         nb = read_nb(notebook.path)
         changed = [cell for cell in nb.cells if readdress(cell.source, notebook.path) != cell.source]
