@@ -146,7 +146,8 @@ class ActivationsStore:
         skip_nonfinite: bool = False,  # Skip and count NaN and infinite activations instead of raising
     ):
         if isinstance(mask, str):
-            raise ValueError(f"mask={mask!r}: must be a TokenMask or None; only ActivationsStore.from_sae takes 'as trained'")
+            raise ValueError(f"mask={mask!r}: must be a TokenMask or None; "
+                             "only ActivationsStore.from_sae takes 'as trained'")
         self.model = model
         self.tokens = _as_stream(tokens, model, seed)
         self.single = isinstance(hooks, str)
@@ -195,7 +196,7 @@ class ActivationsStore:
         mask: MaskLike = "as trained",  # Positions whose activations become rows; None: all
         **options: Any,  # Further arguments of `ActivationsStore`
     ) -> ActivationsStore:
-        "Make a store of activations like those that an SAE was trained on; ValueError if the SAE does not fit the model"
+        "Make a store of activations like those an SAE was trained on; ValueError if it does not fit the model"
         check_processing(sae, model)
         metadata, more = sae.cfg.metadata, sae.cfg.metadata.extra
         hook, texts = metadata.hook_name, metadata.dataset_path if dataset is None else dataset
@@ -313,7 +314,7 @@ class ActivationsStore:
         return next(iter(rows.values())) if self.single else rows
 
     def close(self) -> None:
-        "Do nothing: the store has no threads and no files"
+        "Close the store; it has no threads and no files"
 
     # State
 
@@ -336,7 +337,7 @@ class TensorStream:
 
     def __init__(
         self,
-        x: Float[Tensor, "n width"] | Mapping[str, Float[Tensor, "n width"]],  # Rows of one tensor, or of several by name
+        x: Float[Tensor, "n width"] | Mapping[str, Float[Tensor, "n width"]],  # Rows; several tensors by name
         batch_size: int = 2048,  # Rows per batch
         seed: int = 0,  # Seed of the order
         epochs: int | None = None,  # Passes through the rows; None: no limit
