@@ -224,9 +224,9 @@ def _rank_sum(
 ) -> Float[Tensor, "n sets"]:
     "Return the standardized rank sum of each set in each row, under the hypothesis of randomly drawn tokens"
     n_tokens, size = len(member), member.sum(0)
-    places = torch.arange(n_tokens, device=effects.device, dtype=torch.float32) - (n_tokens - 1) / 2
+    centered = torch.arange(n_tokens, device=effects.device, dtype=torch.float32) - (n_tokens - 1) / 2
     ranks = torch.empty(effects.shape, device=effects.device).scatter_(
-        -1, effects.argsort(-1), places.expand(effects.shape))
+        -1, effects.argsort(-1), centered.expand(effects.shape))
     return ranks @ member / (size * (n_tokens - size) * (n_tokens + 1) / 12).sqrt()
 
 # %% ../nbs/67_lens.ipynb #edbf5c8e
