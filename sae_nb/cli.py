@@ -28,7 +28,7 @@ from .core import _architectures, architecture, default_device, field_types, unk
 from .documents import Documents, read_documents
 from .evals import Metrics, run_evals
 from .export import export_sae, exporter_of, new_folder
-from .hub import load_saes
+from .hub import load_sae_or_saes, load_saes
 from .models import load_model
 from .publish import push_to_hub
 from .run import Run, metrics_file, settings_file, start_run
@@ -212,10 +212,9 @@ def convert_command(
     given = parse_options(ConvertOptions, args, "convert")
     exporter_of(given.to)
     new_folder(given.target)
-    saes = load_saes(given.source, dtype=given.dtype)
-    written = export_sae(saes[""] if list(saes) == [""] else saes, given.target, given.to)
-    for name, sae in saes.items():
-        print(f"{name + ': ' if name else ''}{sae}")
+    saes = load_sae_or_saes(given.source, dtype=given.dtype)
+    written = export_sae(saes, given.target, given.to)
+    print(*([saes] if isinstance(saes, SAE) else (f"{name}: {sae}" for name, sae in saes.items())), sep="\n")
     print(*(f"  {file.relative_to(written)}" for file in sorted(written.rglob("*")) if file.is_file()), sep="\n")
     return 0
 
@@ -328,15 +327,16 @@ def push_command(
     folder = Path(given.folder).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"{given.folder}: no such folder")
-    saes = load_saes(folder)
-    metrics = {name: values for name in saes if (values := left_beside(folder / name))}
-    settings = folder / settings_file
-    runs = dict.fromkeys(saes, settings) if settings.is_file() else {}
-    one = list(saes) == [""]
-    if not one and given.sae_id is not None:
+    saes = load_sae_or_saes(folder)
+    settings = folder / settings_file if (folder / settings_file).is_file() else None
+    if isinstance(saes, SAE):
+        metrics, run_config = left_beside(folder) or None, settings
+    elif given.sae_id is not None:
         raise ValueError(f"--sae-id {given.sae_id}: there are several SAEs, {', '.join(saes)}, which keep their names")
-    print(push_to_hub(saes[""] if one else saes, given.repo_id, given.sae_id, metrics.get("") if one else metrics,
-                      run_config=runs.get("") if one else runs, private=given.private or None,
+    else:
+        metrics = {name: values for name in saes if (values := left_beside(folder / name))}
+        run_config = dict.fromkeys(saes, settings) if settings else None
+    print(push_to_hub(saes, given.repo_id, given.sae_id, metrics, run_config=run_config, private=given.private or None,
                       revision=given.revision, message=given.message))
     return 0
 

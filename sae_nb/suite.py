@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from .core import unknown, write_safely
 from .evals import evaluate_each, fingerprint, gather_tokens
-from .hub import load_saes
+from .hub import load_sae_or_saes
 from .display import Table, format_number, new_figure
 from .metrics import Metrics
 from .models import load_model
@@ -281,13 +281,14 @@ def _load(named: Mapping[str, Place], folder: _Folder, found: Evaluations, devic
             if _published(place) and (done := folder.done(name, str(place))) is not None:
                 found.results[name] = done
                 continue
-            inside = {"": place} if isinstance(place, SAE) else load_saes(place, device=device or "cpu", dtype=dtype)
+            loaded = place if isinstance(place, SAE) else load_sae_or_saes(place, device=device or "cpu", dtype=dtype)
         except Exception as error:  # whatever is wrong with it, the others go on
             found.failed[name] = f"{type(error).__name__}: {error}"
             continue
-        for part, sae in inside.items():
-            whole = f"{name}/{part}" if part else name
-            identity = str(place) if _published(place) and not part else _digest(sae)
+        single = isinstance(loaded, SAE)
+        named_parts = {name: loaded} if single else {f"{name}/{part}": sae for part, sae in loaded.items()}
+        for whole, sae in named_parts.items():
+            identity = str(place) if _published(place) and single else _digest(sae)
             try:
                 done = folder.done(whole, identity)
             except FileExistsError as error:
