@@ -111,7 +111,7 @@ def new_folder(
     "Return the path of a folder to write; raise FileExistsError if it is a file or not empty"
     target = Path(folder).expanduser().absolute()
     if target.is_file() or target.is_dir() and any(target.iterdir()):
-        raise FileExistsError(f"{folder} exists and is not empty; choose another folder")
+        raise FileExistsError(f"{folder} exists and is not empty: give another folder")
     return target
 
 def _write_all(saes: SAE | Mapping[str, SAE], folder: Path, exporter: Exporter) -> None:

@@ -111,16 +111,16 @@ class HubFiles:
     revision: str | None = None  # Branch, tag or commit; None: main
     token: str | None = None  # None: the token of the login, if there is one
     force_download: bool = False  # Download again even if the file is in the cache
-    whole: bool = True  # `open` downloads files; False: it reads byte ranges of weights that are not in the cache
+    download: bool = True  # `open` downloads files; False: it reads byte ranges of weights that are not in the cache
     commit: str | None = None  # Known after the first file
     listed: list[str] | None = None  # Names of all files, once requested
     copies: dict[str, Path] = field(default_factory=dict)  # Files downloaded so far
-    others: dict[tuple[str, str | None], HubFiles] = field(default_factory=dict)  # Opened by `another`
+    others: dict[tuple[str, str | None], HubFiles] = field(default_factory=dict)  # Opened by `open_repository`
 
     def __post_init__(self) -> None:
         self.label = self.repo_id  # for error messages
 
-    def everything(self) -> list[str]:
+    def all_files(self) -> list[str]:
         "Return the names of all files; without a connection, of those in the cache"
         if self.listed is None:
             from huggingface_hub import HfApi
@@ -137,7 +137,7 @@ class HubFiles:
     def list_files(self, folder: str = "") -> list[str]:
         "Return the names of the files directly in a folder; an empty list if there is no such folder"
         folder = safe_name(folder)
-        return [name for name in self.everything() if name.rpartition("/")[0] == folder]
+        return [name for name in self.all_files() if name.rpartition("/")[0] == folder]
 
     def _snapshot(self) -> Path | None:
         "Return the cache folder of the commit, as far as it is known without a request"
@@ -205,7 +205,7 @@ class HubFiles:
     def open(self, name: str) -> BinaryIO:
         "Open the file for reading; raise FileNotFoundError if there is no such file"
         name = safe_name(name)
-        if self.whole or self.cached(name) is not None or not name.endswith(_weight_suffixes):
+        if self.download or self.cached(name) is not None or not name.endswith(_weight_suffixes):
             return open(self.local_path(name), "rb")
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
         from huggingface_hub.utils import build_hf_headers
@@ -224,7 +224,7 @@ class HubFiles:
         with ThreadPoolExecutor(8) as pool:
             return [*first, *pool.map(self.local_path, names[1:])]
 
-    def another(
+    def open_repository(
         self,
         repo_id: str,  # "owner/name"
         revision: str | None = None,  # Branch, tag or commit; None: main
@@ -233,7 +233,7 @@ class HubFiles:
         if repo_id == self.repo_id and revision in (None, self.revision, self.commit):
             return self
         if (repo_id, revision) not in self.others:
-            self.others[repo_id, revision] = HubFiles(repo_id, revision, self.token, self.force_download, self.whole)
+            self.others[repo_id, revision] = HubFiles(repo_id, revision, self.token, self.force_download, self.download)
         return self.others[repo_id, revision]
 
 _weight_suffixes = (".safetensors", ".npz", ".pt", ".pth", ".bin")
@@ -285,7 +285,7 @@ def _find_source(
 
 def _folders_with_weights(files: HubFiles) -> list[str]:
     "Return the folders of a repository that contain weights"
-    weights = [name for name in files.everything() if name.endswith(_weight_suffixes) and "sparsity" not in name]
+    weights = [name for name in files.all_files() if name.endswith(_weight_suffixes) and "sparsity" not in name]
     return sorted({name.rpartition("/")[0] for name in weights})
 
 def _folder_with_weights(files: HubFiles) -> str:
@@ -372,7 +372,7 @@ def sae_config(
     if release == "demo":
         return load_from_disk(_demo_folder(sae_id)).cfg
     source = _find_source(release, sae_id, revision, token)
-    source.files.whole = False
+    source.files.download = False
     return _checkpoint(source, format, converter, {}).cfg
 
 def sae_sparsity(

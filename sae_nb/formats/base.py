@@ -297,7 +297,7 @@ def prefetch(
     names: Iterable[str],  # Names of files that will all be read
 ) -> None:
     "Download files in parallel, if they are on a hub and will be read completely"
-    if getattr(files, "whole", False):
+    if getattr(files, "download", False):
         getattr(files, "fetch")(*names)
 
 def full_path(files: Files, path: str) -> str:

@@ -44,10 +44,10 @@ def _other_repository(
 ) -> Files:
     "Open another repository on the same hub, or in the same local folder; raise FileNotFoundError if it is not there"
     if not isinstance(files, LocalFiles):
-        another = getattr(files, "another", None)  # `HubFiles.another`
-        if another is None:
+        open_repository = getattr(files, "open_repository", None)  # a method of `HubFiles`
+        if open_repository is None:
             raise FileNotFoundError(f"{files.label}: refers to the repository {repo_id}, which cannot be reached")
-        return another(repo_id, revision)
+        return open_repository(repo_id, revision)
     candidates = [parent / safe_name(repo_id) for parent in files.folder.absolute().parents]
     found = next((folder for folder in candidates if folder.is_dir()), None)
     if found is None:
