@@ -54,13 +54,14 @@ from sae_nb.steer import steered as steered, steering_sweep as steering_sweep, f
 from sae_nb.suite import Evaluations as Evaluations, evaluate_all as evaluate_all
 from sae_nb.synth import SyntheticData as SyntheticData, synthetic_data as synthetic_data
 from sae_nb.temporal import TemporalSAE as TemporalSAE, TemporalSAEConfig as TemporalSAEConfig
-from sae_nb.tokens import TokenStream as TokenStream, keep_mask as keep_mask, load_texts as load_texts
+from sae_nb.tokens import TokenMask as TokenMask, TokenStream as TokenStream, load_texts as load_texts
 from sae_nb.topk import AbsTopKSAE as AbsTopKSAE, AbsTopKSAEConfig as AbsTopKSAEConfig
 from sae_nb.topk import BatchTopKSAE as BatchTopKSAE, BatchTopKSAEConfig as BatchTopKSAEConfig
 from sae_nb.topk import GroupMaxSAE as GroupMaxSAE, GroupMaxSAEConfig as GroupMaxSAEConfig
 from sae_nb.topk import TopKSAE as TopKSAE, TopKSAEConfig as TopKSAEConfig
 from sae_nb.track import read_rows as read_rows
-from sae_nb.trainer import TrainConfig as TrainConfig, Trainer as Trainer
+from sae_nb.config import TrainConfig as TrainConfig
+from sae_nb.trainer import Trainer as Trainer, TrainerConfig as TrainerConfig
 from sae_nb.transcoder import GLUTranscoder as GLUTranscoder, GLUTranscoderConfig as GLUTranscoderConfig
 from sae_nb.transcoder import JumpReLUGLUTranscoder as JumpReLUGLUTranscoder
 from sae_nb.transcoder import JumpReLUGLUTranscoderConfig as JumpReLUGLUTranscoderConfig

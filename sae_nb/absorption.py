@@ -22,11 +22,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .display import Table, new_figure
-from .models import check_processing
+from .reading import MaskLike, SAEReader
 from .sae import SAE
-from .hooks import as_vectors, read_activations
-from .vocabulary import token_bytes
 from .tokens import begin_id
+from .vocabulary import token_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -300,13 +299,14 @@ def first_letter_absorption(
     max_words: int = 10_000,  # At most so many words, drawn at random
     batch_size: int = 64,  # Words at a time
     seed: int = 0,  # Of the split, and of the words
+    mask: MaskLike = "as trained",  # Words at positions that do not count are left out; None: all words count
     **options: Any,  # As of `measure_absorption`
 ) -> Absorption:
     "How much of the first letters of the vocabulary's words is absorbed; ValueError if the model does not hold letters"
-    check_processing(sae, model)
-    site = hook or sae.cfg.metadata.hook_name
-    if not isinstance(site, str):
-        raise ValueError(f"hook is {site!r}: the one hook point of the activations is needed")
+    name = hook or sae.cfg.metadata.hook_name
+    if not isinstance(name, str):
+        raise ValueError(f"hook is {name!r}: the one hook point of the activations is needed")
+    reader = SAEReader.of(sae, model, name, mask)
     tokenizer: Any = getattr(model, "tokenizer")
     words = list(vocabulary_words(tokenizer).items())
     order = torch.randperm(len(words), generator=torch.Generator().manual_seed(seed))[:max_words].tolist()
@@ -319,7 +319,9 @@ def first_letter_absorption(
     start = begin_id(tokenizer)
     context = ([] if start is None else [start]) + tokenizer.encode(before, add_special_tokens=False)
     tokens = torch.tensor([[*context, token] for _, token in words])
-    x = torch.cat([as_vectors(read_activations(model, batch, [site])[site])[:, -1].float().cpu()
-                   for batch in tokens.split(batch_size)])
-    members = torch.tensor([[word[0].upper() == letter for letter in letters] for word, _ in words])
-    return measure_absorption(sae, x, members, letters, [word for word, _ in words], seed=seed, **options)
+    last = [(reading.at(reader.inputs)[:, -1].float().cpu(), reading.keep[:, -1].cpu())
+            for reading in map(reader.read, tokens.split(batch_size))]
+    x, counts = (torch.cat(part) for part in zip(*last))
+    kept = [word for (word, _), count in zip(words, counts.tolist()) if count]
+    members = torch.tensor([[word[0].upper() == letter for letter in letters] for word in kept])
+    return measure_absorption(sae, x[counts], members, letters, kept, seed=seed, **options)

@@ -21,13 +21,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .evals import gather_tokens
 from .display import Table, new_figure
-from .models import check_processing
+from .hooks import read_activations
+from .reading import MaskLike, SAEReader, gather_tokens
 from .sae import SAE
-from .hooks import as_vectors, read_activations
 from .vocabulary import Vocabulary
-from .tokens import keep_mask, special_ids
 
 if TYPE_CHECKING:
     import pandas
@@ -121,11 +119,8 @@ class Activity:
 
 class _Side:
     "Sums of one SAE"
-    def __init__(self, sae: SAE, hook: str | Sequence[str] | None):
-        hook = hook or sae.cfg.metadata.hook_name
-        if hook is None:
-            raise ValueError("hook is None, and the SAE's metadata has no hook_name: give the hook point of the activations")
-        self.sae, self.hooks = sae, (hook,) if isinstance(hook, str) else tuple(hook)
+    def __init__(self, sae: SAE):
+        self.sae = sae
         zeros = partial(torch.zeros, sae.cfg.d_sae, device=sae.device, dtype=torch.float64)
         self.count, self.sum, self.squares, self.largest = zeros(), zeros(), zeros(), zeros()
         self.peak = torch.full((sae.cfg.d_sae,), -1, device=sae.device)
@@ -153,25 +148,23 @@ def activity(
     hook: str | Sequence[str] | None = None,  # Hook point of the activations of both; None: each SAE's own
     n_tokens: int | None = 100_000,  # At most so many tokens, whole sequences; None: all
     batch_size: int = 8,  # Sequences at a time; the latents of `b` are dense for so many
-    special: Sequence[int] | None = None,  # Tokens to leave out; None: the tokenizer's special tokens
-    sink_multiple: float | None = None,  # Leave out activations longer than this many times the median of the batch
+    mask: MaskLike = "as trained",  # Positions that count; those that count for both SAEs are used; None: all
 ) -> Activity:
     "Go through the text once, and count what fires together"
-    side_a, side_b = _Side(a, hook), _Side(b, hook)
-    for sae in (a, b):
-        check_processing(sae, model)
-    special = special_ids(getattr(model, "tokenizer", None)) if special is None else list(special)
+    readers = [SAEReader.of(sae, model, hook, mask) for sae in (a, b)]
+    hooks = list(dict.fromkeys(name for reader in readers for name in reader.hooks))
+    side_a, side_b = _Side(a), _Side(b)
     others = others.to(a.device)
     product, both, instead = (torch.zeros(others.shape, dtype=torch.float64, device=a.device) for _ in range(3))
     n = 0
     for batch in gather_tokens(tokens, n_tokens).split(batch_size):
-        found = read_activations(model, batch, list(dict.fromkeys([*side_a.hooks, *side_b.hooks])))
-        x_a, x_b = (torch.cat([as_vectors(found[name]) for name in side.hooks], -1).to(a.device)
-                    for side in (side_a, side_b))
-        keep = keep_mask(batch.to(a.device), special, x=x_a, sink_multiple=sink_multiple)
+        found = read_activations(model, batch, hooks)
+        (x_a, keep_a), (x_b, keep_b) = ((reading.at(reader.inputs, reader.sae.device), reading.keep.to(a.device))
+                                        for reader in readers for reading in [reader.masked(found, batch)])
+        keep = keep_a & keep_b
         n += int(keep.sum())
         value, latent, rows = side_a.add(x_a, keep, batch)
-        value_b, latent_b, rows_b = side_b.add(x_b.to(b.device), keep, batch)
+        value_b, latent_b, rows_b = side_b.add(x_b, keep, batch)
         dense = torch.zeros(keep.numel(), b.cfg.d_sae, device=a.device)
         dense[rows_b.to(a.device), latent_b.to(a.device)] = value_b.float().to(a.device)
         beside = dense[rows[:, None], others[latent]]
@@ -358,7 +351,10 @@ def compare_saes(
     names: tuple[str, str] = ("a", "b"),  # For tables and figures
     n_near: int = 16,  # Nearest latents of `b` that are kept for each of `a`
     n_candidates: int | None = None,  # Of the matching: see `one_to_one`
-    **options: Any,  # As of `activity`
+    hook: str | Sequence[str] | None = None,  # Hook point of the activations of both; None: each SAE's own
+    n_tokens: int | None = 100_000,  # At most this many tokens, in complete sequences; None: all
+    batch_size: int = 8,  # Sequences at a time
+    mask: MaskLike = "as trained",  # Positions that count; those that count for both SAEs are used; None: all
 ) -> Comparison:
     "Match the dictionaries of two SAEs, and with a text compare what their latents do"
     if (model is None) != (tokens is None):
@@ -371,7 +367,8 @@ def compare_saes(
     result = Comparison(names, near, near_cosine, back_cosine, chance, partner, cosine)
     if model is not None and tokens is not None:
         last = torch.where(partner >= 0, partner, near[:, 0])
-        result.activity = activity(a, b, model, tokens, torch.cat([near, last[:, None]], 1), **options)
+        result.activity = activity(a, b, model, tokens, torch.cat([near, last[:, None]], 1), hook, n_tokens,
+                                   batch_size, mask)
         tokenizer = getattr(model, "tokenizer", None)
         result.vocabulary = None if tokenizer is None else Vocabulary.from_tokenizer(tokenizer)
     return result

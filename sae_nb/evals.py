@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['gather_tokens', 'fingerprint', 'run_evals', 'evaluate_each', 'SeedSummary']
+__all__ = ['fingerprint', 'run_evals', 'evaluate_each', 'SeedSummary']
 
 # %% ../nbs/51_evals.ipynb #fca2e0cb
 import hashlib
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
@@ -23,87 +23,53 @@ from torch import Tensor, nn
 from .display import Table, format_interval, format_number, new_figure
 from .metrics import (Metrics, Sums, all_metrics, bootstrap_interval, check_same_text, cross_entropy, frac_dead,
                             firing_counts, kl_divergence, reconstruction_sums)
-from .models import check_processing, run_logits
-from .sae import SAE
 from .hooks import as_vectors, find_hook_point, read_activations, replace_at
+from .models import run_logits
+from .reading import MaskLike, SAEReader, gather_tokens
+from .sae import SAE
 from .sparse import SparseCodes
-from .tokens import keep_mask, special_ids
+from .tokens import TokenMask
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# %% ../nbs/51_evals.ipynb #a86230c1
-def gather_tokens(
-    tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]],  # All, or batches of them
-    n_tokens: int | None = None,  # Stop after so many tokens (whole sequences); None: all there are
-) -> Int[Tensor, "sequence position"]:
-    "Token ids as one tensor"
-    batches, found = [], 0
-    for batch in [tokens] if isinstance(tokens, Tensor) else tokens:
-        if batch.ndim != 2:
-            raise ValueError(f"tokens have shape {tuple(batch.shape)}: [sequence, position] is needed")
-        batches.append(batch)
-        found += batch.numel()
-        if n_tokens is not None and found >= n_tokens:
-            break
-    if not found:
-        raise ValueError("no tokens: the text is empty")
-    whole = torch.cat(batches)
-    return whole if n_tokens is None else whole[:max(n_tokens // whole.shape[1], 1)]
-
 # %% ../nbs/51_evals.ipynb #d990de63
-def _sites_of(sae: SAE, hook: str | Sequence[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    "Where the SAE reads and what it reconstructs"
-    hook = hook or sae.cfg.metadata.hook_name
-    if hook is None:
-        raise ValueError("hook is None, and the SAE's metadata has no hook_name: give the hook point of the activations")
-    hooks, targets = ((names,) if isinstance(names, str) else tuple(names)
-                      for names in (hook, sae.cfg.metadata.hook_name_out or hook))
-    return hooks, targets
-
 @dataclass
 class _Task:
-    "An SAE, where it is evaluated, and what was found so far"
-    sae: SAE
-    hooks: tuple[str, ...]  # Hook points of the input, side by side
-    targets: tuple[str, ...]  # Hook points of what is reconstructed
-    replaced: tuple[str, ...]  # Those of them that are replaced
-    special: tuple[int, ...]
-    first: bool
-    sink_multiple: float | None
+    "An SAE to evaluate, and the sums found so far"
+    reader: SAEReader
+    replaced: tuple[str, ...]  # Targets to replace in the model
     name: str | None = None
-    parts: list[Sums] = field(default_factory=list)  # Of the batches so far
-    fired: Tensor | float = 0.0  # On how many tokens each latent was active
+    parts: list[Sums] = field(default_factory=list)  # Sums of each batch so far
+    fired: Tensor | float = 0.0  # Tokens on which each latent was active
 
     @classmethod
-    def of(cls, sae: SAE, model: nn.Module, hook: str | Sequence[str] | None, special: Sequence[int] | None,
-           first: bool, sink_multiple: float | str | None, replace: str | Sequence[str] | None = None,
-           name: str | None = None) -> _Task:
-        "Settings filled in; ValueError for an SAE that does not fit the model"
-        check_processing(sae, model)
-        hooks, targets = _sites_of(sae, hook)
-        for site in {*hooks, *targets}:
-            find_hook_point(model, site)
-        special = special_ids(getattr(model, "tokenizer", None)) if special is None else special
-        sinks = sae.cfg.metadata.extra.get("max_norm_multiple") if isinstance(sink_multiple, str) else sink_multiple
-        replaced = targets if replace is None else (replace,) if isinstance(replace, str) else tuple(replace)
-        if surplus := set(replaced) - set(targets):
+    def of(cls, sae: SAE, model: nn.Module, hook: str | Sequence[str] | None, mask: MaskLike,
+           replace: str | Sequence[str] | None = None, name: str | None = None) -> _Task:
+        "Fill in the settings; ValueError for an SAE that does not fit the model"
+        reader = SAEReader.of(sae, model, hook, mask, read_targets=True)
+        replaced = reader.targets if replace is None else (replace,) if isinstance(replace, str) else tuple(replace)
+        if surplus := set(replaced) - set(reader.targets):
             raise ValueError(f"replace: the SAE does not reconstruct {', '.join(sorted(surplus))}, "
-                             f"but {', '.join(targets)}")
-        return cls(sae, hooks, targets, replaced, tuple(special), first, sinks, name)
+                             f"but {', '.join(reader.targets)}")
+        return cls(reader, replaced, name)
+
+    @property
+    def sae(self) -> SAE:
+        "The SAE"
+        return self.reader.sae
 
     @property
     def ablation(self) -> tuple[Any, ...]:
         "Tasks with the same key have the same ablations"
-        return self.hooks, self.targets, self.replaced, self.special, self.first, self.sink_multiple
+        return self.reader.inputs, self.reader.targets, self.replaced, self.reader.mask
 
     def reconstruct(self, found: Mapping[str, Tensor], tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, SparseCodes]:
         "The target, its reconstruction, where it counts, and the latents, from the activations at the hook points"
-        x, target = (torch.cat([as_vectors(found[name]).to(self.sae.device) for name in names], -1)
-                     for names in (self.hooks, self.targets))
-        keep = keep_mask(tokens.to(x.device), self.special, self.first, x, self.sink_multiple)
+        reading, device = self.reader.masked(found, tokens), self.sae.device
+        x, target = (reading.at(hooks, device) for hooks in (self.reader.inputs, self.reader.targets))
         codes = self.sae.encode_sparse(x)
-        return target, self.sae.reconstruct(x, codes), keep, codes
+        return target, self.sae.reconstruct(x, codes), reading.keep.to(device), codes
 
     def sums(self) -> Sums:
         "Of all batches, a row per sequence"
@@ -123,7 +89,7 @@ def _sparsity_sums(codes: SparseCodes, keep: Tensor) -> Sums:
 
 def _add_reconstruction(task: _Task, found: Mapping[str, Tensor], tokens: Tensor) -> None:
     target, x_hat, keep, codes = task.reconstruct(found, tokens)
-    _check_finite(target, keep, " and ".join(task.targets))
+    _check_finite(target, keep, " and ".join(task.reader.targets))
     sums = reconstruction_sums(target, x_hat, keep) | _sparsity_sums(codes, keep)
     task.parts.append({name: total.cpu() for name, total in sums.items()})
     task.fired = task.fired + firing_counts(codes, keep)
@@ -134,8 +100,8 @@ def _reconstruction_pass(tasks: Sequence[_Task], model: nn.Module, tokens: Tenso
     failed: dict[int, Exception] = {}
     for batch in tokens.split(batch_size):
         running = [i for i in range(len(tasks)) if i not in failed]
-        sites = dict.fromkeys(site for i in running for site in (*tasks[i].hooks, *tasks[i].targets))
-        found = read_activations(model, batch, list(sites)) if sites else {}
+        hooks = dict.fromkeys(hook for i in running for hook in tasks[i].reader.hooks)
+        found = read_activations(model, batch, list(hooks)) if hooks else {}
         for i in running:
             try:
                 _add_reconstruction(tasks[i], found, batch)
@@ -163,7 +129,7 @@ def _replaced(task: _Task, model: nn.Module, instead: Tensor, keep: Tensor) -> I
         mask = keep[..., None].to(activation.device)
         return torch.where(mask, part.to(activation), as_vectors(activation)).view_as(activation)
     with ExitStack() as stack:
-        for name, part in zip(task.targets, instead.split(task.sae.cfg.output_widths, -1)):
+        for name, part in zip(task.reader.targets, instead.split(task.sae.cfg.output_widths, -1)):
             if name in task.replaced:
                 stack.enter_context(replace_at(model, name, partial(at_site, part)))
         yield
@@ -178,10 +144,11 @@ def _clean_run(model: nn.Module, tokens: Tensor, sites: Iterable[str]) -> tuple[
 
 def _prediction_sums(task: _Task, model: nn.Module, tokens: Tensor, mean: Tensor, ablated: Sums | None) -> Sums:
     "KL and cross-entropy of one batch, with the SAE and with both ablations, if they are not known already"
-    clean, found = _clean_run(model, tokens, (*task.hooks, *task.targets))
+    clean, found = _clean_run(model, tokens, task.reader.hooks)
     target, x_hat, keep, _ = task.reconstruct(found, tokens)
     tokens, keep = tokens.to(clean.device), keep.to(clean.device)
-    counts = keep[:, :-1] & keep_mask(tokens, task.special, first=False)[:, 1:]  # what comes next is ordinary
+    not_special = TokenMask(task.reader.mask.special, skip_first=False)(tokens)
+    counts = keep[:, :-1] & not_special[:, 1:]
     sums, others = dict(ablated or {}), {"sae": x_hat}
     if ablated is None:
         sums = {"targets": counts.sum(-1).cpu().double(), "ce_clean": _compare(clean, clean, tokens, keep, counts)[1]}
@@ -221,20 +188,21 @@ def _report(task: _Task, tokens: Tensor, seed: int) -> Metrics:
     values = {name: value.item() for name, value in all_metrics({name: t.sum(0) for name, t in sums.items()}).items()}
     values |= {"frac_dead": frac_dead(density), "frac_dense": (density > 0.1).double().mean().item(),
                "tokens": n, "tokens_ignored": tokens.numel() - n, "sequences": len(tokens)}
-    hook_name, target = (sites[0] if len(sites) == 1 else list(sites) for sites in (task.hooks, task.targets))
+    hook_name, target = (hooks[0] if len(hooks) == 1 else list(hooks)
+                         for hooks in (task.reader.inputs, task.reader.targets))
     about = {"sae": f"{type(task.sae).__name__} with {task.sae.cfg.d_sae:,} latents",
-             "at": f"at {' and '.join(task.targets)}", "on": f"on {n:,.0f} tokens",
+             "at": f"at {' and '.join(task.reader.targets)}", "on": f"on {n:,.0f} tokens",
              "model_name": task.sae.cfg.metadata.model_name, "hook_name": hook_name, "hook_name_out": target,
              "architecture": task.sae.cfg.architecture(), "d_sae": task.sae.cfg.d_sae,
-             "text": fingerprint(tokens), "context_size": tokens.shape[1], "special": list(task.special),
-             "first": task.first, "sink_multiple": task.sink_multiple, "seed": seed}
+             "text": fingerprint(tokens), "context_size": tokens.shape[1],
+             "mask": task.reader.mask.to_dict(), "seed": seed}
     if task.name is not None:
         about["name"] = task.name
     intervals = bootstrap_interval(sums, all_metrics, generator=torch.Generator().manual_seed(seed))
     return Metrics(values, intervals, density, about, sums)
 
 @torch.no_grad()
-def _evaluate(tasks: Sequence[_Task], model: nn.Module, tokens: Tensor, batch_size: int, predictions: bool,
+def _evaluate(tasks: Sequence[_Task], model: nn.Module, tokens: Tensor, batch_size: int, compute_ce_kl: bool,
               seed: int) -> Iterator[Metrics | Exception]:
     "A report or an error for each task, in order, each as soon as it is known"
     training = [task.sae.training for task in tasks]
@@ -247,7 +215,7 @@ def _evaluate(tasks: Sequence[_Task], model: nn.Module, tokens: Tensor, batch_si
             outcome: Metrics | Exception | None = failed.get(i)
             if outcome is None:
                 try:
-                    if predictions:
+                    if compute_ce_kl:
                         _prediction_pass(task, model, tokens, batch_size, ablations)
                     outcome = _report(task, tokens, seed)
                 except Exception as error:  # of this SAE: the others go on
@@ -265,16 +233,14 @@ def run_evals(
     hook: str | Sequence[str] | None = None,  # Hook point of the activations, or several; None: the SAE's own
     n_tokens: int | None = 50_000,  # At most so many tokens, whole sequences; None: all
     batch_size: int = 8,  # Sequences at a time; changes nothing but memory and time
-    special: Sequence[int] | None = None,  # Tokens to leave out; None: the tokenizer's special tokens
-    first: bool = True,  # Leave out the first position
-    sink_multiple: float | Literal["as trained"] | None = "as trained",  # Leave out multiples of the median norm
-    predictions: bool = True,  # Also run the rest of the model: cross-entropy and KL divergence
+    mask: MaskLike = "as trained",  # Positions that count; None: all
+    compute_ce_kl: bool = True,  # Also run the rest of the model, for cross-entropy and KL divergence
     replace: str | Sequence[str] | None = None,  # Of several reconstructed hook points, those to replace then; None: all
     seed: int = 0,  # Of the bootstrap
 ) -> Metrics:
     "Quality of an SAE on held-out text, with 95% bootstrap intervals over sequences"
-    task = _Task.of(sae, model, hook, special, first, sink_multiple, replace)
-    (outcome,) = _evaluate([task], model, gather_tokens(tokens, n_tokens), batch_size, predictions, seed)
+    task = _Task.of(sae, model, hook, mask, replace)
+    (outcome,) = _evaluate([task], model, gather_tokens(tokens, n_tokens), batch_size, compute_ce_kl, seed)
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
@@ -285,20 +251,18 @@ def evaluate_each(
     tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]],  # Held-out text, packed
     n_tokens: int | None = 50_000,  # At most so many tokens, whole sequences; None: all
     batch_size: int = 8,  # Sequences at a time
-    special: Sequence[int] | None = None,  # As of `run_evals`
-    first: bool = True,
-    sink_multiple: float | Literal["as trained"] | None = "as trained",
-    predictions: bool = True,
+    mask: MaskLike = "as trained",  # Positions that count; None: all
+    compute_ce_kl: bool = True,  # Also run the rest of the model, for cross-entropy and KL divergence
     seed: int = 0,  # Of the bootstrap
 ) -> Iterator[tuple[str, Metrics | Exception]]:
     "Several SAEs on the same tokens: name and report of each as soon as it is known, or the error that it ran into"
     tasks, text = [], gather_tokens(tokens, n_tokens)
     for name, sae in saes.items():
         try:
-            tasks.append(_Task.of(sae, model, None, special, first, sink_multiple, name=name))
+            tasks.append(_Task.of(sae, model, None, mask, name=name))
         except ValueError as error:
             yield name, error
-    outcomes = _evaluate(tasks, model, text, batch_size, predictions, seed)
+    outcomes = _evaluate(tasks, model, text, batch_size, compute_ce_kl, seed)
     yield from zip([str(task.name) for task in tasks], outcomes)
 
 # %% ../nbs/51_evals.ipynb #51296f15

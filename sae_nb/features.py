@@ -94,7 +94,7 @@ class _Pass:
         "Run the model on a batch, and take in what fires"
         codes, keep = self.read(tokens)
         batch = self.collector.add(tokens, keep, codes, source, document)
-        self.together.add(batch, keep.to(batch.place.device))
+        self.together.add(batch, keep.to(batch.position.device))
         self.done += len(tokens)
 
     def state_dict(self) -> dict[str, Any]:
@@ -226,7 +226,7 @@ def _gather(work: _Pass, text: Documents, n_logits: int, n_neighbours: int) -> F
     if len(matrix) != sae.W_dec.shape[1]:  # the SAE does not write to the residual stream
         matrix = matrix.new_zeros(sae.W_dec.shape[1], 0)
     effects, ids = logit_effects(sae.W_dec, matrix, n_logits)
-    cosines, neighbours = nearest_directions(sae.W_dec, n_neighbours)
+    cosines, neighbors = nearest_directions(sae.W_dec, n_neighbours)
     about = {"sae": type(sae).__name__, "model_name": metadata.model_name, "hook_name": ", ".join(work.read.hooks),
              "processing": metadata.processing, "dataset_path": metadata.dataset_path, **work.read.mask,
              "seed": collector.seed, "identity": work.identity}
@@ -235,7 +235,7 @@ def _gather(work: _Pass, text: Documents, n_logits: int, n_neighbours: int) -> F
     stats = FeatureStats(
         about, vocabulary, tokens, n_tokens, collector.scale, top=top, repeats=count_repeats(tokens, top.position),
         random=collector.sample(), silent=collector.silent(), before=collector.before, logit_tokens=ids,
-        logit_effects=effects, neighbours=neighbours, neighbour_cosines=cosines,
+        logit_effects=effects, neighbors=neighbors, neighbor_cosines=cosines,
         coactivating=work.together.coactivating(n_neighbours), sources=_sources(collector, text), **columns)
     return stats.to("cpu")
 

@@ -23,10 +23,9 @@ from torch import Tensor, nn
 
 from .core import unknown
 from .display import Table, new_figure
-from .models import check_processing
+from .reading import MaskLike, SAEReader
 from .sae import SAE
-from .hooks import as_vectors, read_activations
-from .tokens import begin_id, load_texts, special_ids
+from .tokens import begin_id, load_texts
 
 if TYPE_CHECKING:
     import pandas
@@ -38,7 +37,7 @@ class ProbeTask:
     "Texts with a label, as tokens"
     name: str
     tokens: Int[Tensor, "text position"]  # Padded at the end
-    keep: Bool[Tensor, "text position"]  # Positions that are ordinary tokens of the text
+    padding: Bool[Tensor, "text position"]  # True at padding
     labels: Bool[Tensor, "text"]
     groups: Int[Tensor, "text"]  # Texts of one group are never on both sides of a split
 
@@ -47,8 +46,8 @@ class ProbeTask:
         if min(counts) < 4:
             raise ValueError(f"task {self.name!r}: {counts[0]} texts with and {counts[1]} without: at least 4 of each "
                              "are needed")
-        if not self.keep.any(1).all():
-            raise ValueError(f"task {self.name!r}: text {int((~self.keep.any(1)).nonzero()[0])} is empty")
+        if (empty := self.padding.all(1)).any():
+            raise ValueError(f"task {self.name!r}: text {int(empty.nonzero()[0])} is empty")
 
 def text_task(
     name: str,
@@ -59,17 +58,19 @@ def text_task(
     context_size: int = 128,  # Longer texts are cut
 ) -> ProbeTask:
     "A task from texts, each after BOS"
-    start = begin_id(tokenizer)
-    rows = [([] if start is None else [start]) + tokenizer.encode(text, add_special_tokens=False) for text in texts]
-    rows = [row[:context_size] for row in rows]
+    start, rows = begin_id(tokenizer), []
+    for i, text in enumerate(texts):
+        if not (ids := tokenizer.encode(text, add_special_tokens=False)):
+            raise ValueError(f"task {name!r}: text {i} is empty")
+        rows.append([*([] if start is None else [start]), *ids][:context_size])
     tokens = torch.zeros(len(rows), max(map(len, rows), default=1), dtype=torch.long)
-    keep = torch.zeros_like(tokens, dtype=torch.bool)
+    padding = torch.ones_like(tokens, dtype=torch.bool)
     for i, row in enumerate(rows):
-        tokens[i, :len(row)], keep[i, :len(row)] = torch.tensor(row), True
-    keep &= ~torch.isin(tokens, torch.tensor(special_ids(tokenizer), dtype=torch.long))
+        tokens[i, :len(row)] = torch.tensor(row)
+        padding[i, :len(row)] = False
     numbers = {group: i for i, group in enumerate(dict.fromkeys(groups if groups is not None else range(len(rows))))}
     members = torch.tensor([numbers[group] for group in (groups if groups is not None else range(len(rows)))])
-    return ProbeTask(name, tokens, keep, torch.tensor(list(labels), dtype=torch.bool), members)
+    return ProbeTask(name, tokens, padding, torch.tensor(list(labels), dtype=torch.bool), members)
 
 # %% ../nbs/53_probing.ipynb #c5a3e2b6
 _sources = {"Bible": "kjv", "Moby-Dick": "moby-dick", "State of the Union": "sotu"}
@@ -141,21 +142,21 @@ def pool(
     pooling: Literal["mean", "last"] = "mean",  # Over the ordinary tokens of a text, or its last one
     hook: str | Sequence[str] | None = None,  # Hook point of the activations; None: the SAE's own
     batch_size: int = 32,  # Texts at a time
+    mask: MaskLike = "as trained",  # Positions that count; None: all but padding
 ) -> Pooled:
     "Latents and activations of each text"
     if pooling not in ("mean", "last"):
         raise ValueError(unknown("pooling", pooling, ["mean", "last"]))
-    check_processing(sae, model)
-    hook = hook or sae.cfg.metadata.hook_name
-    if hook is None:
-        raise ValueError("hook is None, and the SAE's metadata has no hook_name: give the hook point of the activations")
-    hooks, latents, activations = [hook] if isinstance(hook, str) else list(hook), [], []
-    for tokens, keep in zip(task.tokens.split(batch_size), task.keep.split(batch_size)):
-        found = read_activations(model, tokens, hooks)
-        x = torch.cat([as_vectors(found[name]).to(sae.device) for name in hooks], -1)
-        weight = (keep if pooling == "mean" else keep & (keep.flip(1).cumsum(1).flip(1) == 1)).to(x.device, torch.float)
+    reader, latents, activations = SAEReader.of(sae, model, hook, mask), [], []
+    for tokens, padding in zip(task.tokens.split(batch_size), task.padding.split(batch_size)):
+        reading = reader.read(tokens, padding)
+        x, keep = reading.at(reader.inputs, sae.device), reading.keep.to(sae.device)
+        if (nothing := ~keep.any(1)).any():
+            number = len(latents) * batch_size + int(nothing.nonzero()[0])
+            raise ValueError(f"task {task.name!r}: text {number} has no position that counts")
+        weight = (keep if pooling == "mean" else keep & (keep.flip(1).cumsum(1).flip(1) == 1)).float()
         weight /= weight.sum(1, keepdim=True)
-        x_kept = torch.where(keep.to(x.device)[..., None], x.float(), 0)
+        x_kept = torch.where(keep[..., None], x.float(), 0)
         activations.append(torch.einsum("bpd,bp->bd", x_kept, weight).cpu())
         codes = sae.encode_sparse(x)
         row, z = codes.rows().long(), torch.zeros(len(tokens) * sae.cfg.d_sae, device=x.device)
@@ -405,6 +406,7 @@ def sparse_probing(
     test_share: float = 0.25,
     hook: str | Sequence[str] | None = None,  # Hook point of the activations; None: the SAE's own
     seed: int = 0,  # Of the splits, of random latents and shuffled labels
+    mask: MaskLike = "as trained",  # Positions that count; None: all but padding
 ) -> Probing:
     "How well k latents tell texts apart, beside the same probe on what else there is"
     import pandas
@@ -415,7 +417,7 @@ def sparse_probing(
                          "splits, are needed")
     rows, ratio, chosen = [], {}, {}
     for task in [tasks] if isinstance(tasks, ProbeTask) else tasks:
-        pooled, labels = pool(sae, model, task, pooling, hook), task.labels.numpy()
+        pooled, labels = pool(sae, model, task, pooling, hook, mask=mask), task.labels.numpy()
         sizes = Counter()
         for split in range(n_splits):
             random = np.random.default_rng((seed, split))

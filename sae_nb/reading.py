@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['MaskLike', 'resolve_mask', 'hook_names_of', 'Reading', 'Reader', 'SAEReader', 'Prompt', 'peaks', 'read_prompts']
+__all__ = ['MaskLike', 'resolve_mask', 'hook_names_of', 'gather_tokens', 'Reading', 'Reader', 'SAEReader', 'Prompt', 'peaks',
+           'read_prompts']
 
 # %% ../nbs/33_reading.ipynb #55e2e9c5
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -28,9 +29,9 @@ MaskLike: TypeAlias = TokenMask | Literal["as trained"] | None  # None: every po
 # %% ../nbs/33_reading.ipynb #37c91275
 def resolve_mask(
     mask: MaskLike,  # None: every position counts
-    sae: SAE | None,  # Its metadata is read for "as trained"; None: nothing is known
-    model: torch.nn.Module,  # Its tokenizer says which tokens are special
-    if_unknown: TokenMask | None = None,  # For "as trained" if the metadata does not say; None: `TokenMask()`
+    sae: SAE | None,  # SAE whose metadata "as trained" refers to; None: not known
+    model: torch.nn.Module,  # Model whose tokenizer has the special tokens
+    if_unknown: TokenMask | None = None,  # Settings that the metadata does not have; None: those of `TokenMask()`
 ) -> TokenMask:
     "Return the mask for one SAE and one model, with the ids of the special tokens filled in"
     if isinstance(mask, str):
@@ -46,64 +47,85 @@ def hook_names_of(
     "Return the hook points that the SAE reads and those that it reconstructs; ValueError if they are not known"
     hook = hook or sae.cfg.metadata.hook_name
     if hook is None:
-        raise ValueError("hook is None, and the SAE's metadata has no hook_name: give the hook point of the activations")
-    read, written = ((names,) if isinstance(names, str) else tuple(names)
-                     for names in (hook, sae.cfg.metadata.hook_name_out or hook))
-    return read, written
+        raise ValueError("hook is None, and the SAE's metadata has no hook_name: give the hook point to read")
+    inputs, targets = ((names,) if isinstance(names, str) else tuple(names)
+                       for names in (hook, sae.cfg.metadata.hook_name_out or hook))
+    return inputs, targets
+
+# %% ../nbs/33_reading.ipynb #d7aa0ee1
+def gather_tokens(
+    tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]],  # One tensor, or batches
+    n_tokens: int | None = None,  # Stop after this many tokens, in complete sequences; None: take all
+) -> Int[Tensor, "sequence position"]:
+    "Collect token ids into one tensor; ValueError if there are none"
+    batches, found = [], 0
+    for batch in [tokens] if isinstance(tokens, Tensor) else tokens:
+        if batch.ndim != 2:
+            raise ValueError(f"tokens have shape {tuple(batch.shape)}: must be [sequence, position]")
+        batches.append(batch)
+        found += batch.numel()
+        if n_tokens is not None and found >= n_tokens:
+            break
+    if not found:
+        raise ValueError("no tokens: the text is empty")
+    gathered = torch.cat(batches)
+    return gathered if n_tokens is None else gathered[:max(n_tokens // gathered.shape[1], 1)]
 
 # %% ../nbs/33_reading.ipynb #39187407
 @dataclass(frozen=True)
 class Reading:
-    "Activations of a batch of tokens"
-    found: Mapping[str, Float[Tensor, "batch pos width"]]  # By hook point
+    "Activations of a batch of tokens, and the positions that count"
+    found: Mapping[str, Float[Tensor, "batch pos width"]]  # Activations by hook point
     keep: Bool[Tensor, "batch pos"]  # True at the positions that count
 
     def at(
         self,
         hooks: Sequence[str],
-        device: torch.device | str | None = None,  # None: where the activations are
+        device: torch.device | str | None = None,  # None: the device of the activations
     ) -> Float[Tensor, "batch pos width"]:
-        "Return the activations at one or several hook points, side by side"
-        return torch.cat([self.found[name] if device is None else self.found[name].to(device) for name in hooks], -1)
+        "Concatenate the activations at one or several hook points"
+        parts = [self.found[name] if device is None else self.found[name].to(device) for name in hooks]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
 @dataclass(frozen=True)
 class Reader:
-    "Reads activations of a model at hook points, and says which positions count"
+    "Reads activations of a model at hook points and finds the positions that count"
     model: torch.nn.Module
     hooks: tuple[str, ...]  # Hook points to read
     mask: TokenMask  # With the ids of the special tokens filled in
-    masked_by: tuple[str, ...] | None = None  # Hook points whose norms decide what a sink is; None: all of them
 
     def read(
         self,
         tokens: Int[Tensor, "batch pos"],
-        padding: Bool[Tensor, "batch pos"] | None = None,  # True at padding, which the model does not see
-        inference: bool = True,  # Use `torch.inference_mode`, which is a little faster; no gradient can pass the result
+        padding: Bool[Tensor, "batch pos"] | None = None,  # True at padding, which the model does not attend to
+        inference: bool = True,  # Use `torch.inference_mode`: a little faster, without gradients
     ) -> Reading:
-        "Run the model as far as the deepest hook point"
+        "Run the model up to the deepest hook point and return the activations"
         attention_mask = None if padding is None else (~padding).long()
         found = read_activations(self.model, tokens, self.hooks, attention_mask, inference)
-        return self.masked({name: as_vectors(x) for name, x in found.items()}, tokens, padding)
+        return self.masked(found, tokens, padding)
 
     def masked(
         self,
-        found: Mapping[str, Float[Tensor, "batch pos width"]],  # Activations by hook point
+        found: Mapping[str, Float[Tensor, "batch pos *heads width"]],  # Activations; more hook points do no harm
         tokens: Int[Tensor, "batch pos"],
         padding: Bool[Tensor, "batch pos"] | None = None,
     ) -> Reading:
-        "Return the reading for activations that have been read already"
-        device = next(iter(found.values())).device
+        "Apply the mask to activations that have been read already"
+        own = {name: as_vectors(found[name]) for name in self.hooks}
+        device = own[self.hooks[0]].device
         tokens, padding = tokens.to(device), None if padding is None else padding.to(device)
         if self.mask.max_norm_multiple is None:
-            return Reading(found, self.mask(tokens, padding=padding))
-        masks = [self.mask(tokens, found[name].to(device), padding) for name in self.masked_by or self.hooks]
-        return Reading(found, torch.stack(masks).all(0))
+            return Reading(own, self.mask(tokens, padding=padding))
+        masks = [self.mask(tokens, x.to(device), padding) for x in own.values()]
+        return Reading(own, torch.stack(masks).all(0))
 
 @dataclass(frozen=True)
 class SAEReader(Reader):
-    "A reader for one SAE, which also encodes"
-    sae: SAE | None = None
-    inputs: tuple[str, ...] = ()  # Hook points that the SAE reads
+    "A reader for one SAE that also encodes the activations"
+    sae: SAE
+    inputs: tuple[str, ...]  # Hook points that the SAE reads
+    targets: tuple[str, ...]  # Hook points that the SAE reconstructs; other ones only for transcoders
 
     @classmethod
     def of(
@@ -111,32 +133,35 @@ class SAEReader(Reader):
         sae: SAE,
         model: torch.nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata says
         hook: str | Sequence[str] | None = None,  # Hook point or hook points to read; None: the SAE's own
-        mask: MaskLike = "as trained",  # Which positions count
+        mask: MaskLike = "as trained",  # Positions that count; None: all
+        read_targets: bool = False,  # Read the targets even if the mask does not need them
     ) -> SAEReader:
-        "Make the reader for an SAE; ValueError if SAE and model do not belong together"
+        "Make the reader for an SAE; ValueError if the SAE does not fit the model"
         check_processing(sae, model)
-        inputs, _ = hook_names_of(sae, hook)
-        for name in inputs:
+        inputs, targets = hook_names_of(sae, hook)
+        resolved = resolve_mask(mask, sae, model)
+        with_targets = read_targets or resolved.max_norm_multiple is not None
+        hooks = tuple(dict.fromkeys((*inputs, *targets) if with_targets else inputs))
+        for name in hooks:
             find_hook_point(model, name)
-        return cls(model, inputs, resolve_mask(mask, sae, model), None, sae, inputs)
+        return cls(model, hooks, resolved, sae, inputs, targets)
 
     @torch.no_grad()
     def encode(
         self,
         tokens: Int[Tensor, "batch pos"],
     ) -> tuple[SparseCodes, Bool[Tensor, "batch pos"]]:
-        "Return the latents at all positions, and which positions count"
-        assert self.sae is not None
+        "Return the latents at all positions, and True at the positions that count"
         reading = self.read(tokens)
         device = self.sae.device
         return self.sae.encode_sparse(reading.at(self.inputs, device)), reading.keep.to(device)
 
-# %% ../nbs/33_reading.ipynb #764c6916
+# %% ../nbs/33_reading.ipynb #be7addbf
 @dataclass(frozen=True)
 class Prompt:
-    "What fires in one prompt, at positions that count"
+    "The latents that fire on one prompt, at positions that count"
     tokens: list[int]
-    position: Int[Tensor, "n"]  # Of each firing
+    position: Int[Tensor, "n"]  # Position of each firing
     latent: Int[Tensor, "n"]
     value: Float[Tensor, "n"]
 
@@ -144,7 +169,7 @@ class Prompt:
         self,
         latent: int,
     ) -> Float[Tensor, "positions"]:
-        "The values of one latent at all positions"
+        "Return the values of one latent at all positions"
         on = self.latent == latent
         return torch.zeros(len(self.tokens)).index_put((self.position[on],), self.value[on])
 
@@ -153,7 +178,7 @@ class Prompt:
         position: int,
         d_sae: int,
     ) -> Float[Tensor, "d_sae"]:
-        "The values of all latents at one position"
+        "Return the values of all latents at one position"
         on = self.position == position
         return torch.zeros(d_sae).index_put((self.latent[on],), self.value[on])
 
@@ -161,7 +186,7 @@ def peaks(
     prompts: Sequence[Prompt],
     d_sae: int,
 ) -> Float[Tensor, "prompts d_sae"]:
-    "The largest absolute value of each latent in each prompt"
+    "Return the largest absolute value of each latent on each prompt"
     result = torch.zeros(len(prompts), d_sae)
     for row, prompt in zip(result, prompts):
         row.scatter_reduce_(0, prompt.latent, prompt.value.abs(), "amax")
@@ -171,14 +196,16 @@ def peaks(
 @torch.no_grad()
 def read_prompts(
     sae: SAE,
-    model: torch.nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata say
+    model: torch.nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata says
     prompts: str | Sequence[str],  # One text or several
-    prepend_bos: bool | None = None,  # Begin with BOS; None: as the SAE was trained, with BOS if that is not known
+    prepend_bos: bool | None = None,  # Begin with BOS; None: as in training, and with BOS if that is not known
     hook: str | Sequence[str] | None = None,  # Hook point or hook points to read; None: the SAE's own
-    mask: MaskLike = "as trained",  # Which positions count
+    mask: MaskLike = "as trained",  # Positions that count; None: all
 ) -> list[Prompt]:
-    "What fires in each prompt; ValueError for a prompt without tokens, or with more than the model can read"
-    reader, tokenizer, result = SAEReader.of(sae, model, hook, mask), getattr(model, "tokenizer"), []
+    "Find the latents that fire on each prompt; ValueError if a prompt has no tokens or too many"
+    reader = SAEReader.of(sae, model, hook, mask)
+    tokenizer = getattr(model, "tokenizer")
+    result = []
     with_bos = sae.cfg.metadata.prepend_bos is not False if prepend_bos is None else prepend_bos
     begin, longest = begin_id(tokenizer) if with_bos else None, max_context(model)
     for prompt in [prompts] if isinstance(prompts, str) else prompts:
@@ -187,7 +214,8 @@ def read_prompts(
             raise ValueError(f"the prompt {prompt!r} has no tokens")
         ids = ids if begin is None or ids[0] == begin else [begin, *ids]
         if longest is not None and len(ids) > longest:
-            raise ValueError(f"the prompt {prompt[:40]!r}... has {len(ids):,} tokens, the model reads {longest:,}")
+            raise ValueError(f"the prompt {prompt[:40]!r}... has {len(ids):,} tokens; "
+                             f"the model reads at most {longest:,}")
         codes, keep = reader.encode(torch.tensor([ids]))
         rows = codes.rows().long()
         on = (codes.values != 0) & keep.flatten()[rows]

@@ -31,7 +31,7 @@ from .models import load_model
 from .sae import SAE
 from .hooks import closed_blocks, compiled, find_hook_point, read_activations, hook_width
 from .timing import TimeReport, best_of, time_report, time_step
-from .tokens import TokenStream
+from .tokens import TokenMask, TokenStream
 from .track import JSONLines, Progress, Tracker, Trackers, WandB
 from .trainer import TrainConfig, Trainer, new_saes
 
@@ -217,8 +217,9 @@ def make_store(
         prepend_bos=cfg.prepend_bos, seed=cfg.seed)
     return ActivationsStore(
         model, tokens, cfg.sites, batch_size=cfg.batch_size, buffer_size=cfg.buffer_size,
-        seed=cfg.seed, device=cfg.device or default_device(), exclude_special=cfg.exclude_special_tokens,
-        drop_first=cfg.exclude_special_tokens, sink_multiple=cfg.sink_multiple, n_rows=cfg.steps * cfg.batch_size)
+        seed=cfg.seed, device=cfg.device or default_device(), n_rows=cfg.steps * cfg.batch_size,
+        mask=TokenMask("tokenizer" if cfg.exclude_special_tokens else (), cfg.exclude_special_tokens,
+                       cfg.sink_multiple))
 
 def start_run(
     cfg: TrainConfig,

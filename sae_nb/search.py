@@ -20,7 +20,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .dashboard import card, context_html, number
+from .cards import context_html, latent_card
+from .display import format_number
 from .documents import Documents
 from .evals import gather_tokens
 from .features import reader
@@ -241,7 +242,7 @@ def _about(contrast: Contrast, latent: int) -> list[str]:
         return []
     view, strongest = contrast.stats[latent], _strongest_on(contrast.stats, latent)
     promoted = [token for token, _ in view.logits(5)[0]]
-    folded = f"<details><summary>card</summary>{card(view, largest_size=10_000)}</details>"
+    folded = f"<details><summary>card</summary>{latent_card(view, largest_size=10_000)}</details>"
     return [_words(contrast.vocabulary, strongest), _words(contrast.vocabulary, promoted), folded]
 
 def _prompt_table(contrast: Contrast, n: int) -> str:
@@ -249,7 +250,7 @@ def _prompt_table(contrast: Contrast, n: int) -> str:
     names += ["strongest on", "promotes", ""] if contrast.stats is not None else []
     rows = []
     for i in contrast.order[:n]:
-        sides = [[f"{int((side[:, i] > 0).sum())} of {len(side)}", number(float(largest[i]))]
+        sides = [[f"{int((side[:, i] > 0).sum())} of {len(side)}", format_number(float(largest[i]), 3)]
                  for side, largest in zip(contrast.peaks, contrast.largest)]
         peak = _words(contrast.vocabulary, [_peak_token(contrast.here, i)])
         rows.append(_row([_link(contrast, i), *sides[0], peak, *sides[1], *_about(contrast, i)]))
@@ -265,7 +266,7 @@ def _token_table(contrast: Contrast, n: int) -> str:
             cells = []
             for latent, value in found:
                 words = _words(contrast.vocabulary, _strongest_on(contrast.stats, latent)[:3])
-                cells.append(f'{_link(contrast, latent)} {number(value)} <span style="opacity:0.7">{words}</span>')
+                cells.append(f'{_link(contrast, latent)} {format_number(value, 3)} <span style="opacity:0.7">{words}</span>')
             rows.append(_row([_words(contrast.vocabulary, [token]), " &middot; ".join(cells)]))
     return f'<table style="font-size:13px">{"".join(rows)}</table>'
 
