@@ -32,7 +32,7 @@ def readdress(source: str, path: Path) -> str:
 
 
 def relink(source: str, folder: Path) -> str:
-    "Give links from a notebook in `folder` to a notebook that was renumbered its new number"
+    "Update links from a notebook in `folder` to notebooks that have a new number"
 
     def renumbered(match: re.Match) -> str:
         target = folder / match["folder"]
