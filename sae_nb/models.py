@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = ['load_model', 'model_device', 'run_model', 'run_logits', 'vocabulary_size', 'max_context', 'check_processing']
 
 # %% ../nbs/30_models.ipynb #6bd07ec1
+import ast
 import importlib.util
 import json
 import os
@@ -27,15 +28,24 @@ if TYPE_CHECKING:
     from sae_nb.sae import SAE
 
 # %% ../nbs/30_models.ipynb #1c58d30b
+def _read_aliases(
+    folder: Path,  # Where TransformerLens is installed
+) -> dict[str, list[str]]:
+    "Read TransformerLens' aliases by official name: JSON in version 4, Python in version 3; empty if there are none"
+    table = folder / "tools" / "model_registry" / "data" / "model_aliases.json"
+    module = folder / "supported_models.py"
+    if table.exists():
+        return json.loads(table.read_text())["aliases"]
+    nodes = ast.parse(module.read_text()).body if module.exists() else []
+    return next((ast.literal_eval(node.value) for node in nodes if isinstance(node, ast.AnnAssign) and node.value
+                 and ast.unparse(node.target) == "MODEL_ALIASES"), {})
+
 def _official_names() -> dict[str, str]:
     "Map every official name and alias in TransformerLens' table to the official name; empty if there is no table"
     package = importlib.util.find_spec("transformer_lens")
     if package is None or package.origin is None:
         return {}
-    table = Path(package.origin).parent / "tools" / "model_registry" / "data" / "model_aliases.json"
-    if not table.exists():
-        return {}
-    aliases = json.loads(table.read_text())["aliases"]
+    aliases = _read_aliases(Path(package.origin).parent)
     return {name: official for official, short in aliases.items() for name in (official, *short)}
 
 # %% ../nbs/30_models.ipynb #f56d1ef2

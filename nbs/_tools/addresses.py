@@ -1,4 +1,4 @@
-"""Write the repository's address from settings.ini into notebooks (Colab badges, install cells) and GitHub's files
+"""Update addresses: the repository's, from settings.ini, in notebooks and GitHub's files; links to renumbered notebooks
 
     python nbs/_tools/addresses.py
 """
@@ -15,6 +15,7 @@ COLAB = re.compile(r"https://colab\.research\.google\.com/github/[^\s)\"]*")
 GITHUB = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+?(?=$|/discussions)", re.M)
 PAGES = re.compile(r"https://[\w.-]+\.github\.io/[\w.-]+")
 FILES = ["CITATION.cff", ".github/ISSUE_TEMPLATE/config.yml"]
+LINK = re.compile(r"\[(?:(?P<text>\d\d_\w+)|(?P<other>[^\]]*))\]\((?P<folder>(?:\.\./|\w+/)*)(?P<number>\d\d)_(?P<name>\w+)\.ipynb")
 INSTALL = re.compile(r"git\+https://github\.com/[\w.-]+/[\w.-]+")
 
 
@@ -30,6 +31,20 @@ def readdress(source: str, path: Path) -> str:
     return INSTALL.sub(f"git+{settings.git_url}", source) if "google.colab" in source else source
 
 
+def relink(source: str, folder: Path) -> str:
+    "Update links from a notebook in `folder` to notebooks that have a new number"
+
+    def renumbered(match: re.Match) -> str:
+        target = folder / match["folder"]
+        if (target / f"{match['number']}_{match['name']}.ipynb").exists():
+            return match[0]
+        found = [path.name for path in target.glob("[0-9]*_*.ipynb") if path.name.partition("_")[2] == f"{match['name']}.ipynb"]
+        return f"[{found[0].removesuffix('.ipynb') if match['text'] else match['other']}]({match['folder']}{found[0]}" \
+            if len(found) == 1 else match[0]
+
+    return LINK.sub(renumbered, source)
+
+
 def main() -> None:
     "Update all notebooks and files"
     for name in FILES:
@@ -38,9 +53,14 @@ def main() -> None:
         (ROOT / name).write_text(text, encoding="utf-8")
     for notebook in notebooks():
         nb = read_nb(notebook.path)
-        changed = [cell for cell in nb.cells if readdress(cell.source, notebook.path) != cell.source]
-        for cell in changed:
-            cell.source = readdress(cell.source, notebook.path)
+        changed = []
+        for cell in nb.cells:
+            new = readdress(cell.source, notebook.path)
+            if cell.cell_type == "markdown":
+                new = relink(new, notebook.path.parent)
+            if new != cell.source:
+                cell.source = new
+                changed.append(cell)
         if changed:
             write_nb(nb, notebook.path)
             print(f"{notebook.path.relative_to(NOTEBOOKS)}: {len(changed)} cells")

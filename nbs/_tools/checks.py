@@ -168,7 +168,7 @@ def unused_names() -> Iterator[str]:
 
 
 def names_in_signatures(module: Module) -> Iterator[str]:
-    "Yield the names in annotations of public functions, methods and fields"
+    "Yield the names in annotations of public functions, methods and fields, and the bases of public classes"
     for symbol in public_symbols(module).values():
         annotations = [symbol.node.returns] if isinstance(symbol.node, Function) else []
         for node in [symbol.node, *(method.node for method in symbol.methods)]:
@@ -177,6 +177,7 @@ def names_in_signatures(module: Module) -> Iterator[str]:
                 annotations += [node.returns, *(argument.annotation for argument in arguments)]
             else:
                 annotations += [field.annotation for field in node.body if isinstance(field, ast.AnnAssign)]
+                annotations += node.bases
         for annotation in filter(None, annotations):
             yield from re.findall(r"\w+", ast.unparse(annotation))
 

@@ -16,14 +16,14 @@ from project import DOORS, NOTEBOOKS, Module, Notebook, modules, notebooks, own_
 PAGE = NOTEBOOKS / "map.ipynb"
 MARK = "<!-- Made by nbs/_tools/map_page.py: change nothing here -->"
 FLOORS = {  # First and last number -> title and contents
-    (0, 18): ("Foundations", "Tensors only, no model, data set or file: architectures, sparse codes, numbers and tables."),
+    (0, 19): ("Foundations", "Tensors only, no model, data set or file: architectures, sparse codes, numbers and tables."),
     (20, 29): ("Files", "The folder format, checkpoints of other libraries, the table of releases, the hub."),
-    (30, 38): ("Models and data", "Models, hook points, tokens, masks, activations."),
-    (40, 46): ("Training", "The loop, then the run around it: settings, checkpoints, logs."),
-    (50, 55): ("Evaluation", "Metrics, evaluations inside the model, comparisons of SAEs."),
-    (60, 68): ("Looking inside", "Statistics of latents, splicing, steering, lens, attribution."),
-    (70, 75): ("Showing", "Figures, pages and widgets."),
-    (80, 82): ("Sharing", "Neuronpedia, the Hugging Face hub, other libraries."),
+    (30, 39): ("Models and data", "Models, hook points, tokens, masks, activations."),
+    (40, 49): ("Training", "The loop, then the run around it: settings, checkpoints, logs."),
+    (50, 59): ("Evaluation", "Metrics, evaluations inside the model, comparisons of SAEs."),
+    (60, 69): ("Looking inside", "Statistics of latents, splicing, steering, lens, attribution."),
+    (70, 79): ("Showing", "Figures, pages and widgets."),
+    (80, 89): ("Sharing", "Neuronpedia, the Hugging Face hub, other libraries."),
     (90, 99): ("Command line", "`sae-nb`."),
 }
 FOLDERS = {"tutorials/": "Tutorials", "howto/": "How-to guides", "benchmarks/": "Benchmarks", "": "Other pages"}
