@@ -22,7 +22,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 import sae_nb
-from .core import SAEConfig, _architectures, architecture, default_device, field_types, unknown, write_safely
+from .config import TrainConfig
+from .core import SAEConfig, architecture, architecture_names, default_device, field_types, unknown, write_safely
 from .documents import Documents, read_documents
 from .evals import Metrics, run_evals
 from .export import export_sae, exporter_of, new_folder
@@ -33,7 +34,8 @@ from .run import Run, metrics_file, settings_file, start_run
 from .sae import SAE
 from .suite import evaluate_all
 from .tokens import TokenStream, load_texts
-from .config import TrainConfig
+
+
 
 # %% ../nbs/90_cli.ipynb #2ec324f0
 @dataclass(kw_only=True)
@@ -84,7 +86,7 @@ def _train_options(
     sae = dataclasses.make_dataclass("SAEOptions", sae_fields, kw_only=True)
     rest = [*_options(TrainConfig, base, ["sae", "hook", "hook_out"]), *_options(PostTraining, PostTraining(), [])]
     texts = _help_texts(TrainConfig)
-    own = [("architecture", _described(str, "Architecture: " + ", ".join(_architectures)), field(default=name)),
+    own = [("architecture", _described(str, "Architecture: " + ", ".join(architecture_names())), field(default=name)),
            ("hook", _described(str, texts.get("hook", "")), field(default=base.hook)),
            ("hook_out", _described(str | None, texts.get("hook_out", "")), field(default=None)),
            ("sae", sae, field(default_factory=sae))]
@@ -99,8 +101,8 @@ def _parse_train(
     flags = [value for flag, value in zip(args, [*args[1:], ""]) if flag == "--architecture"]
     flags += [flag.partition("=")[2] for flag in args if flag.startswith("--architecture=")]
     name = flags[-1] if flags else _default_sae_config(TrainConfig()).architecture()
-    if name not in _architectures:
-        raise ValueError(unknown("architecture", name, _architectures))
+    if name not in architecture_names():
+        raise ValueError(unknown("architecture", name, architecture_names()))
     given = tyro.cli(_train_options(name), args=list(args), prog="sae-nb train",
                      description="Train a sparse autoencoder on a language model.")
     chosen = {f.name: getattr(given, f.name) for f in fields(given)}
@@ -145,7 +147,7 @@ def _evaluate_run(
     except (ValueError, FileNotFoundError) as error:
         print(f"not evaluated: there is no held-out text ({error}); name one with --eval-dataset and --eval-split")
         return None
-    metrics = run_evals(sae, run.model, tokens, n_tokens=post.eval_tokens, sink_multiple=run.cfg.sink_multiple)
+    metrics = run_evals(sae, run.model, tokens, n_tokens=post.eval_tokens, mask=run.cfg.mask)
     write_safely(folder / "eval.json", lambda file: file.write_text(json.dumps(metrics.to_dict(), indent=2)))
     return metrics
 
@@ -161,7 +163,7 @@ def _write_feature_page(
     cfg = run.cfg
     text = _packed_text(cfg.dataset, run.model.tokenizer, post.feature_tokens, split=cfg.split, column=cfg.column,
                        context_size=cfg.context_size, prepend_bos=cfg.prepend_bos, seed=cfg.seed)
-    found = collect_features(sae, run.model, text, n_tokens=post.feature_tokens, sink_multiple=cfg.sink_multiple)
+    found = collect_features(sae, run.model, text, n_tokens=post.feature_tokens, mask=cfg.mask)
     write_page(found, folder / "features.html", latents=found.interesting(post.features) if post.features else None)
 
 # %% ../nbs/90_cli.ipynb #788bc0f5
@@ -263,7 +265,7 @@ class _EvalOptions:
     tokens: int = 50_000  # Tokens to evaluate on
     context_size: int = 128  # Tokens per sequence
     batch_size: int = 8  # Sequences at a time
-    predictions: bool = True  # Compute cross-entropy and KL divergence, which runs the complete model
+    compute_ce_kl: bool = True  # Compute cross-entropy and KL divergence, which runs the complete model
     out: str = "sae_nb_evals"  # Folder for the results; results that are already there are reused
     device: str | None = None  # None: the best device available
     dtype: str | None = "float32"  # Type of the SAEs; None: as stored
