@@ -27,7 +27,7 @@ from .core import SAEConfig, architecture, architecture_names, default_device, f
 from .documents import Documents, read_documents
 from .evals import Metrics, run_evals
 from .export import export_sae, exporter_of, new_folder
-from .hub import load_saes
+from .hub import load_sae_or_saes, load_saes
 from .models import load_model
 from .publish import push_to_hub
 from .run import Run, metrics_file, settings_file, start_run
@@ -167,13 +167,6 @@ def _write_feature_page(
     write_page(found, folder / "features.html", latents=found.interesting(post.features) if post.features else None)
 
 # %% ../nbs/90_cli.ipynb #788bc0f5
-def _sae_folder(
-    folder: Path,  # Folder of one or several SAEs
-    name: str,  # Name of the SAE
-) -> Path:
-    "Return the subfolder of an SAE, or `folder` itself if the SAE has no subfolder"
-    return folder / name if (folder / name).is_dir() else folder
-
 def _finish_run(
     run: Run,
     post: PostTraining,
@@ -182,9 +175,9 @@ def _finish_run(
     from sae_nb.plots import training_curves
     training_curves(run.folder / metrics_file).savefig(run.folder / "curves.png", dpi=120)
     for name, sae in run.saes.items():
-        folder = _sae_folder(run.folder, name)
+        folder = run.folder_of(name)
         if post.eval_tokens and (metrics := _evaluate_run(run, sae, post, folder)) is not None:
-            print(f"\n{name + ': ' if len(run.saes) > 1 else ''}{metrics}")
+            print(f"\n{name + ': ' if run.several else ''}{metrics}")
         if post.feature_tokens:
             _write_feature_page(run, sae, post, folder)
     print("\nwritten:")
@@ -231,14 +224,6 @@ class _ConvertOptions:
     to: str = "native"  # Format to write: native, dictionary_learning, sparsify or circuit_tracer
     dtype: str | None = None  # Type of the weights; None: as stored
 
-def _single_of(
-    saes: Mapping[str, SAE],
-    folder: Path,  # Folder that they were read from
-) -> SAE | None:
-    "Return the SAE if it is the only one and has no subfolder; its name is then not needed"
-    (name, sae), *others = saes.items()
-    return sae if not others and _sae_folder(folder, name) == folder else None
-
 def _convert_command(
     args: Sequence[str],  # Command line after `convert`
 ) -> int:
@@ -246,11 +231,9 @@ def _convert_command(
     given = _parse_options(_ConvertOptions, args, "convert")
     exporter_of(given.to)
     new_folder(given.target)
-    saes = load_saes(given.source, dtype=given.dtype)
-    single = _single_of(saes, Path(given.source).expanduser())
-    written = export_sae(saes if single is None else single, given.target, given.to)
-    for name, sae in saes.items():
-        print(f"{name}: {sae}" if single is None else sae)
+    saes = load_sae_or_saes(given.source, dtype=given.dtype)
+    written = export_sae(saes, given.target, given.to)
+    print(*([saes] if isinstance(saes, SAE) else (f"{name}: {sae}" for name, sae in saes.items())), sep="\n")
     print(*(f"  {file.relative_to(written)}" for file in sorted(written.rglob("*")) if file.is_file()), sep="\n")
     return 0
 
@@ -367,19 +350,17 @@ def _push_command(
     folder = Path(given.folder).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"{given.folder}: there is no such folder")
-    saes = load_saes(folder)
-    single = _single_of(saes, folder)
-    if single is None and given.sae_id is not None:
-        raise ValueError(f"--sae-id {given.sae_id}: is for a single SAE, but {given.folder} has {', '.join(saes)}")
-    metrics = {name: values for name in saes if (values := _read_evaluation(_sae_folder(folder, name)))}
-    settings = folder / settings_file
-    runs = dict.fromkeys(saes, settings) if settings.is_file() else {}
-    options = {"private": given.private or None, "revision": given.revision, "message": given.message}
-    if single is None:
-        print(push_to_hub(saes, given.repo_id, None, metrics, run_config=runs, **options))
+    saes = load_sae_or_saes(folder)
+    settings = folder / settings_file if (folder / settings_file).is_file() else None
+    if isinstance(saes, SAE):
+        metrics, run_config = _read_evaluation(folder) or None, settings
+    elif given.sae_id is not None:
+        raise ValueError(f"--sae-id {given.sae_id}: there are several SAEs, {', '.join(saes)}, which keep their names")
     else:
-        (name,) = saes
-        print(push_to_hub(single, given.repo_id, given.sae_id, metrics.get(name), run_config=runs.get(name), **options))
+        metrics = {name: values for name in saes if (values := _read_evaluation(folder / name))}
+        run_config = dict.fromkeys(saes, settings) if settings else None
+    print(push_to_hub(saes, given.repo_id, given.sae_id, metrics, run_config=run_config, private=given.private or None,
+                      revision=given.revision, message=given.message))
     return 0
 
 # %% ../nbs/90_cli.ipynb #a9388cb6

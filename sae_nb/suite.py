@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from .core import unknown, write_safely
 from .evals import evaluate_each, fingerprint
-from .hub import load_saes
+from .hub import load_sae_or_saes
 from .display import Table, format_number, new_figure
 from .metrics import Metrics
 from .models import load_model
@@ -285,9 +285,8 @@ def _saes_of(name: str, source: SAESource, device: Any, dtype: Any) -> dict[str,
     "Load the SAEs of one source, named after it; SAEs in subfolders or of several layers are `name/part`"
     if isinstance(source, SAE):
         return {name: source}
-    saes, path = load_saes(source, device=device or "cpu", dtype=dtype), Path(source).expanduser()
-    parts = len(saes) > 1 or any(path / part != path and (path / part).is_dir() for part in saes)
-    return {f"{name}/{part}" if parts else name: sae for part, sae in saes.items()}
+    saes = load_sae_or_saes(source, device=device or "cpu", dtype=dtype)
+    return {name: saes} if isinstance(saes, SAE) else {f"{name}/{part}": sae for part, sae in saes.items()}
 
 def _load_pending(sources: Mapping[str, SAESource], folder: _ResultsFolder, found: Evaluations, device: Any,
                   dtype: Any) -> Iterator[_LoadedSAE]:
