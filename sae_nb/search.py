@@ -23,9 +23,8 @@ from torch import Tensor
 from .cards import context_html, latent_card
 from .display import Markup, Table, format_number
 from .documents import Documents
-from .evals import gather_tokens
 from .firing import Collector
-from .reading import MaskLike, Prompt, SAEReader, peaks, read_prompts
+from .reading import MaskLike, Prompt, SAEReader, gather_tokens, peaks, read_prompts
 from .sae import SAE
 from .sparse import SparseCodes
 from .stats import Context, FeatureStats, context_at
