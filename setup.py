@@ -1,4 +1,4 @@
-"Packaging: every setting stands in `settings.ini`, nothing here needs editing"
+"Packaging; all settings are in `settings.ini`"
 import re
 import shlex
 from configparser import ConfigParser
@@ -13,16 +13,16 @@ package = settings["lib_path"]
 
 
 def words(key: str) -> list[str]:
-    "The values of a setting that lists several"
+    "Return the values of a setting that lists several"
     return shlex.split(settings.get(key, ""))
 
 
 def readme() -> str:
-    "README.md for a page outside the repository: links and images get their whole address"
+    "Return README.md with absolute addresses, for pages outside the repository"
     address = f"{settings['git_url']}/{{}}/{settings['branch']}/"
     relative = r"(?![a-z]+:|#)"
     parts = re.split(r"(^```.*?^```$)", Path("README.md").read_text(encoding="utf-8"), flags=re.M | re.S)
-    for i in range(0, len(parts), 2):  # the odd ones are code
+    for i in range(0, len(parts), 2):  # Odd parts are code
         parts[i] = re.sub(rf'(!\[[^\]]*\]\(|src="){relative}', rf"\g<1>{address.format('raw')}", parts[i])
         parts[i] = re.sub(rf'(\]\(|href="){relative}', rf"\g<1>{address.format('blob')}", parts[i])
     return "".join(parts)
@@ -41,7 +41,7 @@ setup(
     url=settings["git_url"],
     project_urls={"Documentation": settings["doc_host"] + settings["doc_baseurl"]},
     packages=find_packages(include=[package, f"{package}.*"]),
-    package_dir={"": "."},  # makes an editable install a plain path, which works from the parent folder too
+    package_dir={"": "."},  # Makes an editable install a plain path, which also works from the parent folder
     package_data={entry.split("=")[0]: entry.split("=")[1].split(",") for entry in words("package_data")},
     python_requires=">=" + settings["min_python"],
     install_requires=words("requirements"),

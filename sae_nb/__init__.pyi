@@ -1,4 +1,4 @@
-# The names of the package, by module. To add one, write it here and nowhere else.
+# The names of the package, by module. To add one, add it here.
 from sae_nb.absorption import Absorption as Absorption, first_letter_absorption as first_letter_absorption
 from sae_nb.absorption import measure_absorption as measure_absorption
 from sae_nb.activations import ActivationsStore as ActivationsStore, TensorStream as TensorStream
@@ -34,7 +34,8 @@ from sae_nb.models import load_model as load_model, run_logits as run_logits
 from sae_nb.neuronpedia import neuronpedia_frame as neuronpedia_frame, neuronpedia_list as neuronpedia_list
 from sae_nb.neuronpedia import neuronpedia_url as neuronpedia_url
 from sae_nb.plots import density_histogram as density_histogram, training_curves as training_curves
-from sae_nb.probing import ProbeTask as ProbeTask, Probing as Probing, sparse_probing as sparse_probing
+from sae_nb.probing import ProbeTask as ProbeTask, Probing as Probing, generated_tasks as generated_tasks
+from sae_nb.probing import source_tasks as source_tasks, sparse_probing as sparse_probing, text_task as text_task
 from sae_nb.publish import model_card as model_card, push_to_hub as push_to_hub
 from sae_nb.pursuit import MatchingPursuitSAE as MatchingPursuitSAE
 from sae_nb.pursuit import MatchingPursuitSAEConfig as MatchingPursuitSAEConfig
@@ -60,7 +61,8 @@ from sae_nb.topk import BatchTopKSAE as BatchTopKSAE, BatchTopKSAEConfig as Batc
 from sae_nb.topk import GroupMaxSAE as GroupMaxSAE, GroupMaxSAEConfig as GroupMaxSAEConfig
 from sae_nb.topk import TopKSAE as TopKSAE, TopKSAEConfig as TopKSAEConfig
 from sae_nb.track import read_rows as read_rows
-from sae_nb.trainer import TrainConfig as TrainConfig, Trainer as Trainer
+from sae_nb.config import TrainConfig as TrainConfig
+from sae_nb.trainer import Trainer as Trainer, TrainerConfig as TrainerConfig
 from sae_nb.transcoder import GLUTranscoder as GLUTranscoder, GLUTranscoderConfig as GLUTranscoderConfig
 from sae_nb.transcoder import JumpReLUGLUTranscoder as JumpReLUGLUTranscoder
 from sae_nb.transcoder import JumpReLUGLUTranscoderConfig as JumpReLUGLUTranscoderConfig

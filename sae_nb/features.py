@@ -11,8 +11,7 @@ __all__ = ['collect_features']
 # %% ../nbs/64_features.ipynb #ea92ac5b
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,15 +31,6 @@ from .stats import FeatureStats, Sources
 from .vocabulary import Vocabulary
 
 # %% ../nbs/64_features.ipynb #5e9647a2
-@contextmanager
-def _encoding_in(sae: SAE, dtype: torch.dtype | None) -> Iterator[None]:
-    "Run the encoder's matrix product in `dtype` while the context is open"
-    before, sae.encoder_dtype = sae.encoder_dtype, dtype or sae.encoder_dtype
-    try:
-        yield
-    finally:
-        sae.encoder_dtype = before
-
 @dataclass
 class _Pass:
     "A pass over a text: its reader, the collected data, and its position"
@@ -48,11 +38,12 @@ class _Pass:
     collector: Collector
     pairs: CoactivationCounter
     identity: dict[str, Any]  # Settings and hashes that must be the same to resume
+    encoder_dtype: torch.dtype | None  # Data type of the encoder's product; None: that of the weights
     done: int = 0  # Sequences done
 
     def add(self, tokens: Tensor, source: Tensor | None, document: Tensor | None) -> None:
         "Run the model on a batch and collect the firings"
-        codes, keep = self.reader.encode(tokens)
+        codes, keep = self.reader.encode(tokens, self.encoder_dtype)
         batch = self.collector.add(tokens, keep, codes, source, document)
         self.pairs.add(batch, keep.to(batch.position.device))
         self.done += len(tokens)
@@ -130,11 +121,11 @@ def collect_features(
                 "pair_capacity": pair_capacity, "autocast": autocast, "n_logits": n_logits, "n_neighbors": n_neighbors}
     identity = {} if out is None else _identity(reader, text, settings)
     collector = Collector(sae.cfg.d_sae, n_top, n_random, before, after, seed, sae.device, n_sources=len(text.sources))
-    work = _Pass(reader, collector, CoactivationCounter(sae.cfg.d_sae, pair_capacity, seed), identity)
+    work = _Pass(reader, collector, CoactivationCounter(sae.cfg.d_sae, pair_capacity, seed), identity,
+                 torch.bfloat16 if autocast else None)
     if (finished := _found(work, out, resume)) is not None:
         return finished
-    with _encoding_in(sae, torch.bfloat16 if autocast else None):
-        _run(work, text, batch_size, out, save_every)
+    _run(work, text, batch_size, out, save_every)
     stats = _gather(work, text, n_logits, n_neighbors)
     if out is not None:
         stats.save(out)
@@ -184,7 +175,7 @@ def _gather(work: _Pass, text: Documents, n_logits: int, n_neighbors: int) -> Fe
     if len(matrix) != sae.W_dec.shape[1]:  # The SAE does not reconstruct the residual stream
         matrix = matrix.new_zeros(sae.W_dec.shape[1], 0)
     effects, ids = logit_effects(sae.W_dec, matrix, n_logits)
-    cosines, neighbours = nearest_directions(sae.W_dec, n_neighbors)
+    cosines, neighbors = nearest_directions(sae.W_dec, n_neighbors)
     about = {"sae": type(sae).__name__, "model_name": metadata.model_name, "hook_name": ", ".join(work.reader.inputs),
              "processing": metadata.processing, "dataset_path": metadata.dataset_path,
              "mask": work.reader.mask.to_dict(), "seed": collector.seed, "identity": work.identity}
@@ -193,7 +184,7 @@ def _gather(work: _Pass, text: Documents, n_logits: int, n_neighbors: int) -> Fe
     stats = FeatureStats(
         about, vocabulary, tokens, n_tokens, collector.scale, top=top, repeats=count_repeats(tokens, top.position),
         random=collector.sample(), silent=collector.silent(), before=collector.before, logit_tokens=ids,
-        logit_effects=effects, neighbours=neighbours, neighbour_cosines=cosines,
+        logit_effects=effects, neighbors=neighbors, neighbor_cosines=cosines,
         coactivating=work.pairs.coactivating(n_neighbors), sources=_sources(collector, text), **columns)
     return stats.to("cpu")
 

@@ -146,7 +146,7 @@ class L0Controller:
 def resample_dead(
     optimizer: SAEOptimizer,
     dead: Int[Tensor, "n_dead"],  # Latents to start anew
-    x: Float[Tensor, "tokens d_in"],  # A batch of inputs
+    prepared: Float[Tensor, "tokens d_in"],  # Inputs of the encoder: `SAE.prepare` of a batch
     target: Float[Tensor, "tokens d_out"],  # What should have come out
     x_hat: Float[Tensor, "tokens d_out"],  # What came out
     seed: int,
@@ -155,13 +155,13 @@ def resample_dead(
     sae = optimizer.sae
     weights = (target - x_hat).square().sum(-1).square().cpu()
     drawn = torch.multinomial(weights, len(dead), replacement=True, generator=torch.Generator().manual_seed(seed))
-    drawn = drawn.to(x.device)
-    alive = torch.ones(sae.cfg.d_sae, dtype=torch.bool, device=x.device).index_fill_(0, dead, False)
+    drawn = drawn.to(target.device)
+    alive = torch.ones(sae.cfg.d_sae, dtype=torch.bool, device=target.device).index_fill_(0, dead, False)
     encoder = sae.W_enc.T
     norm = encoder[alive].norm(dim=1).mean() if alive.any() else encoder.norm(dim=1).mean()
     size = norm * (1.0 if sae.unit_norm_decoder else 0.2)
     writes = F.normalize(target[drawn] - sae.b_dec, dim=1) * sae.W_dec.norm(dim=1).mean()
-    sae.resample_latents(dead, F.normalize(sae.prepare(x[drawn]), dim=1) * size, writes)
+    sae.resample_latents(dead, F.normalize(prepared[drawn], dim=1) * size, writes)
     for name, parameter in sae.named_parameters():
         if parameter.shape[:1] == (sae.cfg.d_sae,) and name != "b_dec":
             for average in ("exp_avg", "exp_avg_sq"):

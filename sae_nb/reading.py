@@ -150,11 +150,12 @@ class SAEReader(Reader):
     def encode(
         self,
         tokens: Int[Tensor, "batch pos"],
+        encoder_dtype: torch.dtype | None = None,  # Data type of the encoder's product; None: that of the weights
     ) -> tuple[SparseCodes, Bool[Tensor, "batch pos"]]:
         "Return the latents at all positions, and True at the positions that count"
         reading = self.read(tokens)
         device = self.sae.device
-        return self.sae.encode_sparse(reading.at(self.inputs, device)), reading.keep.to(device)
+        return self.sae.encode_sparse(reading.at(self.inputs, device), encoder_dtype), reading.keep.to(device)
 
 # %% ../nbs/33_reading.ipynb #be7addbf
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""The documentation hook point and README.md, made from the notebooks with nothing but pandoc
+"""Build the documentation and README.md from the notebooks, with pandoc
 
-    python nbs/_tools/build_docs.py                 # writes _docs/, README.md and the images of README.md
-    python nbs/_tools/build_docs.py --out elsewhere # the hook point alone, elsewhere
+    python nbs/_tools/build_docs.py                 # writes _docs/, the map, README.md and its images
+    python nbs/_tools/build_docs.py --out elsewhere # the documentation only, to another folder
 
-The hook point needs no server and loads nothing from elsewhere: open `_docs/index.html`. Warnings (links that lead nowhere,
-what pandoc says) are printed, and make the exit status 1.
+The site needs no server and no network: open `_docs/index.html`. Warnings (broken links, messages of pandoc) are
+printed and make the exit status 1.
 """
 from __future__ import annotations
 
@@ -25,42 +25,43 @@ from string import Template
 import pypandoc
 from fastcore.script import call_parse
 
+import map_page
 from addresses import colab_address
 from project import NOTEBOOKS, PACKAGE, ROOT, Notebook, modules, notebooks, settings
 from render import FOR_README, Rendering, linked
 from symbols import Symbol, public_symbols
 
 TEMPLATES = Path(__file__).parent / "site"
-OUTPUTS, IMAGES = "outputs", "images"  # folders of the hook point: images from outputs, and those of nbs/images
+OUTPUTS, IMAGES = "outputs", "images"  # Folders of the site: images of outputs, and those of nbs/images
 README_IMAGES = NOTEBOOKS / IMAGES / "readme"
 DIALECT = "gfm+attributes+raw_attribute+tex_math_dollars"
-NAME = re.compile(r"(?<!\[)`([A-Za-z_][\w.]*)(\(\))?`(?!\]\()")  # `name` or `name()` in prose, not yet a link
+NAME = re.compile(r"(?<!\[)`([A-Za-z_][\w.]*)(\(\))?`(?!\]\()")  # `name` or `name()` in prose that is not a link
 
 
-IN_HTML = re.compile(r"""((?:src|href)=")(?![a-z]+:|[#/])([^"\s]+)""")  # a relative address
+IN_HTML = re.compile(r"""((?:src|href)=")(?![a-z]+:|[#/])([^"\s]+)""")  # A relative address
 IN_MARKDOWN = re.compile(r"""(\]\(|(?:src|href)=")(?![a-z]+:|[#/])([^)"\s]+)""")
 
 
 def up(page: Notebook) -> str:
-    "The way from a page to the top of the hook point"
+    "Return the path from a page to the top of the site"
     return "../" * (len(page.page.parts) - 1)
 
 
 @dataclass
-class HookPoint:
-    "All pages, where each name is documented, and what was found wrong"
+class Site:
+    "The pages of the documentation, and warnings found while building them"
 
     pages: list[Notebook]
     warnings: list[str] = field(default_factory=list)
 
     @cached_property
     def symbols(self) -> dict[str, dict[str, Symbol]]:
-        "Notebook -> the names it exports"
+        "Names that each notebook exports"
         return {str(module.notebook): public_symbols(module) for module in modules()}
 
     @cached_property
     def places(self) -> dict[str, str]:
-        "Name -> page and anchor, for functions, classes, methods and modules (`sae_nb.sae`)"
+        "Page and anchor of each function, class, method and module (`sae_nb.sae`)"
         found = {}
         for page in self.pages:
             if page.module:
@@ -71,7 +72,7 @@ class HookPoint:
         return found
 
     def link(self, line: str, page: Notebook) -> str:
-        "Make names in back-ticks links, but not words that a sentence may mean otherwise"
+        "Turn names in back-ticks into links, except plain words, unless they are documented on this page"
 
         def replace(match: re.Match) -> str:
             place = self.places.get(match[1], "")
@@ -81,7 +82,7 @@ class HookPoint:
         return NAME.sub(replace, line)
 
     def address(self, target: str, page: Notebook) -> str:
-        "A relative address in a notebook, as its page has to say it: notebooks are pages, other files are on GitHub"
+        "Translate a relative address: a notebook becomes its page, another file its address on GitHub"
         path, _, anchor = target.partition("#")
         if path.endswith(".html") or path.removeprefix(up(page)).startswith((OUTPUTS, IMAGES)):
             return target
@@ -95,7 +96,7 @@ class HookPoint:
         return f"{settings.git_url}/blob/{settings.branch}/{file.relative_to(ROOT).as_posix()}"
 
     def html(self, page: Notebook, images: dict[str, bytes]) -> str:
-        "The page of a notebook; `images` is filled with those in its outputs"
+        "Return the page of a notebook; add the images of its outputs to `images`"
         rendering = Rendering(
             image_folder=up(page) + OUTPUTS,
             symbols=self.symbols.get(page.name, {}),
@@ -113,14 +114,14 @@ class HookPoint:
             sidebar=self.sidebar(page),
             contents=contents,
             body=body,
-            previous=self.neighbour(page, i - 1, "&larr; {}"),
-            next=self.neighbour(page, i + 1, "{} &rarr;"),
+            previous=self.adjacent(page, i - 1, "&larr; {}"),
+            next=self.adjacent(page, i + 1, "{} &rarr;"),
             github=f"{settings.git_url}/blob/{settings.branch}/nbs/{page.name}",
             colab=colab_address(page.path),
         )
 
     def pandoc(self, markdown: str, page: Notebook) -> tuple[str, str]:
-        "The table of contents and the body of a page"
+        "Convert Markdown; return the table of contents and the body"
         options = ["--from", DIALECT, "--to", "html5", "--mathml", "--toc", "--toc-depth", "3", "--wrap", "preserve"]
         template = ["--template", str(TEMPLATES / "pandoc.html"), "--metadata", f"title={page.title}"]
         command = [pypandoc.get_pandoc_path(), *options, *template]
@@ -130,7 +131,7 @@ class HookPoint:
         return contents, body
 
     def sidebar(self, here: Notebook) -> str:
-        "Links to all pages, by section"
+        "Return links to all pages, by section"
         parts = []
         for section, pages in groupby(self.pages, key=lambda page: page.section):
             links = (self.sidebar_entry(page, here) for page in pages)
@@ -138,11 +139,12 @@ class HookPoint:
         return "".join(parts)
 
     def sidebar_entry(self, page: Notebook, here: Notebook) -> str:
+        "Return the link to a page"
         mark = ' aria-current="page"' if page == here else ""
         return f'<li><a href="{up(here)}{page.page}"{mark}>{html.escape(page.title)}</a></li>'
 
-    def neighbour(self, page: Notebook, i: int, label: str) -> str:
-        "A link to the page before or after, if there is one"
+    def adjacent(self, page: Notebook, i: int, label: str) -> str:
+        "Return a link to page number `i`, if there is one"
         if not 0 <= i < len(self.pages):
             return "<span></span>"
         other = self.pages[i]
@@ -150,12 +152,12 @@ class HookPoint:
 
 
 def inline(text: str) -> str:
-    "A description as HTML: only code in back-ticks is marked"
+    "Convert a description to HTML, with code in back-ticks"
     return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
 
 
 def search_index(pages: dict[Notebook, str]) -> list[tuple[str, str, str]]:
-    "What the search box finds: text, title of its page, address. Titles first, then names, then headings"
+    "Return the entries of the search box: text, title of the page, address; titles, then names, then headings"
     found: list[list[tuple[str, str, str]]] = [[], [], []]
     for page, text in pages.items():
         found[0].append((page.title, re.sub("`", "", page.description), str(page.page)))
@@ -170,7 +172,7 @@ def search_index(pages: dict[Notebook, str]) -> list[tuple[str, str, str]]:
 
 
 def dead_links(folder: Path) -> list[str]:
-    "Links and images of the hook point that lead nowhere within it"
+    "Find broken links within the site"
     texts = {path.resolve(): path.read_text(encoding="utf-8") for path in folder.rglob("*.html")}
     anchors = {path: set(re.findall(r'\bid="([^"]+)"', text)) for path, text in texts.items()}
     dead = []
@@ -179,15 +181,15 @@ def dead_links(folder: Path) -> list[str]:
             file, _, anchor = html.unescape(target).partition("#")
             there = (path.parent / file).resolve() if file else path
             if not there.exists() or (anchor and there in anchors and anchor not in anchors[there]):
-                dead.append(f"{path.relative_to(folder.resolve())}: {target} leads nowhere")
+                dead.append(f"{path.relative_to(folder.resolve())}: {target} is a broken link")
     return sorted(set(dead))
 
 
 def build_site(
-    folder: Path,  # Where to; what is there goes
+    folder: Path,  # Its old content is deleted
 ) -> list[str]:
-    "Write the hook point into `folder`; returns warnings"
-    site, images = HookPoint(notebooks()), {}
+    "Write the site to `folder`; return warnings"
+    site, images = Site(notebooks()), {}
     with ThreadPoolExecutor(2) as pool:
         pages = dict(zip(site.pages, pool.map(lambda page: site.html(page, images), site.pages)))
     shutil.rmtree(folder, ignore_errors=True)
@@ -204,7 +206,7 @@ def build_site(
 
 
 def readme() -> dict[Path, bytes]:
-    "README.md and the images it shows, from the index notebook: path -> content"
+    "Return the content of README.md and of its images by path, from the index notebook"
     page = Notebook(NOTEBOOKS / settings.readme_nb)
     rendering = Rendering(f"{IMAGES}/readme", preferred=FOR_README, boxed=False)
     text = linked(rendering.markdown(page), lambda line: IN_MARKDOWN.sub(from_top, line), everywhere=True)
@@ -220,21 +222,24 @@ def readme() -> dict[Path, bytes]:
 
 
 def from_top(match: re.Match) -> str:
-    "A relative address in the index notebook, as seen from the top folder"
+    "Translate a relative address of the index notebook to the top folder"
     path, mark, anchor = match[2].partition("#")
     return match[1] + os.path.relpath(NOTEBOOKS / path, ROOT) + mark + anchor
 
 
 def write(path: Path, content: bytes) -> None:
+    "Write a file, and make its folder"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 
 
 @call_parse
 def main(
-    out: str = "",  # Write the hook point here, and nothing else
+    out: str = "",  # Write only the site, to this folder
 ):
-    "Build the documentation hook point and README.md"
+    "Build the documentation and README.md"
+    if not out:
+        map_page.update()
     warnings = build_site(Path(out) if out else ROOT / settings.doc_path.name)
     if not out:
         shutil.rmtree(README_IMAGES, ignore_errors=True)

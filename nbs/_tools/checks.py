@@ -1,8 +1,9 @@
-"""What must hold before a change lands, beside the notebooks' own tests. `.ci/run` calls all of them; one alone:
+"""Checks that must pass before a change is merged, in addition to the tests in the notebooks
 
-    python nbs/_tools/checks.py sync
+    python nbs/_tools/checks.py sync                        # one check
+    python nbs/_tools/checks.py english --only 31_hooks     # its findings for one notebook, all of them
 
-Each check finds what is wrong and says how to mend it. None changes a file.
+Each check reports problems and says how to fix them. None changes a file. `.ci/run` runs all of them.
 """
 from __future__ import annotations
 
@@ -12,25 +13,28 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
-from importlib.util import resolve_name
 from pathlib import Path
 
 from execnb.nbio import read_nb
 from fastcore.script import Param, call_parse
 
+import prose
 from addresses import readdress
-from project import LIBRARY, PACKAGE, ROOT, Module, modules, notebooks, settings
-from symbols import Function, public_symbols
+from project import (
+    DOORS, LIBRARY, NOTEBOOKS, PACKAGE, ROOT, Function, Module, modules, notebooks, own_imports, parts, settings,
+)
+from symbols import public_symbols
 
-DOORS = {  # the methods that may import upstairs: files for an SAE, pages for what was found about its latents
-    *("SAE.from_pretrained", "SAE.load_from_disk", "SAE.save_model"),
-    *("Latent._repr_html_", "FeatureStats.page", "FeatureStats.table"),
-}
 HEAVY = {
     *("transformers", "transformer_lens", "datasets", "wandb", "matplotlib"),
     *("ipywidgets", "pandas", "pyarrow", "scipy", "sklearn"),
 }
+UNUSED = {  # Public names that only users of the package need
+    "main",  # The entry point of the command line
+}
+MASK_PARAMETERS = {"exclude_special", "drop_first", "sink_multiple"}  # Replaced by `mask: MaskLike`
 MACHINE_PATH = re.compile(r"(?<![\w./:])/(?:work|root|tmp|home/\w+|Users/\w+)/[\w.-]+")
 DIRECTIVE = re.compile(r"\s*#\s*\|\s*(export|exports|exporti|default_exp|hide|eval|echo|output|slow|cuda|hub|multi)\b")
 IMPORT_ALL = f"""
@@ -42,14 +46,26 @@ for name in sys.argv[1:]:
     known |= new
     if new: print(name, "loads", *sorted(new))
 """
-LINE, MODULE = 120, 400  # characters of a line, lines of code of a module
+RESOLVE_ALL = f"""
+import {PACKAGE}
+for name in {PACKAGE}.__all__:
+    try: getattr({PACKAGE}, name)
+    except Exception as error: print(f"__init__.pyi: {{name}} does not load: {{error}}")
+"""
+LINE = 120  # Characters
+MODULE = (400, 600)  # Lines of code: warning, error
+FUNCTION = (30, 40)  # Lines from `def` to the end: warning, error
 
 Check = Callable[[], Iterator[str]]
 checks: dict[str, tuple[Check, str]] = {}
 
 
+class Warn(str):
+    "A finding that is printed but does not make the check fail"
+
+
 def check(remedy: str) -> Callable[[Check], Check]:
-    "Register a check: it yields what is wrong; `remedy` says what to do"
+    "Register a check, a function that yields findings; `remedy` says how to fix them"
 
     def add(function: Check) -> Check:
         checks[function.__name__] = function, remedy
@@ -59,15 +75,15 @@ def check(remedy: str) -> Callable[[Check], Check]:
 
 
 def git_files() -> list[str]:
-    "What a commit of everything would hold"
+    "List the files that a commit of everything would contain"
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
     return [name for name in names if (ROOT / name).is_file()]
 
 
-@check("edit the notebook, never the module; then run: nbdev_export && nbdev_clean")
+@check("edit the notebook, not the module; then run: nbdev_export && nbdev_clean")
 def sync() -> Iterator[str]:
-    "The package is what the notebooks export, no module is left over, and the notebooks are clean"
+    "Check that the package equals what the notebooks export, without leftovers, and that the notebooks are clean"
     with tempfile.TemporaryDirectory() as folder:
         for name in git_files():
             if not (name.endswith(".py") and name.startswith(PACKAGE) and is_generated(ROOT / name)):
@@ -77,61 +93,51 @@ def sync() -> Iterator[str]:
             subprocess.run([Path(sys.executable).with_name(command)], cwd=folder, check=True)
         names = {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
         for name in sorted(names | set(git_files())):
-            made, ours = Path(folder) / name, ROOT / name
+            made = Path(folder) / name
+            ours = ROOT / name
             if "__pycache__" not in name and name.startswith((f"{PACKAGE}/", "nbs/")):
                 if not made.exists():
                     yield f"{name}: no notebook exports it"
                 elif not ours.exists() or made.read_bytes() != ours.read_bytes():
-                    yield f"{name}: differs from what the notebooks give"
+                    yield f"{name}: differs from what the notebooks export"
 
 
 def is_generated(path: Path) -> bool:
+    "Tell whether nbdev wrote the file at `path`"
     return bool(re.search("^# AUTOGENERATED|^# Autogenerated by nbdev", path.read_text(encoding="utf-8"), re.M))
 
 
-def own_imports(tree: ast.AST, module: Module) -> set[str]:
-    "Modules of the package that the nodes of `tree` import: `sparse`, `formats.base`"
-    found, package = set(), f"{PACKAGE}.{module.name}".rpartition(".")[0]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            base = resolve_name("." * node.level + (node.module or ""), package) if node.level else str(node.module)
-            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return {name.removeprefix(f"{PACKAGE}.") for name in found if name.startswith(f"{PACKAGE}.")}
-
-
-def places(module: Module) -> Iterator[tuple[str, ast.AST]]:
-    "The parts of a module, each with the name of the function or method that it is; the rest is called \"\""
-    for node in module.tree.body:
-        if isinstance(node, ast.ClassDef):
-            for part in node.body:
-                yield (f"{node.name}.{part.name}" if isinstance(part, Function) else ""), part
-        else:
-            yield (node.name if isinstance(node, Function) else ""), node
-
-
-@check("move what is shared to a notebook with a lower number")
+@check("move shared code to a notebook with a lower number; give each notebook a number of its own")
 def import_order() -> Iterator[str]:
-    "A module imports only modules from notebooks with a lower number"
+    "Check that a module imports only modules with a lower number, and that no two notebooks share a number"
     number = {module.name: int(re.match(r"\d+", str(module.notebook) + "0")[0]) for module in modules()}
     for module in modules():
-        for place, node in places(module):
-            for name in sorted(own_imports(node, module) & set(number)):
-                if number[name] >= number[module.name] and place not in DOORS:
-                    where = f" in {place}" if place else ""
-                    yield f"{module.notebook}: imports {name}{where}, from a notebook that is not below it"
+        for name, node in parts(module):
+            for imported in sorted(own_imports(node, module) & set(number)):
+                if number[imported] >= number[module.name] and name not in DOORS:
+                    where = f" in {name}" if name else ""
+                    yield f"nbs/{module.notebook}: imports {imported}{where}, which does not have a lower number"
+    numbered = [re.match(r"\d+", notebook.name) for notebook in notebooks()]
+    for digits, count in Counter(match[0] for match in numbered if match).items():
+        if count > 1:
+            yield f"{digits}: {count} notebooks have this number"
 
 
-@check("rename one of them, or keep it out of `__all__` with a leading underscore")
+@check("rename one of them; start a name that nothing else uses with an underscore")
 def public_names() -> Iterator[str]:
-    "No public name stands in two modules, and each name of the package is one of its module"
+    "Check that every public name is unique and used, and that the names of the package exist"
     home: dict[str, str] = {}
     for module in modules():
         for name in module.public:
             if name in home:
                 yield f"{name}: in {home[name]} and in {module.name}"
             home[name] = module.name
+    yield from stub_problems(home)
+    yield from unused_names()
+
+
+def stub_problems(home: dict[str, str]) -> Iterator[str]:
+    "Find names of `__init__.pyi` that are not in the module it names, or do not load"
     stub = Module(LIBRARY / "__init__.pyi")
     for node in stub.tree.body:
         for alias in node.names if isinstance(node, ast.ImportFrom) else []:
@@ -139,50 +145,128 @@ def public_names() -> Iterator[str]:
                 yield f"__init__.pyi: {alias.name} is not in {node.module}, but in {home.get(alias.name)}"
             if alias.asname != alias.name:
                 yield f"__init__.pyi: write `{alias.name} as {alias.name}`, which makes it public"
+    done = subprocess.run([sys.executable, "-c", RESOLVE_ALL], cwd=ROOT, capture_output=True, text=True)
+    yield from done.stdout.splitlines()
+    if done.returncode:
+        yield done.stderr.strip()
 
 
-@check("shorten the lines, split the module at a heading, add the types")
+def unused_names() -> Iterator[str]:
+    "Find public names that no other notebook, tool or the package's stub uses and no public signature shows"
+    used: dict[str, set[str]] = {}
+    for notebook in notebooks():
+        code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+        used[notebook.name] = set(re.findall(r"\w+", code))
+    for path in [*NOTEBOOKS.rglob("*.py"), LIBRARY / "__init__.pyi"]:
+        used[path.name] = set(re.findall(r"\w+", path.read_text(encoding="utf-8")))
+    shown = {name for module in modules() for name in names_in_signatures(module)} | UNUSED
+    for module in modules():
+        elsewhere = set().union(*(names for file, names in used.items() if file != module.notebook)) | shown
+        for name in module.public:
+            if name not in elsewhere:
+                yield f"nbs/{module.notebook}: nothing else uses {name}"
+
+
+def names_in_signatures(module: Module) -> Iterator[str]:
+    "Yield the names in annotations of public functions, methods and fields, and the bases of public classes"
+    for symbol in public_symbols(module).values():
+        annotations = [symbol.node.returns] if isinstance(symbol.node, Function) else []
+        for node in [symbol.node, *(method.node for method in symbol.methods)]:
+            if isinstance(node, Function):
+                arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                annotations += [node.returns, *(argument.annotation for argument in arguments)]
+            else:
+                annotations += [field.annotation for field in node.body if isinstance(field, ast.AnnAssign)]
+                annotations += node.bases
+        for annotation in filter(None, annotations):
+            yield from re.findall(r"\w+", ast.unparse(annotation))
+
+
+@check("shorten lines, functions and modules; add types; write one assignment per line")
 def style() -> Iterator[str]:
-    "Lines and modules of a size to read, and types on everything public"
+    "Check the length of lines, functions and modules, types on everything public, and assignments"
     for module in modules():
         lines = module.source.splitlines()
         for line in lines[1:]:
             if len(line) > LINE and not line.startswith(("__all__", " " * 11 + "'")):
-                yield f"{module.notebook}: a line of {len(line)} characters: {line.strip()[:60]}..."
+                yield f"nbs/{module.notebook}: a line of {len(line)} characters: {line.strip()[:60]}..."
         code = [line for line in lines if line.strip() and not line.strip().startswith("#")]
-        if len(code) > MODULE:
-            yield f"{module.notebook}: {len(code)} lines of code"
+        yield from too_long(f"nbs/{module.notebook}", len(code), MODULE, "lines of code")
         for symbol in public_symbols(module).values():
             for function in symbol.methods if isinstance(symbol.node, ast.ClassDef) else [symbol]:
                 if not is_typed(function.node):
-                    yield f"{module.notebook}: {function.name} is not fully typed"
+                    yield f"nbs/{module.notebook}: {function.name} is not fully typed"
+    for path in prose.sources():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, Function):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                yield from too_long(f"{prose.label(path)}: {node.name}", length, FUNCTION, "lines")
+            elif is_crowded(node):
+                yield f"{prose.label(path)}: an assignment to three or more names: {ast.unparse(node)[:80]}"
+
+
+def too_long(what: str, length: int, limits: tuple[int, int], unit: str) -> Iterator[str]:
+    "Yield a warning or an error if a length exceeds its limits"
+    if length > limits[0]:
+        kind = str if length > limits[1] else Warn
+        yield kind(f"{what}: {length} {unit}, at most {limits[1]}, better {limits[0]}")
+
+
+def is_crowded(node: ast.AST) -> bool:
+    "Tell whether a node is `a, b, c = x, y, z`"
+    if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Tuple):
+        return False
+    return any(isinstance(target, ast.Tuple) and len(target.elts) >= 3 for target in node.targets)
 
 
 def is_typed(node: ast.FunctionDef) -> bool:
+    "Tell whether all parameters and the result have a type"
     arguments = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
     named = [argument for argument in arguments if argument.arg not in ("self", "cls")]
     return node.returns is not None and all(argument.annotation for argument in named)
 
 
-@check("run nbs/_tools/refresh.py, and nbs/_tools/addresses.py for badges")
+@check("take `mask: MaskLike` and call `resolve_mask` (33_reading), or use `SAEReader`")
+def masks() -> Iterator[str]:
+    "Check that only TokenMask decides which positions count"
+    lookups = []
+    for module in modules():
+        lookups += [module.notebook] * module.source.count("special_ids(getattr(model")
+        for node in ast.walk(module.tree):
+            name = node.arg if isinstance(node, ast.arg) else getattr(getattr(node, "target", None), "id", "")
+            if name in MASK_PARAMETERS and isinstance(node, (ast.arg, ast.AnnAssign)):
+                yield f"nbs/{module.notebook}: line {node.lineno}: the parameter or field {name}"
+    if len(lookups) > 1:
+        yield f"special_ids(getattr(model occurs {len(lookups)} times: {', '.join(map(str, lookups))}"
+
+
+@check("rewrite the sentence; nbs/_tools/phrases.txt and verbs.txt hold the lists, nbs/contributing.ipynb the rules")
+def english() -> Iterator[str]:
+    "Check that docstrings begin with a verb, and that no prose has a rejected phrase or a British spelling"
+    yield from prose.first_words()
+    yield from prose.phrases()
+    yield from prose.names()
+
+
+@check("run nbs/_tools/refresh.py; for badges, run nbs/_tools/addresses.py")
 def hygiene() -> Iterator[str]:
-    "No errors, no paths of a machine and no flags that nbdev overlooks; badges lead to the notebook itself"
+    "Check that outputs have no errors or paths, that nbdev reads every directive, and that badges are right"
     for notebook in notebooks():
         found = MACHINE_PATH.search(notebook.path.read_text(encoding="utf-8"))
         if found:
-            yield f"{notebook.name}: the path {found[0]} of a machine"
+            yield f"nbs/{notebook.name}: the path {found[0]} of a machine"
         for cell in read_nb(notebook.path).cells:
             start = cell.source.strip().split("\n")[0][:60]
             if readdress(cell.source, notebook.path) != cell.source:
-                yield f"{notebook.name}: the address of another notebook or repository: {start}"
+                yield f"nbs/{notebook.name}: the address of another notebook or repository: {start}"
             if cell.cell_type == "code" and any(output.output_type == "error" for output in cell.outputs):
-                yield f"{notebook.name}: the committed output of a cell is an error: {start}"
+                yield f"nbs/{notebook.name}: the stored output of a cell is an error: {start}"
             if cell.cell_type == "code" and late_directive(cell.source):
-                yield f"{notebook.name}: a directive below the first line of code has no effect: {start}"
+                yield f"nbs/{notebook.name}: a directive below the first line of code has no effect: {start}"
 
 
 def late_directive(source: str) -> bool:
-    "True if a directive stands where nbdev does not read it"
+    "Tell whether a cell has a directive below its first line of code, where nbdev does not read it"
     lines = source.splitlines()
     code = (i for i, line in enumerate(lines) if line.strip() and not re.match(r"\s*#\s*\||\s*%%", line))
     return any(DIRECTIVE.match(line) for line in lines[next(code, len(lines)) :])
@@ -190,7 +274,7 @@ def late_directive(source: str) -> bool:
 
 @check("import heavy packages inside the functions that use them")
 def import_budget() -> Iterator[str]:
-    "`import sae_nb`, and each of its modules, loads none of the heavy packages"
+    "Check that importing the package, or any of its modules, loads none of the heavy packages"
     names = [PACKAGE, *(f"{PACKAGE}.{module.name}" for module in modules())]
     done = subprocess.run([sys.executable, "-c", IMPORT_ALL, *names], capture_output=True, text=True)
     yield from done.stdout.splitlines()
@@ -198,9 +282,9 @@ def import_budget() -> Iterator[str]:
         yield done.stderr.strip()
 
 
-@check("mend the links, or the Markdown that pandoc complains about")
+@check("fix the links, or the Markdown that pandoc complains about")
 def documentation() -> Iterator[str]:
-    "The documentation hook point builds without warnings"
+    "Check that the documentation builds without warnings"
     from build_docs import build_site
 
     with tempfile.TemporaryDirectory() as folder:
@@ -209,7 +293,7 @@ def documentation() -> Iterator[str]:
 
 @check("run: python nbs/_tools/build_docs.py")
 def readme() -> Iterator[str]:
-    "README.md and its images are what the index notebook gives, and its list of notebooks is complete"
+    "Check that README.md and its images equal what the index notebook gives"
     import build_docs
 
     expected = build_docs.readme()
@@ -217,19 +301,24 @@ def readme() -> Iterator[str]:
     for path in [*expected, *extra]:
         if path not in expected or not path.exists() or path.read_bytes() != expected[path]:
             yield f"{path.relative_to(ROOT)}: differs from nbs/{settings.readme_nb}"
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for notebook in notebooks():
-        if notebook.name[0].isdigit() and f"](nbs/{notebook.name}) | {notebook.description} |" not in text:
-            yield f"nbs/{notebook.name}: missing in the README's list, or changed; first refresh nbs/{settings.readme_nb}"
 
 
-@check("the package data stand in settings.ini, `package_data`; what modules import, in `requirements`")
+@check("run: python nbs/_tools/map_page.py")
+def module_map() -> Iterator[str]:
+    "Check that nbs/map.ipynb lists every notebook, with its description and its imports"
+    import map_page
+
+    for difference in map_page.differences():
+        yield f"nbs/{map_page.PAGE.name}: {difference}"
+
+
+@check("list data files under `package_data` in settings.ini, imported packages under `requirements`")
 def installed() -> Iterator[str]:
-    "The package in .ci/empty, without development extras, has every file, and every module loads"
+    "Check that the package installed in .ci/empty, without development extras, has every file, and that modules load"
     program = "import sys, importlib; print(*(importlib.import_module(name).__file__ for name in sys.argv[1:]))"
     names = [PACKAGE, *(f"{PACKAGE}.{module.name}" for module in modules())]
     command = [str(ROOT / ".ci/empty/bin/python"), "-c", program, *names]
-    done = subprocess.run(command, cwd="/", capture_output=True, text=True)  # where the checkout is not in sight
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True)  # Not from the checkout
     if done.returncode:
         yield done.stderr.strip()
     else:
@@ -238,19 +327,32 @@ def installed() -> Iterator[str]:
 
 
 def package_files() -> list[str]:
+    "List the files of the package that git knows"
     return [name for name in git_files() if name.startswith(f"{PACKAGE}/")]
+
+
+def file_of(finding: str) -> str:
+    "Return the part of a finding before its first colon, normally a file"
+    return finding.partition(":")[0]
 
 
 @call_parse
 def main(
-    name: Param("Which one", str, choices=list(checks)),
+    name: Param("Check to run", str, choices=list(checks)),
+    only: str = "",  # Print only findings that contain this text, all of them
 ):
-    "Run one check"
+    "Run one check; exit with status 1 if it finds anything"
     function, remedy = checks[name]
-    found = list(function())
-    for line in found[:30]:
+    found = [line for line in function() if only in line]
+    errors = [line for line in found if not isinstance(line, Warn)]
+    for line in (line for line in found if isinstance(line, Warn)):
+        print(f"  warning: {line}")
+    shown = errors if only else errors[:30]
+    for line in shown:
         print(f"  {line}")
-    if len(found) > 30:
-        print(f"  and {len(found) - 30} more")
-    if found:
-        sys.exit(f"  What to do: {remedy}")
+    if len(errors) > len(shown):
+        counts = Counter(map(file_of, errors)).most_common()
+        print(f"  and {len(errors) - len(shown)} more, by file:")
+        print("  " + ", ".join(f"{file} {count}" for file, count in counts))
+    if errors:
+        sys.exit(f"  {len(errors)} findings. How to fix: {remedy}")

@@ -1,7 +1,7 @@
-"""Edit notebooks as text: `py:percent` files in `_text/`, a folder that git ignores
+"""Edit notebooks as text: `py:percent` files in `_text/`, which git ignores
 
     python nbs/_tools/edit.py pull 31_hooks    # nbs/31_hooks.ipynb -> _text/31_hooks.py, to edit
-    python nbs/_tools/edit.py push 31_hooks    # back, or into a new one; exports, runs, keeps outputs
+    python nbs/_tools/edit.py push 31_hooks    # back, or to a new notebook; exports, runs, stores outputs
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pull(notebook: Path, text: Path) -> None:
 
 
 def push(text: Path, notebook: Path) -> None:
-    "Bring `text` into `notebook`; cells that did not change keep their identifiers and outputs"
+    "Update `notebook` from `text`; cells that did not change keep their ids and outputs"
     notebook.parent.mkdir(parents=True, exist_ok=True)
     update = ["--update"] if notebook.exists() else []
     jupytext(["--quiet", *update, "--to", "ipynb", str(text), "-o", str(notebook)])
@@ -31,9 +31,9 @@ def push(text: Path, notebook: Path) -> None:
 
 @call_parse
 def main(
-    direction: Param("Out of the notebooks, or back into them", str, choices=["pull", "push"]),
+    direction: Param("pull: notebook to text; push: text to notebook", str, choices=["pull", "push"]),
     names: Param("Notebooks, without `nbs/` and `.ipynb`", str, nargs="+"),
-    flags: str = "",  # Run cells with these flags too: "slow cuda"
+    flags: str = "",  # Also run cells with these flags: "slow cuda"
 ):
     "Edit notebooks as text"
     pairs = [(NOTEBOOKS / f"{name}.ipynb", ROOT / "_text" / f"{name}.py") for name in names]

@@ -1,7 +1,7 @@
-# ruff: noqa: RET502, RET503  (answering is how a handler ends)
-"""A small Hugging Face hub on this machine, for tests: repositories in memory, spoken to over HTTP by the unmodified
-`huggingface_hub` through `HF_ENDPOINT`. It serves files with redirects, ranges and revisions, refuses like the hub
-does, takes uploads, and can be told to cut a connection or to send something else than it announced."""
+# ruff: noqa: RET502, RET503  (handlers end by sending an answer)
+"""A small Hugging Face hub on this machine, for tests. Repositories are in memory, and an unmodified `huggingface_hub`
+accesses them over HTTP through `HF_ENDPOINT`. The server supports files with redirects and ranges, revisions, access
+control and uploads. On request, it cuts a connection or sends damaged content."""
 from __future__ import annotations
 
 import base64
@@ -21,18 +21,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-LARGE = (".safetensors", ".npz", ".pt", ".pth")  # files that the hub keeps apart from git and redirects to
+LARGE = (".safetensors", ".npz", ".pt", ".pth")  # files that the hub stores outside git, behind a redirect
 
 
 @dataclass
 class Repository:
-    "Commits by id, each with all its files, and the branches that point to them"
+    "Commits by id, each with all its files, and branches that point to commits"
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     gated: bool = False
 
     def commit(self, files: dict[str, bytes], branch: str = "main") -> str:
-        "Add files to a branch; the id of the commit"
+        "Add files to a branch and return the id of the commit"
         content = {**self.commits.get(self.branches.get(branch, self.branches.get("main", "")), {}), **files}
         made = hashlib.sha1(b"".join(name.encode() + content[name] for name in sorted(content))).hexdigest()
         self.commits[made], self.branches[branch] = content, made
@@ -44,7 +44,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def get_request(self) -> tuple:
-        "Remember the connection, to end it with the server"
+        "Remember the connection, so that it ends with the server"
         request = super().get_request()
         self.connections = [*self.connections, request[0]]
         return request
@@ -56,8 +56,8 @@ class Hub:
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.stored: dict[str, bytes] = {}  # large files by hash
-        # by file name: "cut", "short", "damage", "error", or "after NAME", which waits until NAME was asked for too
-        self.faults: dict[str, str] = {}  # each happens once
+        # by file name: "cut", "short", "damage", "error", or "after NAME", which waits until NAME is requested too
+        self.faults: dict[str, str] = {}  # each is used once
         self.log: list[str] = []  # "GET /owner/name/resolve/main/cfg.json 200"
         self.token = "hf_test"
 
@@ -69,7 +69,7 @@ class Hub:
         self.server = _Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.cdn = f"http://localhost:{self.server.server_port}/cdn"  # another host, as with the real one
+        self.cdn = f"http://localhost:{self.server.server_port}/cdn"  # another host, as on the real hub
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -80,13 +80,13 @@ class Hub:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def add(self, repo_id: str, folder: str | Path, branch: str = "main", gated: bool = False) -> str:
-        "Publish the files below a folder; the id of the commit"
+        "Publish the files in a folder and return the id of the commit"
         repository = self.repositories.setdefault(repo_id, Repository(gated=gated))
         return repository.commit({path.relative_to(folder).as_posix(): path.read_bytes()
                                   for path in Path(folder).rglob("*") if path.is_file()}, branch)
 
     def seen(self, pattern: str = "") -> list[str]:
-        "What was asked since the last call, and fits"
+        "Return the requests since the last call that match a pattern"
         found, self.log = [line for line in self.log if re.search(pattern, line)], []
         return found
 
@@ -96,10 +96,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *args: object) -> None:
-        "Quiet"
+        "Do not log to stderr"
 
     def answer(self, status: int, content: bytes | dict | list = b"", **headers: str) -> None:
-        "Send a whole answer"
+        "Send a complete answer"
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         span = self.headers.get("Range")
         self.server_hub.log.append(f"{self.command} {self.path} {status}" + (f" {span}" if span else ""))
@@ -111,11 +111,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def refuse(self, status: int, code: str) -> None:
-        "The hub's way to say no"
+        "Send an error in the hub's format"
         self.answer(status, {"error": code}, X_Error_Code=code, X_Error_Message=code)
 
     def body(self) -> bytes:
-        "What was sent"
+        "Read the body of the request"
         if self.headers.get("Transfer-Encoding") != "chunked":
             return self.rfile.read(int(self.headers.get("Content-Length", 0)))
         found = b""
@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         return found
 
     def repository(self, repo_id: str, files: bool = False) -> Repository | None:
-        "The repository, or None after having said no"
+        "Return the repository; if there is none or no access, send an error and return None"
         known = self.server_hub.repositories.get(repo_id)
         if known is None:
             return self.refuse(404, "RepoNotFound")
@@ -135,22 +135,22 @@ class _Handler(BaseHTTPRequestHandler):
         return known
 
     def do_HEAD(self) -> None:
-        "As GET"
+        "Answer like GET, without content"
         self.do_GET()
 
     def do_GET(self) -> None:
-        "Files, trees, what there is to know of a repository"
+        "Send a file, a tree, or the description of a repository"
         path = unquote(urlsplit(self.path).path)
         if found := re.fullmatch(r"/cdn/(\w+)/(.+)", path):
             return self.send(self.server_hub.stored[found[1]], found[2])
         if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+)/?(.*))?", path):
-            return self.tell(*found.groups())
+            return self.describe(*found.groups())
         if found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             return self.resolve(*found.groups())
         self.refuse(404, "EntryNotFound")
 
-    def tell(self, repo_id: str, what: str | None, revision: str | None, folder: str | None) -> None:
-        "The files of a repository or folder"
+    def describe(self, repo_id: str, what: str | None, revision: str | None, folder: str | None) -> None:
+        "Send the list of files of a repository or folder"
         repository = self.repository(repo_id)
         if repository is None:
             return
@@ -161,12 +161,12 @@ class _Handler(BaseHTTPRequestHandler):
         if what != "tree":
             return self.answer(200, {"id": repo_id, "sha": commit, "siblings": [{"rfilename": name} for name in files]})
         prefix = f"{folder}/" if folder else ""
-        inside = {name: content for name, content in files.items() if name.startswith(prefix)}
-        if folder and not inside:
+        selected = {name: content for name, content in files.items() if name.startswith(prefix)}
+        if folder and not selected:
             return self.refuse(404, "EntryNotFound")
         recursive = re.search(r"recursive=(true|1)", self.path, re.I)
         entries: dict[str, dict[str, Any]] = {}
-        for name, content in inside.items():
+        for name, content in selected.items():
             first, rest, _ = name[len(prefix):].partition("/")
             if rest and not recursive:
                 entries[prefix + first] = {"type": "directory", "path": prefix + first, "oid": "0" * 40, "size": 0}
@@ -177,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.answer(200, list(entries.values()))
 
     def resolve(self, repo_id: str, revision: str, name: str) -> None:
-        "One file, or where it is"
+        "Send a file, or a redirect to it"
         repository = self.repository(repo_id, files=True)
         if repository is None:
             return
@@ -195,9 +195,9 @@ class _Handler(BaseHTTPRequestHandler):
                     X_Linked_Etag=f'"{key}"', X_Linked_Size=str(len(content)))
 
     def send(self, content: bytes, name: str, **headers: str) -> None:
-        "The content of a file or the asked part of it, with what is to go wrong"
+        "Send a file or the requested range of it, with the fault that was set"
         fault = self.server_hub.faults.pop(name, None) if self.command == "GET" else None
-        if fault == "error" or fault and fault.startswith("after ") and not self.asked(fault.removeprefix("after ")):
+        if fault == "error" or fault and fault.startswith("after ") and not self.wait_for(fault.removeprefix("after ")):
             return self.refuse(500, "Broken")
         if fault == "damage":
             content = content[:-1] + bytes([content[-1] ^ 1])
@@ -218,8 +218,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.answer(206 if span else 200, part, **headers)
 
-    def asked(self, name: str) -> bool:
-        "Whether a file is asked for within ten seconds"
+    def wait_for(self, name: str) -> bool:
+        "Wait up to ten seconds for a file to be requested; return True if it is"
         for _ in range(1000):
             if any(f"/{name} " in line for line in self.server_hub.log):
                 return True
@@ -227,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def do_PUT(self) -> None:
-        "A large file"
+        "Receive a large file"
         content, key = self.body(), self.path.rpartition("/")[2]
         if hashlib.sha256(content).hexdigest() != key:
             return self.refuse(400, "BadHash")
@@ -235,15 +235,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.answer(200)
 
     def do_POST(self) -> None:
-        "Make a repository or a branch, upload, commit"
+        "Create a repository or a branch, prepare an upload, or commit"
         path, body, hub = unquote(urlsplit(self.path).path), self.body(), self.server_hub
         if self.headers.get("Authorization") != f"Bearer {hub.token}":
             return self.refuse(401, "NotLoggedIn")
         if path == "/api/validate-yaml":
             return self.answer(200, {"errors": [], "warnings": []})
         if path == "/api/repos/create":
-            asked = json.loads(body)
-            repo_id = f"{asked.get('organization') or 'me'}/{asked['name']}"
+            request = json.loads(body)
+            repo_id = f"{request.get('organization') or 'me'}/{request['name']}"
             if repo_id in hub.repositories:
                 return self.answer(409, {"error": "exists", "url": f"{hub.url}/{repo_id}"})
             hub.repositories[repo_id] = Repository()
@@ -283,9 +283,9 @@ for line in sys.stdin:
     try:
         tree, value = ast.parse(json.loads(line)), None
         last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
-        exec(compile(tree, "asked", "exec"), scope)
+        exec(compile(tree, "request", "exec"), scope)
         if last is not None:
-            value = eval(compile(ast.Expression(last.value), "asked", "eval"), scope)
+            value = eval(compile(ast.Expression(last.value), "request", "eval"), scope)
     except Exception as error:
         value = f"{type(error).__name__}: {error}"
     print(json.dumps(value, default=str), file=results, flush=True)
@@ -293,7 +293,7 @@ for line in sys.stdin:
 
 
 class Client:
-    "A process of its own that talks to a hub: `client('1 + 1')` gives 2, and an error as its text"
+    "A separate process that talks to a hub: `client('1 + 1')` returns 2; an error is returned as text"
 
     def __init__(self, hub: Hub, home: str | Path, **environment: str):
         known = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}

@@ -1,11 +1,11 @@
-"""Run notebooks in place and keep their outputs, ready to commit
+"""Run notebooks in place and store their outputs
 
     python nbs/_tools/refresh.py nbs/31_hooks.ipynb nbs/32_tokens.ipynb
     python nbs/_tools/refresh.py nbs/31_hooks.ipynb --flags "slow cuda"
 
-Runs exactly the cells that `nbdev_test` would (with the same `--flags`), each notebook in a process of its own; the
-other cells keep the outputs they have. What does not belong in a repository is left out: progress bars and the rest
-of stderr, execution counts, random identifiers. A notebook that fails is not written.
+Runs the cells that `nbdev_test` would run with the same `--flags`, each notebook in its own process. Other cells keep
+their outputs. Progress bars, stderr, execution counts and random ids are not stored. A notebook that fails is not
+changed.
 """
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from project import ROOT, settings
 
 KERNEL = {"display_name": "python3", "language": "python", "name": "python3"}
 WIDGETS = "application/vnd.jupyter.widget-state+json"
-SAME_EVERY_TIME = {  # for the process that runs a notebook: the same outputs on every run, and nothing fetched
+SAME_EVERY_TIME = {  # Environment that makes outputs reproducible
     "IN_TEST": "1",
-    "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),  # benchmarks say more
+    "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),  # Benchmarks use more
     "PYTHONHASHSEED": "0",
     "TOKENIZERS_PARALLELISM": "false",
     "WANDB_MODE": "offline",
@@ -42,7 +42,7 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
 
 def is_skipped(cell, flags: set[str]) -> bool:
-    "True for a cell that `nbdev_test` would not run"
+    "Tell whether `nbdev_test` would skip a cell"
     if cell.cell_type != "code" or "nbdev_export(" in cell.source:
         return True
     never = cell.directives_.get("eval:", [""])[0].lower() == "false"
@@ -50,7 +50,7 @@ def is_skipped(cell, flags: set[str]) -> bool:
 
 
 def without_noise(outputs: list) -> list:
-    "Outputs without stderr, and without what a progress bar wrote over on stdout"
+    "Remove stderr, and lines of stdout that a progress bar has overwritten"
     kept = [output for output in outputs if output.get("name") != "stderr"]
     for output in kept:
         if "text" in output:
@@ -59,7 +59,7 @@ def without_noise(outputs: list) -> list:
 
 
 def widget_state() -> dict:
-    "The state of the widgets that were made, as notebooks store it"
+    "Return the state of all widgets, in the form that notebooks store"
     if "ipywidgets" not in sys.modules:
         return {}
     from ipywidgets import Widget
@@ -69,17 +69,17 @@ def widget_state() -> dict:
 
 
 def as_text(nb) -> str:
-    "The clean notebook as it is stored, with numbers in place of the random names of widgets"
+    "Return the JSON of a clean notebook, with numbers in place of the random names of widgets"
     clean_nb(nb)
     nb.metadata = {"kernelspec": KERNEL} | {key: nb.metadata[key] for key in ("widgets",) if key in nb.metadata}
     text = nb2str(nb)
     for i, name in enumerate(nb.metadata.get("widgets", {}).get(WIDGETS, {}).get("state", {})):
         text = text.replace(name, f"{i:032x}")
-    return nb2str(json.loads(text))  # sorted by the new names
+    return nb2str(json.loads(text))  # Sorted by the new names
 
 
 def run(path: Path, flags: set[str]) -> str:
-    "Run the notebook at `path` and write it with its new outputs; returns the traceback if it fails"
+    "Run the notebook at `path` and store its outputs; return the traceback if it fails"
     sys.path.insert(0, str(ROOT))
     shell, ran = CaptureShell(path), {}
 
@@ -108,7 +108,7 @@ def run(path: Path, flags: set[str]) -> str:
 
 
 def refresh(paths: list[Path], flags: str) -> int:
-    "Run the notebooks at `paths`, say how it went, and return how many failed"
+    "Run notebooks, print the time or the traceback of each, and return how many failed"
     os.environ.update(SAME_EVERY_TIME, **({} if "hub" in flags.split() else OFFLINE))
     failed = 0
     for path in paths:
@@ -123,7 +123,7 @@ def refresh(paths: list[Path], flags: str) -> int:
 @call_parse
 def main(
     paths: Param("Notebooks", str, nargs="+"),
-    flags: str = "",  # Run cells with these flags too: "slow cuda"
+    flags: str = "",  # Also run cells with these flags: "slow cuda"
 ):
-    "Run notebooks in place and keep their outputs, ready to commit"
+    "Run notebooks in place and store their outputs"
     sys.exit(refresh([Path(path) for path in paths], flags) > 0)

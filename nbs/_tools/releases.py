@@ -1,12 +1,12 @@
-"""Make the release table of the package from a table of all its rows.
+"""Make the release table of the package from a table of all published SAEs.
 
     python nbs/_tools/releases.py TABLE.parquet [sae_nb/assets/releases.json.gz]
 
 The table has one row per published SAE: release, sae_id, repo_id, model, format, path, neuronpedia, l0, l0_is_int,
-variance_explained, norm_scaling_factor, config_overrides. What is written says the same by rules: ids as templates whose
+variance_explained, norm_scaling_factor, config_overrides. The output describes the rows by rules: ids as templates whose
 numbers run over products of lists, everything else as a template, a number, or a list in the order of the rows. Hook
-names and widths, which the table lacks, are added from what the makers' naming says; an L0 that only stands in the path
-is taken from there. `zcat sae_nb/assets/releases.json.gz` shows the result.
+points and widths, which the table lacks, are derived from the authors' naming schemes, and a missing L0 is taken from the
+path. `zcat sae_nb/assets/releases.json.gz` shows the result.
 """
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ import pandas as pd
 
 TOKEN = re.compile(r"(?<!\d)(?:\d+(?:k|m(?!_\d+x))?|small|medium|big)(?!\d)")
 SIZES = ("small", "medium", "big")
-LAYERS = {"270m": 18, "1b": 26, "4b": 34, "12b": 48, "27b": 62}  # of Gemma 3
+LAYERS = {"270m": 18, "1b": 26, "4b": 34, "12b": 48, "27b": 62}  # number of layers of each Gemma 3 model
 WIDTHS = {"goodfire": 65536, "deepseek_r1": 65536, "gpt2-small-res-jb": 24576}
 
 
 def natural(token: str) -> tuple:
-    "Sort key: numbers by value, sizes by size"
+    "Return a sort key: numbers by value, sizes by size"
     if token in SIZES:
         return (1, SIZES.index(token))
     number = re.match(r"\d+", token)
     return (0, int(number[0]) * {"m": 1000}.get(token[-1], 1)) if number else (2, token)
 
 
-
 def pattern(texts: list[str], axes: list[tuple[str, ...]]) -> tuple[str, list[str] | None] | None:
-    "One template for all texts, its numbers taken from the axes, at most one of them (n) from nowhere; None: no such"
+    "Return one template for all texts, with at most one number (n) that is not an axis; None if there is none"
     pieces = [TOKEN.split(text) for text in texts]
     tokens = [TOKEN.findall(text) for text in texts]
     if any(p != pieces[0] for p in pieces):
@@ -57,7 +56,7 @@ def pattern(texts: list[str], axes: list[tuple[str, ...]]) -> tuple[str, list[st
 
 
 def products(rows: list[tuple[str, ...]]) -> list[str]:
-    "Rows in their order as products of lists, one list per axis"
+    "Write the rows, in order, as products of lists, one list per axis"
     blocks = [[[token] for token in row] for row in rows]
     for axis in reversed(range(len(rows[0]))):
         merged = blocks[:1]
@@ -72,7 +71,7 @@ def products(rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def span(tokens: list[str]) -> str:
-    "`0-33` for whole numbers in a row, else `16k|262k`"
+    "Write consecutive integers as `0-33`, other values as `16k|262k`"
     numbers = [int(token) for token in tokens] if all(token.isdigit() for token in tokens) else []
     if len(numbers) > 2 and numbers == list(range(numbers[0], numbers[0] + len(numbers))):
         return f"{tokens[0]}-{tokens[-1]}"
@@ -80,7 +79,7 @@ def span(tokens: list[str]) -> str:
 
 
 def hooks(row: pd.Series) -> tuple[str, str | None]:
-    "Hook point an SAE reads, and the one it writes where that is another"
+    "Return the hook point of the inputs, and that of the outputs if it is a different one"
     text = f"{row.path} {row.sae_id}"
     layer = re.search(r"layer_?(\d+)|blocks\.(\d+)\.|_L(\d+)_|/L(\d+)R|-L(\d+)[ARM]-", text)
     layer = next((g for g in layer.groups() if g), "0") if layer else "0"
@@ -90,11 +89,11 @@ def hooks(row: pd.Series) -> tuple[str, str | None]:
         kind = row.path if row.format == "gemma_3" else row.repo_id.rpartition("-")[2]
         if kind.startswith("transcoder"):
             return f"blocks.{layer}.hook_mlp_in", f"blocks.{layer}.hook_mlp_out"
-        place = {"r": "hook_resid_post", "m": "hook_mlp_out", "a": "attn.hook_z"}[kind[0]]
-        return f"blocks.{layer}.{place}", None
+        hook = {"r": "hook_resid_post", "m": "hook_mlp_out", "a": "attn.hook_z"}[kind[0]]
+        return f"blocks.{layer}.{hook}", None
     if row.format == "llama_scope":
-        place = {"r": "hook_resid_post", "m": "hook_mlp_out", "a": "hook_attn_out"}[row.sae_id.split("_")[0][-1]]
-        return f"blocks.{layer}.{place}", None
+        hook = {"r": "hook_resid_post", "m": "hook_mlp_out", "a": "hook_attn_out"}[row.sae_id.split("_")[0][-1]]
+        return f"blocks.{layer}.{hook}", None
     ends = {"gemma_2_transcoder": "ln2.hook_normalized", "mwhanna_transcoder": "mlp.hook_in",
             "mntss_clt_layer_transcoder": "hook_resid_mid"}
     if row.format in ends:
@@ -106,7 +105,7 @@ def hooks(row: pd.Series) -> tuple[str, str | None]:
 
 
 def d_sae(row: pd.Series) -> int | None:
-    "Number of latents where a name or the format says it"
+    "Return the number of latents, if a name or the format determines it"
     if row.release in WIDTHS or row.format in WIDTHS:
         return WIDTHS.get(row.release, WIDTHS.get(row.format))
     text = f"{row.repo_id} {row.path} {row.sae_id} {row.neuronpedia}"
@@ -123,13 +122,13 @@ def d_sae(row: pd.Series) -> int | None:
 
 
 def power_of_two(text: str) -> int:
-    "16k, 65k, 1m: the power of two that is meant"
+    "Return the power of two that 16k, 65k or 1m stands for"
     number = float(text[:-1]) * {"k": 1e3, "m": 1e6}[text[-1]]
     return min((2 ** i for i in range(24)), key=lambda power: abs(power - number))
 
 
 def sparsity(row: pd.Series) -> float | int | None:
-    "Expected L0: what the table says, else what the path says"
+    "Return the published L0, from the table or else from the path"
     if pd.isna(row.l0):
         named = re.search(r"average_l0_(\d+)", row.path)
         return int(named[1]) if named else None
@@ -137,7 +136,7 @@ def sparsity(row: pd.Series) -> float | int | None:
 
 
 def ramp(row: pd.Series) -> str | None:
-    "The rule by which Gemma Scope 2's L0 rises over the first third of the layers"
+    "Return the rule by which the L0 of Gemma Scope 2 rises over the first third of the layers"
     if row.format != "gemma_3":
         return None
     top = 120 if "_all/" in row.path else 150
@@ -145,7 +144,7 @@ def ramp(row: pd.Series) -> str | None:
 
 
 def numbers(values: list, axes: list[tuple[str, ...]], extra: list[str] | None, read=float) -> object:
-    "A column of numbers: nothing, one number, a template, or the list of them"
+    "Write a column of numbers as None, a number, a template, or a list"
     if all(v is None for v in values):
         return None
     if len(set(values)) == 1:
@@ -160,7 +159,7 @@ def numbers(values: list, axes: list[tuple[str, ...]], extra: list[str] | None, 
 
 
 def group(rows: pd.DataFrame) -> dict:
-    "The rows of one release whose ids are alike but for numbers"
+    "Write the rows of a release whose ids differ only in numbers as one group"
     tokens = [tuple(TOKEN.findall(sae_id)) for sae_id in rows.sae_id]
     varying = [j for j in range(len(tokens[0])) if len({t[j] for t in tokens}) > 1]
     axes = [tuple(t[j] for j in varying) for t in tokens]
@@ -175,9 +174,9 @@ def group(rows: pd.DataFrame) -> dict:
     if isinstance(made["path"], str) and made["path"].endswith(made["id"]):
         made["path"] = made["path"].removesuffix(made["id"]) + "{id}"
     for name, column in (("hook", 0), ("hook_out", 1)):
-        sites = [hooks(row)[column] for _, row in rows.iterrows()]
-        if sites[0]:
-            made[name] = pattern(sites, axes)[0]
+        points = [hooks(row)[column] for _, row in rows.iterrows()]
+        if points[0]:
+            made[name] = pattern(points, axes)[0]
     made["d_sae"] = numbers([d_sae(row) for _, row in rows.iterrows()], axes, extra, power_of_two)
     l0 = [sparsity(row) for _, row in rows.iterrows()]
     made["l0"] = ramp(rows.iloc[0]) or numbers(l0, axes, extra)
@@ -188,12 +187,12 @@ def group(rows: pd.DataFrame) -> dict:
 
 
 def own_template(name: str, row: tuple[str, ...]) -> str:
-    "A name with each number that the row has replaced by its place there"
+    "Replace each number of a name that the row contains by its position in the row"
     return TOKEN.sub(lambda token: f"{{{row.index(token[0])}}}" if token[0] in row else token[0], name)
 
 
 def dashboards(names: list, axes: list[tuple[str, ...]]) -> object:
-    "Neuronpedia's names: a template, or several with the rows they hold for"
+    "Write the Neuronpedia ids as a template, or as several with the rows to which they apply"
     kinds = defaultdict(list)
     for i, name in enumerate(names):
         if isinstance(name, str):
@@ -212,12 +211,12 @@ def dashboards(names: list, axes: list[tuple[str, ...]]) -> object:
 
 
 def compact(value: object) -> str:
-    "JSON without spaces"
+    "Write JSON without spaces"
     return json.dumps(value, separators=(",", ":"))
 
 
 def main(table: str, out: str = "sae_nb/assets/releases.json.gz") -> None:
-    "Read the table, write the rules"
+    "Read the table and write the rules"
     frame = pd.read_parquet(table)
     lines = []
     for release, rows in frame.groupby("release", sort=False):

@@ -1,4 +1,4 @@
-"A notebook as Markdown: prose, code, documentation of what it exports, and its outputs"
+"Render a notebook as Markdown: prose, code, documentation of exported names, and outputs"
 from __future__ import annotations
 
 import ast
@@ -12,29 +12,29 @@ from symbols import Symbol, docs
 
 HIDDEN = {"hide", "exporti", "default_exp"}
 IMAGES = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg"}
-COLAB_BADGE = re.compile(r"\[!\[[^\]]*\]\([^)]*\)\]\(https://colab\.[^)]*\)")  # every page links to Colab anyway
-FOR_PAGES = ["text/html", *IMAGES, "text/markdown", "text/latex", "text/plain"]  # the first that an output has is shown
-FOR_README = [*IMAGES, "text/markdown", "text/plain", "text/html"]  # GitHub takes inline styles out of HTML
+COLAB_BADGE = re.compile(r"\[!\[[^\]]*\]\([^)]*\)\]\(https://colab\.[^)]*\)")  # Each page has its own link to Colab
+FOR_PAGES = ["text/html", *IMAGES, "text/markdown", "text/latex", "text/plain"]  # In order of preference
+FOR_README = [*IMAGES, "text/markdown", "text/plain", "text/html"]  # GitHub removes inline styles from HTML
 
 
 @dataclass
 class Rendering:
-    "How a notebook becomes Markdown: where images go, which form of an output is preferred, how names are documented"
+    "Options for rendering notebooks, and the images found on the way"
 
-    image_folder: str  # As the pages reach it
+    image_folder: str  # Relative to the page
     preferred: list[str] = field(default_factory=lambda: FOR_PAGES)
-    boxed: bool = True  # Outputs in a `div` of class `output`
-    symbols: dict[str, Symbol] = field(default_factory=dict)  # What the notebook exports; empty: show the code
-    link: Callable[[str], str] = str  # Turns names in a line of prose into links
-    images: dict[str, bytes] = field(default_factory=dict)  # Filled: name -> content
+    boxed: bool = True  # Put outputs into a `div` of class `output`
+    symbols: dict[str, Symbol] = field(default_factory=dict)  # Exported names; empty: show the code
+    link: Callable[[str], str] = str  # Adds links to a line of prose
+    images: dict[str, bytes] = field(default_factory=dict)  # Name -> content, filled by `markdown`
 
     def markdown(self, notebook: Notebook) -> str:
-        "The whole notebook but its title and description"
+        "Render a notebook, without its title and description"
         parts = (part for i, cell in enumerate(notebook.cells) for part in self.cell(notebook, i, cell))
         return "\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n"
 
     def cell(self, notebook: Notebook, i: int, cell) -> Iterator[str]:
-        "One cell, in parts"
+        "Render one cell, as a sequence of Markdown blocks"
         if cell.cell_type == "markdown":
             text = cell.source if i else re.sub(r"^(# |>).*$", "", cell.source, flags=re.M)
             yield linked(COLAB_BADGE.sub("", text), self.link)
@@ -49,7 +49,7 @@ class Rendering:
                 yield from (self.output(output, f"{name}-{j}") for j, output in enumerate(cell.get("outputs", [])))
 
     def exported(self, cell, with_source: bool) -> Iterator[str]:
-        "The documentation of the functions and classes of an exported cell, or their whole source under their names"
+        "Render the documentation of an exported cell, or its source below a heading for each name"
         lines, shown = cell.source.splitlines(), 0
         for node in ast.parse(cell.source).body:
             symbol = self.symbols.get(getattr(node, "name", ""))
@@ -63,7 +63,7 @@ class Rendering:
             yield fenced("\n".join(lines[shown:]), "python")
 
     def output(self, output, name: str) -> str:
-        "One output of a cell, in its preferred form"
+        "Render one output of a cell"
         if output.output_type == "stream":
             return self.box(fenced("".join(output.text))) if output.name == "stdout" else ""
         kinds = [kind for kind in self.preferred if kind in output.get("data", {})]
@@ -71,7 +71,7 @@ class Rendering:
             return ""
         kind = kinds[0]
         if kind == "text/plain" and "text/html" in kinds and re.match(r"<.* object.*>$", "".join(output.data[kind])):
-            kind = "text/html"  # the text says nothing
+            kind = "text/html"  # The text is only a default repr
         data = "".join(output.data[kind])
         if kind in IMAGES:
             return self.box(self.image(f"{name}.{IMAGES[kind]}", kind, data, output.get("metadata", {}).get(kind, {})))
@@ -81,29 +81,30 @@ class Rendering:
         return self.box(data if kind in ("text/markdown", "text/latex") else fenced(data))
 
     def image(self, name: str, kind: str, data: str, size: dict) -> str:
-        "Keep an image, and refer to it at the width that Jupyter shows it with"
+        "Store an image and return its tag, with the width that Jupyter uses"
         self.images[name] = data.encode() if kind == "image/svg+xml" else base64.b64decode(data)
         width = f' width="{size["width"]}"' if "width" in size else ""
         return f'<img src="{self.image_folder}/{name}" alt=""{width}>'
 
     def box(self, text: str) -> str:
+        "Put an output into a `div`, if pages want that"
         return f'<div class="output">\n\n{text}\n\n</div>' if self.boxed else text
 
 
 def is_shown(cell) -> bool:
-    "False for cells that only the machinery needs"
+    "Tell whether a cell is for readers"
     include = cell.directives_.get("include:", [""])[0] != "false"
     machinery = "nbdev_export(" in cell.source or re.fullmatch(r"show_doc\([\w.]+\)", cell.source.strip())
     return include and bool(cell.source.strip()) and not machinery and not HIDDEN & set(cell.directives_)
 
 
 def without_options(source: str) -> str:
-    "The code of a cell without Quarto's options, which nbdev leaves in place"
+    "Remove Quarto's options from code, which nbdev does not remove"
     return re.sub(r"^#\s*\|.*\n", "", source, flags=re.M)
 
 
 def fenced(text: str, language: str = "") -> str:
-    "A code block whose fence is longer than any in the text"
+    "Return a code block whose fence is longer than any in the text"
     ticks = "`" * max(3, 1 + max(map(len, re.findall(r"`+", text)), default=0))
     return f"{ticks}{language}\n{text.strip(chr(10)).rstrip()}\n{ticks}"
 

@@ -1,4 +1,4 @@
-"The documentation of a function or class, read from the source of its module: nothing is imported, nothing runs"
+"Document functions and classes from the source of their modules, without importing them"
 from __future__ import annotations
 
 import ast
@@ -8,56 +8,57 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from project import LIBRARY, PACKAGE, Module, settings
+from project import LIBRARY, PACKAGE, Function, Module, settings
 
-Function = (ast.FunctionDef, ast.AsyncFunctionDef)
-WIDTH = 92  # of a signature, in characters
+WIDTH = 92  # Of a signature, in characters
 
 
 @dataclass(frozen=True)
 class Symbol:
     "A public function, class or method"
 
-    name: str  # As readers write it: `SAE.encode`
+    name: str  # `SAE.encode` for a method
     module: Module
     node: ast.FunctionDef | ast.ClassDef
 
     @property
     def anchor(self) -> str:
+        "Anchor on its page"
         return self.name.lower()
 
     @property
     def address(self) -> str:
-        "Its source, on GitHub"
+        "Address of its source on GitHub"
         path = f"{PACKAGE}/{self.module.path.relative_to(LIBRARY).as_posix()}"
         return f"{settings.git_url}/blob/{settings.branch}/{path}#L{self.node.lineno}"
 
     @cached_property
     def methods(self) -> list[Symbol]:
-        "Public methods and properties of a class, setters left out"
+        "Public methods and properties of a class, without setters"
         functions = [node for node in self.node.body if isinstance(node, Function)]
         public = {node.name: node for node in reversed(functions) if not node.name.startswith("_")}
         return [Symbol(f"{self.name}.{name}", self.module, node) for name, node in reversed(public.items())]
 
     @property
     def decorators(self) -> list[str]:
+        "Source of its decorators"
         return [ast.unparse(node) for node in self.node.decorator_list]
 
 
 def comments(module: Module) -> dict[int, str]:
-    "The comment at the end of each line that has one"
+    "Return the comment of each line that has one, by line number"
     tokens = tokenize.generate_tokens(io.StringIO(module.source).readline)
     return {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
 
 
 def public_symbols(module: Module) -> dict[str, Symbol]:
-    "Functions and classes of `module` by name, methods not included"
+    "Return the public functions and classes of `module` by name, without methods"
     nodes = [node for node in module.tree.body if isinstance(node, (*Function, ast.ClassDef))]
     return {node.name: Symbol(node.name, module, node) for node in nodes if not node.name.startswith("_")}
 
 
 def parameters(node: ast.FunctionDef) -> Iterator[tuple[ast.arg, ast.expr | None, str]]:
-    "Each parameter with its default and the stars before its name; a bare `*` and `/` are parameters called so"
+    "Yield each parameter with its default and its stars; a bare `*` or `/` counts as a parameter"
     arguments = node.args
     positional = arguments.posonlyargs + arguments.args
     defaults = [None] * (len(positional) - len(arguments.defaults)) + arguments.defaults
@@ -76,12 +77,12 @@ def parameters(node: ast.FunctionDef) -> Iterator[tuple[ast.arg, ast.expr | None
 
 
 def source(node: ast.AST | None, module: Module) -> str:
-    "The text of an expression, as it was written"
+    "Return the source of an expression, on one line"
     return " ".join((ast.get_source_segment(module.source, node) or "").split()) if node else ""
 
 
 def signature(symbol: Symbol) -> str:
-    "The head of a function without its comments, on one line if it fits"
+    "Return the signature of a function without comments, on one line if it fits"
     node, module = symbol.node, symbol.module
     words = []
     for argument, default, stars in parameters(node):
@@ -101,7 +102,7 @@ def signature(symbol: Symbol) -> str:
 
 
 def table(rows: list[tuple[str, ...]], *head: str) -> str:
-    "A Markdown table, or nothing if there are no rows"
+    "Return a Markdown table, or nothing if there are no rows"
     if not rows:
         return ""
     lines = [head, ["---"] * len(head), *rows]
@@ -109,45 +110,45 @@ def table(rows: list[tuple[str, ...]], *head: str) -> str:
 
 
 def parameter_table(symbol: Symbol) -> str:
-    "The parameters that have a comment, and the result if it has one"
-    said = comments(symbol.module)
+    "Return a table of the parameters, and the result, that have a comment"
+    comment_at = comments(symbol.module)
     lines = [argument.lineno for argument, *_ in parameters(symbol.node) if argument.annotation]
     rows = []
     for argument, default, stars in parameters(symbol.node):
         last = getattr(default or argument, "end_lineno", 0)
-        if last in said and lines.count(getattr(argument, "lineno", 0)) == 1:
-            rows.append((f"`{stars}{argument.arg}`", said[last]))
-    if symbol.node.returns and symbol.node.returns.end_lineno in said and symbol.node.returns.end_lineno not in lines:
-        rows.append(("returns", said[symbol.node.returns.end_lineno]))
+        if last in comment_at and lines.count(getattr(argument, "lineno", 0)) == 1:
+            rows.append((f"`{stars}{argument.arg}`", comment_at[last]))
+    if symbol.node.returns and symbol.node.returns.end_lineno in comment_at and symbol.node.returns.end_lineno not in lines:
+        rows.append(("returns", comment_at[symbol.node.returns.end_lineno]))
     return table(rows, "parameter", "")
 
 
 def field_table(symbol: Symbol) -> str:
-    "The fields of a dataclass"
-    said, rows = comments(symbol.module), []
+    "Return a table of the fields of a dataclass"
+    comment_at, rows = comments(symbol.module), []
     for node in symbol.node.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and not node.target.id.startswith("_"):
             kind, default = source(node.annotation, symbol.module), source(node.value, symbol.module)
             if not kind.startswith("ClassVar"):
-                cells = (f"`{node.target.id}`", f"`{kind}`", default and f"`{default}`", said.get(node.end_lineno, ""))
+                cells = (f"`{node.target.id}`", f"`{kind}`", default and f"`{default}`", comment_at.get(node.end_lineno, ""))
                 rows.append(cells)
     return table(rows, "field", "type", "default", "")
 
 
 def code(text: str) -> str:
-    "A Python code block"
+    "Return a Python code block"
     return f"```python\n{text}\n```"
 
 
 def method_docs(symbol: Symbol) -> list[str]:
-    "A method in short, below its class"
+    "Document a method, below its class"
     kind = "".join(f"@{name}\n" for name in symbol.decorators if name in ("property", "classmethod", "staticmethod"))
     text = [code(kind + signature(symbol)), ast.get_docstring(symbol.node) or "", parameter_table(symbol)]
     return [f'<div class="method" id="{symbol.anchor}">', *text, "</div>"]
 
 
 def class_docs(symbol: Symbol) -> list[str]:
-    "A class: its bases, docstring, fields or constructor, and public methods"
+    "Document a class: bases, docstring, fields or constructor, public methods"
     bases = ", ".join(source(base, symbol.module) for base in symbol.node.bases)
     shown = [name for name in symbol.decorators if name.startswith("dataclass")]
     text = [code("".join(f"@{name}\n" for name in shown) + f"class {symbol.name}" + (f"({bases})" if bases else ""))]
@@ -160,15 +161,15 @@ def class_docs(symbol: Symbol) -> list[str]:
 
 
 def heading(symbol: Symbol) -> str:
-    "The heading of a name, with the link to its source"
+    "Return the heading of a name, with a link to its source"
     return f"### `{symbol.name}` <a class=\"source\" href=\"{symbol.address}\">source</a> {{#{symbol.anchor} .symbol}}"
 
 
 def docs(
     symbol: Symbol,
-    in_full: bool = True,  # False: where the source is shown anyway, the heading and a place to link to for each method
+    in_full: bool = True,  # False: only the heading and an anchor for each method
 ) -> str:
-    "The documentation of `symbol`, as Markdown"
+    "Return the documentation of `symbol` as Markdown"
     methods = symbol.methods if isinstance(symbol.node, ast.ClassDef) else []
     if not in_full:
         parts = [f'<span id="{method.anchor}"></span>' for method in methods]

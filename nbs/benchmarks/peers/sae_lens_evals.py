@@ -1,7 +1,7 @@
-"""What sae-lens 6.54.12 says about the demo SAE on 40 sequences of the demo text, for `51_evals`
+"""Evaluate the demo SAE with sae-lens 6.54.12 on 40 sequences of the demo text; `51_evals` compares the results.
 
-    python sae_lens_evals.py write FOLDER                              # where sae_nb is installed
-    python sae_lens_evals.py run FOLDER ../../_data/saelens_evals.json # where sae-lens 6 with transformer-lens 3 is
+    python sae_lens_evals.py write FOLDER                              # in an environment with sae_nb
+    python sae_lens_evals.py run FOLDER ../../_data/saelens_evals.json # in one with sae-lens 6 and transformer-lens 3
 """
 import json
 import shutil
@@ -12,7 +12,7 @@ import torch
 
 
 def write(folder: Path) -> None:
-    "The model, the SAE and the tokens as files"
+    "Write the model, the SAE and the tokens to files"
     from sae_nb import SAE, TokenStream, load_model
     from sae_nb.core import assets
 
@@ -25,7 +25,7 @@ def write(folder: Path) -> None:
 
 
 def hooked_model(folder: Path) -> "object":
-    "The demo model as a HookedTransformer, unprocessed"
+    "Load the demo model as a HookedTransformer without processing"
     from sae_lens import HookedSAETransformer
     from transformer_lens import HookedTransformerConfig
     from transformer_lens.pretrained.weight_conversions import convert_gpt2_weights
@@ -44,7 +44,7 @@ def hooked_model(folder: Path) -> "object":
 
 
 def run(folder: Path, out: Path) -> None:
-    "sae-lens' `run_evals` on these files"
+    "Run sae-lens' `run_evals` on these files"
     from datasets import Dataset
     from sae_lens import SAE, ActivationsStore
     from sae_lens.evals import EvalConfig, run_evals

@@ -1,4 +1,4 @@
-"""Train BatchTopK with sae-lens on stored activations, for comparison. Run by `02_demo_quality.ipynb`.
+"""Train a BatchTopK SAE with sae-lens on stored activations. Run by `02_demo_quality.ipynb`.
 
     python sae_lens_on_activations.py '{"activations": in.safetensors, "out": folder, "d_sae": ..., "k": ..., "lr": ..., ...}'
 """
@@ -15,6 +15,7 @@ logging.disable(logging.WARNING)
 
 
 def main(asked: dict) -> None:
+    "Train and save the SAE"
     from sae_lens import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig
     from sae_lens.config import SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer

@@ -1,9 +1,9 @@
-"""Train BatchTopK with sae-lens on a language model, for comparison; prints one JSON line. Run by `01_whole_run.ipynb` and
+"""Train a BatchTopK SAE with sae-lens on a language model; print one line of JSON. Run by `01_whole_run.ipynb` and
 `11_quality_beside_saelens.ipynb`.
 
     python sae_lens_whole_run.py '{"model": ..., "hook": ..., "texts": file.json, "d_in": ..., "d_sae": ..., "k": ..., "tokens": ..., ...}'
 
-`out` names a folder for the result; `sae` and `runner` hold further settings of the two.
+`out` is the folder for the result; `sae` and `runner` are dictionaries with further settings.
 """
 import json
 import logging
@@ -19,6 +19,7 @@ logging.disable(logging.WARNING)
 
 
 def main(asked: dict) -> None:
+    "Train the SAE and print the tokens per second"
     from datasets import Dataset
     from sae_lens import (BatchTopKTrainingSAEConfig, LanguageModelSAERunnerConfig, LanguageModelSAETrainingRunner,
                           LoggingConfig)

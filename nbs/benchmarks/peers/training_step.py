@@ -1,10 +1,10 @@
-"""Time training steps of one library on random inputs; prints JSON. Run by `06_training_step.ipynb`.
+"""Time training steps of one library on random inputs; print JSON. Run by `06_training_step` and `10_growth`.
 
     python training_step.py '{"library": "sae_nb", "architecture": "topk", "d_in": 512, "d_sae": 8192, "batch_size": 1024,
                               "k": 32, "steps": 8, "threads": 2, "bfloat16": false}'
 
-Each library runs the step of its own trainer: loss, gradients, clipping, optimizer, decoder norms, dead latents. Where
-L0 is not chosen, biases or thresholds are set so that about k latents are active.
+Each library runs the step of its own trainer: loss, gradients, clipping, optimizer, decoder norms, dead latents. For
+architectures without a k, biases or thresholds are set so that about k latents are active.
 """
 import json
 import logging
@@ -21,12 +21,12 @@ PREFIXES = (1 / 8, 3 / 8, 1)
 
 
 def active_at(asked: dict) -> float:
-    "What k of d_sae standard normal numbers exceed"
+    "Return the value that on average k of d_sae standard normal numbers exceed"
     return 2**0.5 * torch.erfinv(torch.tensor(1 - 2 * asked["k"] / asked["d_sae"])).item()
 
 
 def sae_nb(asked: dict):
-    "sae_nb"
+    "Return the training step of sae_nb, and a function that returns L0"
     from sae_nb import SAE
     from sae_nb.core import architecture
     from sae_nb.trainer import TrainConfig, Trainer
@@ -51,7 +51,7 @@ def sae_nb(asked: dict):
 
 
 def sae_lens(asked: dict):
-    "sae-lens"
+    "Return the training step of sae-lens"
     import sae_lens as lens
     from sae_lens.config import SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer
@@ -76,7 +76,7 @@ def sae_lens(asked: dict):
 
 
 def dictionary_learning(asked: dict):
-    "dictionary_learning"
+    "Return the training step of dictionary_learning"
     from dictionary_learning.trainers import batch_top_k, gdm, jumprelu, matryoshka_batch_top_k, standard, top_k
 
     kind = {"topk": top_k.TopKTrainer, "batchtopk": batch_top_k.BatchTopKTrainer, "jumprelu": jumprelu.JumpReluTrainer,
@@ -98,7 +98,7 @@ def dictionary_learning(asked: dict):
 
 
 def sparsify(asked: dict):
-    "eai-sparsify: the calls that its trainer makes for one batch, with its Adam"
+    "Return the calls of eai-sparsify's trainer for one batch, with its Adam"
     from sparsify import SparseCoder, SparseCoderConfig
 
     sae = SparseCoder(asked["d_in"], SparseCoderConfig(num_latents=asked["d_sae"], k=asked["k"]), device="cpu")
@@ -121,9 +121,11 @@ def sparsify(asked: dict):
 
 
 def main(asked: dict) -> None:
+    "Time the steps and print the result"
     torch.set_num_threads(asked["threads"])
     torch.manual_seed(0)
-    step, l0 = {kind.__name__: kind for kind in (sae_nb, sae_lens, dictionary_learning, sparsify)}[asked["library"]](asked)
+    libraries = {kind.__name__: kind for kind in (sae_nb, sae_lens, dictionary_learning, sparsify)}
+    step, l0 = libraries[asked["library"]](asked)
     x = torch.randn(asked["batch_size"], asked["d_in"])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     times = []
