@@ -34,7 +34,8 @@ from sae_nb.models import load_model as load_model, run_logits as run_logits
 from sae_nb.neuronpedia import neuronpedia_frame as neuronpedia_frame, neuronpedia_list as neuronpedia_list
 from sae_nb.neuronpedia import neuronpedia_url as neuronpedia_url
 from sae_nb.plots import density_histogram as density_histogram, training_curves as training_curves
-from sae_nb.probing import ProbeTask as ProbeTask, Probing as Probing, sparse_probing as sparse_probing
+from sae_nb.probing import ProbeTask as ProbeTask, Probing as Probing, generated_tasks as generated_tasks
+from sae_nb.probing import source_tasks as source_tasks, sparse_probing as sparse_probing, text_task as text_task
 from sae_nb.publish import model_card as model_card, push_to_hub as push_to_hub
 from sae_nb.pursuit import MatchingPursuitSAE as MatchingPursuitSAE
 from sae_nb.pursuit import MatchingPursuitSAEConfig as MatchingPursuitSAEConfig
