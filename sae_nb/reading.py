@@ -155,8 +155,7 @@ class SAEReader(Reader):
         "Return the latents at all positions, and True at the positions that count"
         reading = self.read(tokens)
         device = self.sae.device
-        codes = self.sae.encode_sparse(reading.at(self.inputs, device), encoder_dtype)
-        return codes, reading.keep.to(device)
+        return self.sae.encode_sparse(reading.at(self.inputs, device), encoder_dtype), reading.keep.to(device)
 
 # %% ../nbs/33_reading.ipynb #be7addbf
 @dataclass(frozen=True)
