@@ -22,18 +22,20 @@ from jaxtyping import Int
 from torch import Tensor
 
 import sae_nb
-from .core import SAEConfig, _architectures, architecture, default_device, field_types, unknown, write_safely
+from .config import TrainConfig
+from .core import SAEConfig, architecture, architecture_names, default_device, field_types, unknown, write_safely
 from .documents import Documents, read_documents
 from .evals import Metrics, run_evals
 from .export import export_sae, exporter_of, new_folder
-from .hub import load_saes
+from .hub import load_sae_or_saes, load_saes
 from .models import load_model
 from .publish import push_to_hub
 from .run import Run, metrics_file, settings_file, start_run
 from .sae import SAE
 from .suite import evaluate_all
 from .tokens import TokenStream, load_texts
-from .config import TrainConfig
+
+
 
 # %% ../nbs/90_cli.ipynb #2ec324f0
 @dataclass(kw_only=True)
@@ -84,7 +86,7 @@ def _train_options(
     sae = dataclasses.make_dataclass("SAEOptions", sae_fields, kw_only=True)
     rest = [*_options(TrainConfig, base, ["sae", "hook", "hook_out"]), *_options(PostTraining, PostTraining(), [])]
     texts = _help_texts(TrainConfig)
-    own = [("architecture", _described(str, "Architecture: " + ", ".join(_architectures)), field(default=name)),
+    own = [("architecture", _described(str, "Architecture: " + ", ".join(architecture_names())), field(default=name)),
            ("hook", _described(str, texts.get("hook", "")), field(default=base.hook)),
            ("hook_out", _described(str | None, texts.get("hook_out", "")), field(default=None)),
            ("sae", sae, field(default_factory=sae))]
@@ -99,8 +101,8 @@ def _parse_train(
     flags = [value for flag, value in zip(args, [*args[1:], ""]) if flag == "--architecture"]
     flags += [flag.partition("=")[2] for flag in args if flag.startswith("--architecture=")]
     name = flags[-1] if flags else _default_sae_config(TrainConfig()).architecture()
-    if name not in _architectures:
-        raise ValueError(unknown("architecture", name, _architectures))
+    if name not in architecture_names():
+        raise ValueError(unknown("architecture", name, architecture_names()))
     given = tyro.cli(_train_options(name), args=list(args), prog="sae-nb train",
                      description="Train a sparse autoencoder on a language model.")
     chosen = {f.name: getattr(given, f.name) for f in fields(given)}
@@ -145,7 +147,7 @@ def _evaluate_run(
     except (ValueError, FileNotFoundError) as error:
         print(f"not evaluated: there is no held-out text ({error}); name one with --eval-dataset and --eval-split")
         return None
-    metrics = run_evals(sae, run.model, tokens, n_tokens=post.eval_tokens, sink_multiple=run.cfg.sink_multiple)
+    metrics = run_evals(sae, run.model, tokens, n_tokens=post.eval_tokens, mask=run.cfg.mask)
     write_safely(folder / "eval.json", lambda file: file.write_text(json.dumps(metrics.to_dict(), indent=2)))
     return metrics
 
@@ -161,17 +163,10 @@ def _write_feature_page(
     cfg = run.cfg
     text = _packed_text(cfg.dataset, run.model.tokenizer, post.feature_tokens, split=cfg.split, column=cfg.column,
                        context_size=cfg.context_size, prepend_bos=cfg.prepend_bos, seed=cfg.seed)
-    found = collect_features(sae, run.model, text, n_tokens=post.feature_tokens, sink_multiple=cfg.sink_multiple)
+    found = collect_features(sae, run.model, text, n_tokens=post.feature_tokens, mask=cfg.mask)
     write_page(found, folder / "features.html", latents=found.interesting(post.features) if post.features else None)
 
 # %% ../nbs/90_cli.ipynb #788bc0f5
-def _sae_folder(
-    folder: Path,  # Folder of one or several SAEs
-    name: str,  # Name of the SAE
-) -> Path:
-    "Return the subfolder of an SAE, or `folder` itself if the SAE has no subfolder"
-    return folder / name if (folder / name).is_dir() else folder
-
 def _finish_run(
     run: Run,
     post: PostTraining,
@@ -180,9 +175,9 @@ def _finish_run(
     from sae_nb.plots import training_curves
     training_curves(run.folder / metrics_file).savefig(run.folder / "curves.png", dpi=120)
     for name, sae in run.saes.items():
-        folder = _sae_folder(run.folder, name)
+        folder = run.folder_of(name)
         if post.eval_tokens and (metrics := _evaluate_run(run, sae, post, folder)) is not None:
-            print(f"\n{name + ': ' if len(run.saes) > 1 else ''}{metrics}")
+            print(f"\n{name + ': ' if run.several else ''}{metrics}")
         if post.feature_tokens:
             _write_feature_page(run, sae, post, folder)
     print("\nwritten:")
@@ -229,14 +224,6 @@ class _ConvertOptions:
     to: str = "native"  # Format to write: native, dictionary_learning, sparsify or circuit_tracer
     dtype: str | None = None  # Type of the weights; None: as stored
 
-def _single_of(
-    saes: Mapping[str, SAE],
-    folder: Path,  # Folder that they were read from
-) -> SAE | None:
-    "Return the SAE if it is the only one and has no subfolder; its name is then not needed"
-    (name, sae), *others = saes.items()
-    return sae if not others and _sae_folder(folder, name) == folder else None
-
 def _convert_command(
     args: Sequence[str],  # Command line after `convert`
 ) -> int:
@@ -244,11 +231,9 @@ def _convert_command(
     given = _parse_options(_ConvertOptions, args, "convert")
     exporter_of(given.to)
     new_folder(given.target)
-    saes = load_saes(given.source, dtype=given.dtype)
-    single = _single_of(saes, Path(given.source).expanduser())
-    written = export_sae(saes if single is None else single, given.target, given.to)
-    for name, sae in saes.items():
-        print(f"{name}: {sae}" if single is None else sae)
+    saes = load_sae_or_saes(given.source, dtype=given.dtype)
+    written = export_sae(saes, given.target, given.to)
+    print(*([saes] if isinstance(saes, SAE) else (f"{name}: {sae}" for name, sae in saes.items())), sep="\n")
     print(*(f"  {file.relative_to(written)}" for file in sorted(written.rglob("*")) if file.is_file()), sep="\n")
     return 0
 
@@ -263,7 +248,7 @@ class _EvalOptions:
     tokens: int = 50_000  # Tokens to evaluate on
     context_size: int = 128  # Tokens per sequence
     batch_size: int = 8  # Sequences at a time
-    predictions: bool = True  # Compute cross-entropy and KL divergence, which runs the complete model
+    compute_ce_kl: bool = True  # Compute cross-entropy and KL divergence, which runs the complete model
     out: str = "sae_nb_evals"  # Folder for the results; results that are already there are reused
     device: str | None = None  # None: the best device available
     dtype: str | None = "float32"  # Type of the SAEs; None: as stored
@@ -365,19 +350,17 @@ def _push_command(
     folder = Path(given.folder).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"{given.folder}: there is no such folder")
-    saes = load_saes(folder)
-    single = _single_of(saes, folder)
-    if single is None and given.sae_id is not None:
-        raise ValueError(f"--sae-id {given.sae_id}: is for a single SAE, but {given.folder} has {', '.join(saes)}")
-    metrics = {name: values for name in saes if (values := _read_evaluation(_sae_folder(folder, name)))}
-    settings = folder / settings_file
-    runs = dict.fromkeys(saes, settings) if settings.is_file() else {}
-    options = {"private": given.private or None, "revision": given.revision, "message": given.message}
-    if single is None:
-        print(push_to_hub(saes, given.repo_id, None, metrics, run_config=runs, **options))
+    saes = load_sae_or_saes(folder)
+    settings = folder / settings_file if (folder / settings_file).is_file() else None
+    if isinstance(saes, SAE):
+        metrics, run_config = _read_evaluation(folder) or None, settings
+    elif given.sae_id is not None:
+        raise ValueError(f"--sae-id {given.sae_id}: there are several SAEs, {', '.join(saes)}, which keep their names")
     else:
-        (name,) = saes
-        print(push_to_hub(single, given.repo_id, given.sae_id, metrics.get(name), run_config=runs.get(name), **options))
+        metrics = {name: values for name in saes if (values := _read_evaluation(folder / name))}
+        run_config = dict.fromkeys(saes, settings) if settings else None
+    print(push_to_hub(saes, given.repo_id, given.sae_id, metrics, run_config=run_config, private=given.private or None,
+                      revision=given.revision, message=given.message))
     return 0
 
 # %% ../nbs/90_cli.ipynb #a9388cb6

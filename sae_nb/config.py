@@ -24,16 +24,15 @@ from .topk import BatchTopKSAEConfig
 from .trainer import TrainerConfig
 
 # %% ../nbs/45_config.ipynb #8ec58b55
+_Hooks = str | list[str] | dict[str, str | list[str]]
 _run_files = (".json", ".jsonl", ".pt", ".png", ".html", ".safetensors")  # files that a run writes next to its SAEs
 
 @dataclass(kw_only=True)
 class TrainConfig(TrainerConfig):
     "Settings of a training run"
     model: str = "demo"  # Language model: a name on the Hugging Face hub, a folder, or the bundled "demo"
-    hook: str | list[str] | dict[str, str | list[str]] = "blocks.2.hook_resid_post"  # Hook point that the SAE reads; a
-    # list for crosscoders, which read several; a dictionary by name of the SAE if they read different ones
-    hook_out: str | list[str] | dict[str, str | list[str]] | None = None  # Hook point that the SAE reconstructs; None:
-    # the one that it reads
+    hook: _Hooks = "blocks.2.hook_resid_post"  # Hook point that an SAE reads; a list for crosscoders; a dictionary by SAE
+    hook_out: _Hooks | None = None  # Hook point that an SAE reconstructs; None: the one that it reads
     sae: SAEConfig | dict[str, SAEConfig] = field(  # Settings of the SAE, or of several SAEs by name
         default_factory=lambda: BatchTopKSAEConfig(d_sae=2048, k=16))
 

@@ -94,17 +94,27 @@ class Listing(Generic[_Row]):
 
     def to_table(self) -> Table:
         "Return the first rows as a table; values that all rows share are in the title"
-        names = [name for name in (self.rows[0]._fields if self.rows else ()) if name not in _hidden_columns]
-        values = {name: {getattr(row, name) for row in self.rows} for name in names}
-        shared = {name: next(iter(found)) for name, found in values.items() if len(found) == 1 and len(self.rows) > 1}
-        header = [name for name in names if name not in shared]
+        shared = self._shared_values()
+        header = [name for name in self._columns() if name not in shared]
+        cells = [[_cell_text(getattr(row, name)) for name in header] for row in self.rows[:self.shown]]
         facts = ", ".join(f"{name} {_cell_text(value)}" for name, value in shared.items() if value is not None)
         title = f"{len(self.rows):,} {'row' if len(self.rows) == 1 else 'rows'}" + (f"; all: {facts}" if facts else "")
         rest = len(self.rows) - self.shown
-        cells = [[_cell_text(getattr(row, name)) for name in header] for row in self.rows[:self.shown]]
         return Table(title, header, cells,
                      left=[i for i, name in enumerate(header) if name not in _number_columns],
                      footer=f"and {rest:,} more; `to_pandas()` returns all of them" if rest > 0 else "")
+
+    def _columns(self) -> list[str]:
+        "Return the names of the columns that are worth showing"
+        return [name for name in (self.rows[0]._fields if self.rows else ()) if name not in _hidden_columns]
+
+    def _shared_values(self) -> dict[str, Any]:
+        "Return the values of columns that are equal in all of several rows"
+        if len(self.rows) < 2:
+            return {}
+        first = self.rows[0]
+        return {name: getattr(first, name) for name in self._columns()
+                if all(getattr(row, name) == getattr(first, name) for row in self.rows)}
 
 def _cell_text(value: object) -> str:
     "Format a value for a table"

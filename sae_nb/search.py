@@ -20,12 +20,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .dashboard import card, context_html
+from .cards import context_html, latent_card
 from .display import Markup, Table, format_number
 from .documents import Documents
-from .evals import gather_tokens
 from .firing import Collector
-from .reading import MaskLike, Prompt, SAEReader, peaks, read_prompts
+from .reading import MaskLike, Prompt, SAEReader, gather_tokens, peaks, read_prompts
 from .sae import SAE
 from .sparse import SparseCodes
 from .stats import Context, FeatureStats, context_at
@@ -243,7 +242,7 @@ def _stats_cells(contrast: TextContrast, latent: int, cards: bool) -> list[str]:
     promoted = [token for token, _ in view.logits(5)[0]]
     cells: list[str] = [_tokens_cell(contrast.vocabulary, tokens) for tokens in (strongest, promoted)]
     if cards:
-        folded = f"<summary>card</summary>{card(view, largest_size=10_000)}"
+        folded = f"<summary>card</summary>{latent_card(view, largest_size=10_000)}"
         cells.append(Markup("", f'<details style="white-space:normal">{folded}</details>'))
     return cells
 

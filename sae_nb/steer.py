@@ -154,7 +154,10 @@ def steered(
     "Steer the model while the context is open; at one hook point, clamps come before directions"
     several = list(steerings) if isinstance(steerings, Sequence) else [steerings]
     masks = [resolve_mask(mask, one.sae, model, TokenMask(skip_first=False)) for one in several]
-    positions, saes, edits, mask_of = _Positions(start), {}, {}, {}
+    positions = _Positions(start)
+    saes: dict[str, SAE] = {}
+    edits: dict[str, list[Edit]] = {}
+    mask_of: dict[str, TokenMask] = {}
     for one, where in zip(several, masks):
         if isinstance(one, Clamp):
             if saes.setdefault(one.hook, one.sae) is not one.sae:
@@ -312,7 +315,9 @@ class _SweepTask:
 
     def row(self, strength: float, steerings: Sequence[Steering], score: Callable[[str], float] | None) -> SweepRow:
         "Return the results for steerings of one strength"
-        found, kl, surprise = self.continuations(steerings), [], []
+        found = self.continuations(steerings)
+        kl: list[Tensor] = []
+        surprise: list[Tensor] = []
         for prompt, reference, new in zip(self.prompts, self.references, found):
             clean = self.logits(reference, prompt)
             kl.append(kl_divergence(clean, self.logits(reference, prompt, steerings)).mean())

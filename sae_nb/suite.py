@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from .core import unknown, write_safely
 from .evals import evaluate_each, fingerprint
-from .hub import load_saes
+from .hub import load_sae_or_saes
 from .display import Table, format_number, new_figure
 from .metrics import Metrics
 from .models import load_model
@@ -259,8 +259,8 @@ def evaluate_all(
     sources_at_once: int = 8,  # Number of sources loaded at a time
     device: str | torch.device | None = None,  # Device for models and SAEs that are loaded; None: the best available
     dtype: str | torch.dtype | None = "float32",  # Type of SAEs that are loaded; None: as stored
-    sink_multiple: float | Literal["as trained"] | None = "as trained",  # As of `run_evals`
-    predictions: bool = True,  # Also run the rest of the model
+    mask: MaskLike = "as trained",  # Positions to evaluate on
+    compute_ce_kl: bool = True,  # Also compute cross-entropy and KL divergence, which runs the complete model
     seed: int = 0,  # Seed of the bootstrap
 ) -> Evaluations:
     "Evaluate many SAEs on the same tokens, reusing the results in `out`; a failure does not stop the others"
@@ -269,11 +269,11 @@ def evaluate_all(
     by_name = isinstance(text, (str, Path))
     settings = {"text": str(text) if by_name else fingerprint(text), "n_tokens": n_tokens if by_name else text.numel(),
                 "context_size": context_size if by_name else text.shape[1], "split": split if by_name else None,
-                "sink_multiple": sink_multiple, "predictions": predictions, "dtype": str(dtype), "seed": seed}
+                "mask": mask.to_dict() if isinstance(mask, TokenMask) else mask, "compute_ce_kl": compute_ce_kl,
+                "dtype": str(dtype), "seed": seed}
     folder, found = _ResultsFolder.open(out, settings), Evaluations()
     loader = _ModelAndTokens(model, text, split, n_tokens, context_size, device)
-    options = {"n_tokens": None, "batch_size": batch_size, "sink_multiple": sink_multiple, "predictions": predictions,
-               "seed": seed}
+    options = {"n_tokens": None, "batch_size": batch_size, "mask": mask, "compute_ce_kl": compute_ce_kl, "seed": seed}
     names = list(named)
     for start in range(0, len(names), sources_at_once):
         sources = {name: named[name] for name in names[start:start + sources_at_once]}
@@ -285,9 +285,8 @@ def _saes_of(name: str, source: SAESource, device: Any, dtype: Any) -> dict[str,
     "Load the SAEs of one source, named after it; SAEs in subfolders or of several layers are `name/part`"
     if isinstance(source, SAE):
         return {name: source}
-    saes, path = load_saes(source, device=device or "cpu", dtype=dtype), Path(source).expanduser()
-    parts = len(saes) > 1 or any(path / part != path and (path / part).is_dir() for part in saes)
-    return {f"{name}/{part}" if parts else name: sae for part, sae in saes.items()}
+    saes = load_sae_or_saes(source, device=device or "cpu", dtype=dtype)
+    return {name: saes} if isinstance(saes, SAE) else {f"{name}/{part}": sae for part, sae in saes.items()}
 
 def _load_pending(sources: Mapping[str, SAESource], folder: _ResultsFolder, found: Evaluations, device: Any,
                   dtype: Any) -> Iterator[_LoadedSAE]:

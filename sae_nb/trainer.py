@@ -34,8 +34,7 @@ class TrainerConfig:
     "Settings of the training loop"
     tokens: int = 1_000_000  # Activations to train on
     batch_size: int = 2048  # Activations per step
-    lr: float | None = None  # Learning rate; None: 2e-3 for up to 500 steps, falling with the square root of the steps
-    # to 3e-4
+    lr: float | None = None  # Learning rate; None: 2e-3 for up to 500 steps, falling to 3e-4 for longer runs
     lr_schedule: str = "constant"  # "constant" or "cosine", between warm-up and decay
     lr_warm_up_steps: int | None = None  # Steps of the linear warm-up; None: a twentieth of the run, at most 1,000
     lr_decay: float = 0.2  # Fraction of the run, at its end, over which the learning rate falls to zero
@@ -43,8 +42,7 @@ class TrainerConfig:
     max_grad_norm: float = 1.0  # Joint norm to which gradients are clipped
     normalize_inputs: str = "scale"  # "scale" (to mean norm sqrt(d_in)), "whiten" or "none"; folded in at the end
     resample_every: int | None = None  # Steps between resamplings of dead latents; None: never
-    dead_after_tokens: int | None = None  # Tokens without firing after which a latent counts as dead; None: 10 million,
-    # or a tenth of a shorter run
+    dead_after_tokens: int | None = None  # Tokens without firing that make a latent dead; None: 10M, or a tenth of the run
     seed: int = 0  # Seed of the initial weights, the order of the data and resampling
     autocast: bool = False  # Compute the encoder's product in bfloat16; the weights keep their data type
     log_every: int = 10  # Steps between two rows of metrics

@@ -103,6 +103,7 @@ class ConfigValues:
         return self._find(key) is not None
 
     def _find(self, key: str) -> Any:
+        "Return the value of a key, None if it is missing"
         if key in self.values:
             return self.values[key]
         found: Any = self.values
@@ -253,6 +254,7 @@ def _allocate(info: TensorInfo, dtype: torch.dtype | None, device: Any, by_colum
         raise ValueError(f"not enough memory for a tensor of shape {info.shape}") from None
 
 def _rows_per_block(info: TensorInfo) -> int:
+    "Return the number of rows of a tensor to read at a time"
     return max(1, _block_bytes * (info.shape[0] if info.shape else 1) // max(info.n_bytes, 1))
 
 def _from_stream(stream: Any, info: TensorInfo, dtype: torch.dtype | None, device: Any, by_column: bool) -> Tensor:
@@ -384,6 +386,7 @@ class TensorFile:
         return float(self.read(torch.float64, only=[name])[name])
 
     def _read_one(self, stored: str, dtype: torch.dtype | None, device: Any, by_column: bool) -> Tensor:
+        "Read a tensor by its name in the file"
         info = self.stored[stored]
         if self.kind == ".safetensors":
             with open(self.files.local_path(self.name), "rb") as file:
@@ -408,6 +411,7 @@ class TensorFile:
         return target
 
     def _zip(self) -> zipfile.ZipFile:
+        "Open an `.npz` file"
         try:
             return zipfile.ZipFile(self.files.open(self.name))
         except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
@@ -416,6 +420,7 @@ class TensorFile:
             raise ValueError(f"{self.source}: not a complete .npz file ({error})") from None
 
     def _member(self, archive: zipfile.ZipFile, member: str) -> tuple[TensorInfo, bool]:
+        "Read the header of an array in an `.npz` file"
         try:
             with archive.open(member) as stream:
                 return _npy_header(stream, archive.getinfo(member).file_size, f"{self.source}: {member}")

@@ -183,7 +183,9 @@ def _drop_ones(tensors: dict[str, Tensor], source: str) -> None:
 
 def _single_hook_checkpoint(folder: _OpenMOSSFolder, library_units: bool) -> Checkpoint:
     "Describe an SAE or transcoder of any generation"
-    config, weights, rule = folder.config, _single_hook_weights(folder), folder.rule
+    config = folder.config
+    weights = _single_hook_weights(folder)
+    rule = folder.rule
     hook = config.get("hook_point_in", str)
     hook_out = config.get("hook_point_out", str, hook)
     is_transcoder = hook_out != hook

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['config_file', 'save_model', 'upgrade_config', 'apply_stored_settings', 'sae_lens', 'read_sparsity',
-           'connor_rob_hook_z']
+__all__ = ['config_file', 'save_model', 'apply_stored_settings', 'sae_lens', 'read_sparsity', 'connor_rob_hook_z']
 
 # %% ../../nbs/22_saelens.ipynb #92d80dee
 import json
@@ -51,7 +50,7 @@ _metadata_names = (
     "hook_head_index_out", "model_class_name", "model_from_pretrained_kwargs", "prepend_bos", "exclude_special_tokens",
     "neuronpedia_id", "context_size", "seqpos_slice", "dataset_path", "sae_lens_version", "sae_lens_training_version")
 
-def upgrade_config(
+def _upgrade_config(
     config: ConfigValues,  # A `cfg.json` of any version
 ) -> dict[str, Any]:
     "Convert a configuration to the form of version 6; raise ValueError if no architecture has its activation function"
@@ -100,7 +99,7 @@ def _unwhiten(whitening: TensorFile) -> Any:
 @file_format("sae_lens", detect=has_files(config_file, _weights_file))
 def sae_lens(files: Files, path: str, hints: Hints) -> Checkpoint:
     "Read SAELens' and this library's own `cfg.json` and `sae_weights.safetensors`"
-    cfg = upgrade_config(read_json(files, join_path(path, config_file)))
+    cfg = _upgrade_config(read_json(files, join_path(path, config_file)))
     weights = TensorFile(files, join_path(path, _weights_file))
     if not str(cfg.get("architecture")).endswith("topk"):
         cfg.pop("rescale_acts_by_decoder_norm", None)
