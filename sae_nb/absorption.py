@@ -310,7 +310,8 @@ def _choose_words(words: Mapping[str, int], min_words: int, max_words: int,
     count = Counter(word[0].upper() for word, _ in drawn)
     letters = sorted(letter for letter, n in count.items() if n >= min_words)
     if len(letters) < 2:
-        raise ValueError(f"the vocabulary has {len(letters)} letters with {min_words} words or more, not 2")
+        raise ValueError(f"the vocabulary has {len(letters)} letters with {min_words} words or more: "
+                         "there must be at least two")
     return [(word, token) for word, token in drawn if word[0].upper() in letters], letters
 
 @torch.no_grad()
