@@ -47,7 +47,7 @@ def _absorption_of(
     silent: Bool[Tensor, "example"],  # True if no main latent fires
     thresholds: AbsorptionThresholds = AbsorptionThresholds(),
 ) -> tuple[Bool[Tensor, "example"], Float[Tensor, "example"], Int[Tensor, "example"]]:
-    "Return for each example if it is fully absorbed, the fraction absorbed, and the latent with the largest contribution"
+    "Return if each example is fully absorbed, the fraction absorbed, and the latent with the largest contribution"
     most, latent = contributions.max(1)
     full = silent & (cosines[latent] >= thresholds.full_cosine) & (projection > 0)
     full &= most >= thresholds.contribution * projection
@@ -194,8 +194,8 @@ def _check_comparable(sae: SAE) -> None:
         raise ValueError(f"a {type(sae).__name__} reconstructs other activations than it reads: absorption is not "
                          "defined for it")
     if sae.cfg.normalize_activations != "none":
-        raise ValueError(f"normalize_activations={sae.cfg.normalize_activations!r}: latents have another scale for each "
-                         "input, so their contribution to a projection is not known")
+        raise ValueError(f"normalize_activations={sae.cfg.normalize_activations!r}: latents have another scale for "
+                         "each input, so their contribution to a projection is not known")
 
 def _informative_latents(sae: SAE, x: Tensor, members: Tensor,
                          n: int) -> tuple[Int[Tensor, "concept n"], list[Tensor]]:
@@ -220,6 +220,16 @@ def _informative_latents(sae: SAE, x: Tensor, members: Tensor,
         columns.append(z)
     return chosen, columns
 
+def _choose_test(members: Tensor, concepts: Sequence[str], test_fraction: float, seed: int) -> Bool[Tensor, "example"]:
+    "Choose test examples at random; ValueError if a concept has too few examples on either side"
+    n = len(members)
+    test = torch.zeros(n, dtype=torch.bool)
+    test[torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:round(test_fraction * n)]] = True
+    for name, member in zip(concepts, members.T):
+        if member[test].sum() < 2 or (member & ~test).sum() < 4:
+            raise ValueError(f"concept {name!r} has {int(member.sum())} examples: too few to train and test a probe")
+    return test
+
 @torch.no_grad()
 def measure_absorption(
     sae: SAE,
@@ -238,11 +248,7 @@ def measure_absorption(
     x, n = x.detach().float().cpu(), len(x)
     if members.shape != (n, len(concepts)):
         raise ValueError(f"members has shape {tuple(members.shape)}: must be {n} examples by {len(concepts)} concepts")
-    test = torch.zeros(n, dtype=torch.bool)
-    test[torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:round(test_fraction * n)]] = True
-    for name, member in zip(concepts, members.T):
-        if member[test].sum() < 2 or (member & ~test).sum() < 4:
-            raise ValueError(f"concept {name!r} has {int(member.sum())} examples: too few to train and test a probe")
+    test = _choose_test(members, concepts, test_fraction, seed)
     probes = [_concept_probe(x, member, test) for member in members.T.cpu()]
     good = [i for i, probe in enumerate(probes) if probe.f1 >= min_f1]
     if 2 * len(good) < len(concepts):
@@ -256,7 +262,9 @@ def measure_absorption(
     for i in good:
         k, f1 = _main_latents(columns[i], members[~test, i].cpu(), thresholds.gain)
         name, main = concepts[i], chosen[i, :k].tolist()
-        result.probe_f1[name], result.main[name], result.main_f1[name] = probes[i].f1, main, f1
+        result.probe_f1[name] = probes[i].f1
+        result.main[name] = main
+        result.main_f1[name] = f1
         _add_concept(sae, x, probes[i], main, thresholds, name, names, result)
     return result
 
@@ -290,7 +298,21 @@ def _vocabulary_words(
 ) -> dict[str, int]:
     "Return the tokens that are a space and a word of ASCII letters, by word"
     found = {data[1:].decode("latin-1"): token for token, data in enumerate(token_bytes(tokenizer)) if data[:1] == b" "}
-    return {word: token for word, token in found.items() if word.isascii() and word.isalpha() and len(word) >= min_letters}
+    return {word: token for word, token in found.items()
+            if word.isascii() and word.isalpha() and len(word) >= min_letters}
+
+def _choose_words(words: Mapping[str, int], min_words: int, max_words: int,
+                  seed: int) -> tuple[list[tuple[str, int]], list[str]]:
+    "Draw words at random; return those whose letter has enough of them, with their tokens, and the letters"
+    named = list(words.items())
+    order = torch.randperm(len(named), generator=torch.Generator().manual_seed(seed))[:max_words].tolist()
+    drawn = [named[i] for i in order]
+    count = Counter(word[0].upper() for word, _ in drawn)
+    letters = sorted(letter for letter, n in count.items() if n >= min_words)
+    if len(letters) < 2:
+        raise ValueError(f"the vocabulary has {len(letters)} letters with {min_words} words or more: "
+                         "there must be at least two")
+    return [(word, token) for word, token in drawn if word[0].upper() in letters], letters
 
 @torch.no_grad()
 def first_letter_absorption(
@@ -311,20 +333,13 @@ def first_letter_absorption(
         raise ValueError(f"hook={name!r}: must be one hook point")
     reader = SAEReader.of(sae, model, name, mask)
     tokenizer: Any = getattr(model, "tokenizer")
-    words = list(_vocabulary_words(tokenizer).items())
-    order = torch.randperm(len(words), generator=torch.Generator().manual_seed(seed))[:max_words].tolist()
-    words = [words[i] for i in order]
-    count = Counter(word[0].upper() for word, _ in words)
-    letters = sorted(letter for letter, n in count.items() if n >= min_words)
-    words = [(word, token) for word, token in words if word[0].upper() in letters]
-    if len(letters) < 2:
-        raise ValueError(f"the vocabulary has {len(letters)} letters with {min_words} words or more: must be at least two")
+    words, letters = _choose_words(_vocabulary_words(tokenizer), min_words, max_words, seed)
     start = begin_id(tokenizer)
     context = ([] if start is None else [start]) + tokenizer.encode(before, add_special_tokens=False)
     tokens = torch.tensor([[*context, token] for _, token in words])
     last = [(reading.at(reader.inputs)[:, -1].float().cpu(), reading.keep[:, -1].cpu())
             for reading in map(reader.read, tokens.split(batch_size))]
-    x, counts = (torch.cat(part) for part in zip(*last))
-    kept = [word for (word, _), count in zip(words, counts.tolist()) if count]
+    x, keep = (torch.cat(part) for part in zip(*last))
+    kept = [word for (word, _), counts in zip(words, keep.tolist()) if counts]
     members = torch.tensor([[word[0].upper() == letter for letter in letters] for word in kept])
-    return measure_absorption(sae, x[counts], members, letters, kept, seed=seed, **options)
+    return measure_absorption(sae, x[keep], members, letters, kept, seed=seed, **options)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from .core import as_dtype
 from .models import check_processing, max_context, model_device, vocabulary_size
 from .hooks import as_vectors, find_hook_point, hook_width, read_activations
-from .reading import MaskLike, Reader, resolve_mask
+from .reading import MaskLike, Reader, hook_names_of, resolve_mask
 from .tokens import TokenMask, TokenStream
 
 if TYPE_CHECKING:
@@ -199,19 +199,19 @@ class ActivationsStore:
         "Make a store of activations like those an SAE was trained on; ValueError if it does not fit the model"
         check_processing(sae, model)
         metadata, more = sae.cfg.metadata, sae.cfg.metadata.extra
-        hook, texts = metadata.hook_name, metadata.dataset_path if dataset is None else dataset
-        if hook is None or texts is None:
-            raise ValueError(f"hook_name={hook!r}, dataset={texts!r}: not in the SAE's metadata")
+        names, _ = hook_names_of(sae)
+        texts = metadata.dataset_path if dataset is None else dataset
+        if texts is None:
+            raise ValueError("dataset=None: not in the SAE's metadata, so give the data set")
         tokens = TokenStream(
             texts, getattr(model, "tokenizer", None), context_size=metadata.context_size or 128,
             prepend_bos=metadata.prepend_bos is not False, separator=more.get("sequence_separator_token", "bos"),
             disable_concat=more.get("disable_concat_sequences", False))
-        names = [hook] if isinstance(hook, str) else hook
         widths = tuple(hook_width(model, name) for name in names)
         if widths != sae.cfg.input_widths:
             raise ValueError(f"hook point {', '.join(names)} is {', '.join(map(str, widths))} wide, the SAE expects "
                              f"d_in={', '.join(map(str, sae.cfg.input_widths))}")
-        return cls(model, tokens, hook, mask=resolve_mask(mask, sae, model), **options)
+        return cls(model, tokens, metadata.hook_name, mask=resolve_mask(mask, sae, model), **options)
 
     # Running the model
 

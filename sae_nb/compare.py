@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 def _unit_rows(*decoders: Float[Tensor, "d_sae d"]) -> list[Float[Tensor, "d_sae d"]]:
     "Normalize the rows of decoders, all on one device; ValueError if their widths differ"
     if len({W.shape[1:] for W in decoders}) > 1 or decoders[0].ndim != 2:
-        raise ValueError(f"decoders of shapes {', '.join(str(tuple(W.shape)) for W in decoders)}: must have rows of the "
-                         "same width, as SAEs of one model do")
+        shapes = ", ".join(str(tuple(W.shape)) for W in decoders)
+        raise ValueError(f"decoders of shapes {shapes}: must have rows of the same width, as SAEs of one model do")
     return [F.normalize(W.detach().to(decoders[0].device).float(), dim=-1) for W in decoders]
 
 def _nearest_rows(
@@ -133,7 +133,8 @@ class _Side:
         rows = codes.rows().long()
         keep, tokens = keep.flatten().to(x.device), tokens.flatten().to(x.device)
         active = (codes.values != 0) & keep[rows]
-        value, latent, rows = codes.values[active].double(), codes.indices[active].long(), rows[active]
+        value, latent = codes.values[active].double(), codes.indices[active].long()
+        rows = rows[active]
         for total, part in ((self.count, torch.ones_like(value)), (self.sum, value), (self.squares, value.square())):
             total.index_add_(0, latent, part)
         largest = self.largest.scatter_reduce(0, latent, value.abs(), "amax")
@@ -176,7 +177,8 @@ def _compare_activations(
         instead.index_add_(0, latent, ((value_other != 0) & (value_other[:, :1] == 0)).double())
     return _finish_activity(side_a, side_b, others, n, product, both, instead)
 
-def _finish_activity(a: _Side, b: _Side, others: Tensor, n: int, product: Tensor, both: Tensor, instead: Tensor) -> Activity:
+def _finish_activity(a: _Side, b: _Side, others: Tensor, n: int, product: Tensor, both: Tensor,
+                     instead: Tensor) -> Activity:
     "Compute the correlations from the sums, and move everything to the CPU"
     variance_a, variance_b = (n * side.squares.to(others.device) - side.sum.to(others.device)**2 for side in (a, b))
     covariance = n * product - a.sum[:, None] * b.sum.to(others.device)[others]
@@ -283,7 +285,8 @@ class Comparison:
             rows.append(row)
         a, b = self.names
         names = [a, b, "cosine", "correlation", f"{a}: strongest on", f"{b}: strongest on"]
-        return Table(f"latents of {a} and their partners in {b}", names[:len(rows[0]) if rows else 3], rows, (0, 1, 4, 5))
+        names = names[:len(rows[0]) if rows else 3]
+        return Table(f"latents of {a} and their partners in {b}", names, rows, left=(0, 1, 4, 5))
 
     def split_table(
         self,
@@ -299,7 +302,7 @@ class Comparison:
                 rows.append([*parent, str(j), self._strongest("b", j), *map(_two_digits, numbers)])
         a, b = self.names
         names = [a, "strongest on", "", b, "strongest on", "cosine", "recall", "precision", "without the first"]
-        return Table(f"latents of {a} that are several latents in {b}", names, rows, (0, 1, 2, 3, 4))
+        return Table(f"latents of {a} that are several latents in {b}", names, rows, left=(0, 1, 2, 3, 4))
 
     def to_pandas(self) -> pandas.DataFrame:
         "Return a data frame with one row per latent of `a`"

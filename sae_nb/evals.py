@@ -325,7 +325,7 @@ class SeedSummary:
 
     def figure(
         self,
-        metrics: Sequence[str] = ("explained_variance", "l0", "ce_loss_score", "kl_div_with_sae"),  # Metrics to plot, if the runs have them
+        metrics: Sequence[str] = ("explained_variance", "l0", "ce_loss_score", "kl_div_with_sae"),  # Metrics to plot
     ) -> Figure:
         "Plot each run with its interval over text, and the interval of the mean over seeds"
         names = [name for name in metrics if name in self.runs[0].values]

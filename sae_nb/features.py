@@ -107,13 +107,13 @@ def collect_features(
     n_logits: int = 10,  # Promoted tokens per latent, and as many suppressed tokens
     n_neighbors: int = 5,  # Nearest latents, and co-activating latents, per latent
     seed: int = 0,  # Seed of the random contexts
-    pair_capacity: int = 8_000_000,  # Firings kept for counting pairs, 8 bytes each; if there are more, a sample is kept
+    pair_capacity: int = 8_000_000,  # Firings kept for counting pairs, 8 bytes each; a sample if there are more
     autocast: bool = False,  # Run the encoder's product in bfloat16, which is faster
     out: str | Path | None = None,  # File to save to; an unfinished pass is saved next to it
     resume: bool = False,  # Resume the unfinished pass of `out`, or read `out` if the pass is finished
     save_every: float = 60.0,  # Seconds between saves of an unfinished pass
 ) -> FeatureStats:
-    "Collect statistics, top and random activating contexts, and logit effects for every latent in one pass over the text"
+    "Collect statistics, top and random contexts, and logit effects for every latent in one pass over the text"
     reader = SAEReader.of(sae, model, hook, mask)
     text = _as_documents(tokens, n_tokens)
     settings = {"hooks": list(reader.inputs), "batch_size": batch_size, "n_top": n_top, "n_random": n_random,

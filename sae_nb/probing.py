@@ -146,7 +146,8 @@ def _pool_texts(
     "Pool the latents and activations of each text; ValueError if no position of a text counts"
     if pooling not in ("mean", "last"):
         raise ValueError(unknown("pooling", pooling, ["mean", "last"]))
-    reader, latents, activations = SAEReader.of(sae, model, hook, mask), [], []
+    reader = SAEReader.of(sae, model, hook, mask)
+    latents, activations = [], []
     for tokens, padding in zip(task.tokens.split(batch_size), task.padding.split(batch_size)):
         reading = reader.read(tokens, padding)
         x, keep = reading.at(reader.inputs, sae.device), reading.keep.to(sae.device)
@@ -180,7 +181,9 @@ def _select_by_l1(
 ) -> Int[np.ndarray, "k"]:
     "Choose the k columns with the largest weights in an L1-regularized linear classifier that uses k or more"
     from sklearn.svm import LinearSVC
-    scaled, weights, penalty = _scaled(z, z)[0], np.zeros(z.shape[1]), {"penalty": "l1", "dual": False}
+    scaled, _ = _scaled(z, z)
+    weights = np.zeros(z.shape[1])
+    penalty = {"penalty": "l1", "dual": False}
     for strength in np.geomspace(1e-3, 10, 13):  # With a squared hinge loss
         classifier = LinearSVC(C=strength, max_iter=5000, **penalty)
         weights = np.abs(classifier.fit(scaled, labels).coef_[0])
@@ -415,7 +418,8 @@ def sparse_probing(
     if min(ks, default=0) < 1 or max(ks) > sae.cfg.d_sae or n_splits < 2:
         raise ValueError(f"ks={list(ks)}, n_splits={n_splits}: ks must be from 1 to d_sae={sae.cfg.d_sae}, n_splits at "
                          "least 2")
-    rows, ratio, chosen = [], {}, {}
+    rows = []
+    ratio, chosen = {}, {}
     for task in [tasks] if isinstance(tasks, ProbeTask) else tasks:
         pooled, labels = _pool_texts(sae, model, task, pooling, hook, mask=mask), task.labels.numpy()
         sizes = Counter()
