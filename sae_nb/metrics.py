@@ -396,7 +396,8 @@ def check_same_text(
             if run.about.get(setting) != first.about.get(setting):
                 raise ValueError(f"{first.name} and {run.name} were not evaluated on the same text: {setting} is "
                                  f"{first.about.get(setting)} and {run.about.get(setting)}")
-        if not torch.equal(run.sums["tokens"], first.sums["tokens"]):
+        same_mask = run.about.get("mask") == first.about.get("mask")
+        if not same_mask or not torch.equal(run.sums["tokens"], first.sums["tokens"]):
             raise ValueError(f"{first.name} and {run.name} do not count the same tokens of the text: evaluate both "
                              "with the same mask; at different hook points, one with max_norm_multiple=None")
 
