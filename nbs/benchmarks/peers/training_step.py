@@ -27,9 +27,10 @@ def active_at(asked: dict) -> float:
 
 def sae_nb(asked: dict):
     "Return the training step of sae_nb, and a function that returns L0"
+    import sae_nb.architectures  # register every architecture
     from sae_nb import SAE
     from sae_nb.core import architecture
-    from sae_nb.trainer import TrainConfig, Trainer
+    from sae_nb.trainer import Trainer, TrainerConfig
 
     name, d_sae, n = asked["architecture"], asked["d_sae"], asked["batch_size"]
     name = {"matryoshka": "matryoshka_batchtopk"}.get(name, name)
@@ -37,7 +38,7 @@ def sae_nb(asked: dict):
     if "matryoshka" in name:
         chosen["matryoshka_widths"] = [int(d_sae * part) for part in PREFIXES]
     settings = architecture(name).config_class(d_in=asked["d_in"], d_sae=d_sae, **chosen)
-    cfg = TrainConfig(sae=settings, tokens=n * 10_000, batch_size=n, lr=1e-9, device="cpu", autocast=asked["bfloat16"])
+    cfg = TrainerConfig(tokens=n * 10_000, batch_size=n, lr=1e-9, autocast=asked["bfloat16"])
     sae = SAE.from_config(settings)
     with torch.no_grad():
         if name == "jumprelu":
