@@ -72,7 +72,7 @@ class LossInputs:
 class SAELoss:
     "The loss of one batch and its terms"
     loss: Float[Tensor, ""]  # The sum of the terms
-    terms: dict[str, Float[Tensor, ""]]  # By name
+    terms: dict[str, Float[Tensor, ""]]  # Terms by name
     x_hat: Float[Tensor, "tokens d_out"]  # Reconstruction
     codes: Codes  # Latents
     target: Float[Tensor, "tokens d_out"] | None = None  # The vectors to reconstruct; filled in by `SAE.loss`
@@ -96,7 +96,7 @@ class SAELoss:
         x_hat: Float[Tensor, "tokens d_out"],
         codes: Codes | Float[Tensor, "tokens d_sae"],
     ) -> SAELoss:
-        "Add up the terms"
+        "Create the loss of a batch, the sum of its terms"
         return SAELoss(sum(terms.values(), x_hat.new_zeros(())), terms, x_hat, as_codes(codes))
 
 def reconstruction_loss(
@@ -142,8 +142,8 @@ def _complete_rule(cls: type[SAE]) -> None:
     "Derive the methods of a rule that a class does not define from those that it does"
     own = [name for name in _rules if name in vars(cls)]
     if "pre_activations" in vars(cls):
-        raise TypeError(f"{cls.__name__} defines pre_activations, which nothing calls: override encoder_for, from which "
-                        "the loss, encode and encode_sparse all take their pre-activations")
+        raise TypeError(f"{cls.__name__} defines pre_activations, which nothing calls: override encoder_for, which "
+                        "the loss, encode and encode_sparse all use")
     if not own:
         return
     if own != ["select_chunks"] and "latents_are_pre_activations" not in vars(cls):
@@ -187,7 +187,7 @@ class SAE(nn.Module):
         generator: torch.Generator | None = None,  # Source of the initial weights; None: seed 0
     ):
         super().__init__()
-        self.cfg = copy.deepcopy(cfg)  # device and dtype will follow this SAE, not others made from the same settings
+        self.cfg = copy.deepcopy(cfg)  # `to` changes device and dtype in this copy only
         for name in hook_points:
             self.add_module(name, SAEHookPoint())
         self.create_parameters(generator or torch.Generator().manual_seed(0))
@@ -271,7 +271,7 @@ class SAE(nn.Module):
         return None
 
     def training_metrics(self) -> dict[str, Float[Tensor, ""]]:
-        "Return numbers that only this architecture has, to be logged in training"
+        "Return metrics of this architecture to log during training"
         return {}
 
     @torch.no_grad()
@@ -281,7 +281,7 @@ class SAE(nn.Module):
         encoder_rows: Float[Tensor, "n d_in"],  # Their new encoder directions
         decoder_rows: Float[Tensor, "n d_out"],  # Their new decoder directions
     ) -> None:
-        "Give latents new directions and set their biases to zero"
+        "Set new directions for latents, and set their biases to zero"
         for name, parameter in self.named_parameters():
             if name in ("encoder", "W_dec"):
                 parameter[latents] = encoder_rows if name == "encoder" else decoder_rows
@@ -302,7 +302,7 @@ class SAE(nn.Module):
         return x.to(self.dtype)
 
     def input_norm(self, x: Float[Tensor, "... d_in"]) -> InputNorm | None:
-        "Return what `decode` needs in addition to the latents of `x`; None unless each input is normalized"
+        "Return the mean and scale of each input, which `decode` needs; None unless each input is normalized"
         return InputNorm.of(self.as_input(x), self.cfg.normalize_activations)
 
     def normalized(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_in"]:
@@ -334,7 +334,7 @@ class SAE(nn.Module):
         step: int = 0,  # Training steps completed, for scheduled settings
         dead: Int[Tensor, "n_dead"] | None = None,  # Latents that have not fired for a long time
         sparsity: float | Float[Tensor, ""] = 1.0,  # Multiplier on the sparsity penalty, set by the L0 controller
-        sparse_path: bool = False,  # Compute only the latents that can be active: the same loss, faster if they are few
+        sparse_path: bool = False,  # Compute only latents that can be active; the loss is the same
         encoder_dtype: torch.dtype | None = None,  # Data type of the encoder's product; None: that of the weights
     ) -> SAELoss:
         "Compute the training loss of a batch"
@@ -380,8 +380,8 @@ class SAE(nn.Module):
     ) -> Float[Tensor, "... d_out"]:
         "Return the reconstruction from latents; raise ValueError if `norm` is needed and missing"
         if norm is None and self.cfg.normalize_activations != "none":
-            raise ValueError(f"normalize_activations={self.cfg.normalize_activations!r}: the latents do not contain the "
-                             "mean and norm of the inputs; call decode(z, sae.input_norm(x)), or sae(x)")
+            raise ValueError(f"normalize_activations={self.cfg.normalize_activations!r}: the latents do not contain "
+                             "the mean and norm of the inputs; call decode(z, sae.input_norm(x)), or sae(x)")
         x_hat = self.hook_sae_recons(self.combine(z))
         return x_hat if norm is None else norm.restore(x_hat)
 
@@ -496,5 +496,5 @@ class SAE(nn.Module):
 
     def __repr__(self) -> str:
         cfg, hook = self.cfg, self.cfg.metadata.hook_name
-        place = f", at {hook}" if hook else ""
-        return f"{type(self).__name__}(d_in={cfg.d_in}, d_sae={cfg.d_sae}, {cfg.dtype} on {cfg.device}{place})"
+        where = f", at {hook}" if hook else ""
+        return f"{type(self).__name__}(d_in={cfg.d_in}, d_sae={cfg.d_sae}, {cfg.dtype} on {cfg.device}{where})"
