@@ -31,7 +31,7 @@ _run_files = (".json", ".jsonl", ".pt", ".png", ".html", ".safetensors")  # file
 class TrainConfig(TrainerConfig):
     "Settings of a training run"
     model: str = "demo"  # Language model: a name on the Hugging Face hub, a folder, or the bundled "demo"
-    hook: _Hooks = "blocks.2.hook_resid_post"  # Hook point that an SAE reads; a list for crosscoders; a dictionary by SAE
+    hook: _Hooks = "blocks.2.hook_resid_post"  # Hook point that the SAE reads; a list or dictionary for several
     hook_out: _Hooks | None = None  # Hook point that an SAE reconstructs; None: the one that it reads
     sae: SAEConfig | dict[str, SAEConfig] = field(  # Settings of the SAE, or of several SAEs by name
         default_factory=lambda: BatchTopKSAEConfig(d_sae=2048, k=16))
@@ -103,7 +103,8 @@ class TrainConfig(TrainerConfig):
     @property
     def all_hooks(self) -> list[str]:
         "All hook points, each once"
-        return list(dict.fromkeys(hook for hooks in (self.hooks, self.hooks_out) for own in hooks.values() for hook in own))
+        every = [hook for hooks in (self.hooks, self.hooks_out) for own in hooks.values() for hook in own]
+        return list(dict.fromkeys(every))
 
     def batch_keys(self, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         "Return the hook points that an SAE reads and reconstructs"

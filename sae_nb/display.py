@@ -33,7 +33,8 @@ def format_number(
     sign = "+" if signed else ""
     if abs(value) >= 1000 or value == int(value):
         return f"{value:{sign},.0f}"
-    return f"{value:{sign}.{digits}g}"
+    rounded = float(f"{value:.{digits}g}")
+    return f"{rounded:{sign},.0f}" if abs(rounded) >= 10 ** (digits - 1) else f"{value:{sign}.{digits}g}"
 
 def format_interval(
     interval: tuple[float, float] | None,
@@ -91,7 +92,8 @@ class Table:
         def text(line: Sequence[str]) -> str:
             if len(line) == 1 < self.n_columns:
                 return line[0]
-            cells = (cell.ljust(w) if i in self.left else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths)))
+            cells = (cell.ljust(width) if i in self.left else cell.rjust(width)
+                     for i, (cell, width) in enumerate(zip(line, widths)))
             return ("  " + "  ".join(cells)).rstrip()
         return "\n".join([*filter(None, [self.title]), *map(text, self._lines()), *filter(None, [self.footer])])
 
@@ -99,10 +101,12 @@ class Table:
         def row(line: Sequence[str], tag: str) -> str:
             shown = [cell.html if isinstance(cell, Markup) else html.escape(cell) for cell in line]
             if len(line) == 1 < self.n_columns:
-                return f'<tr><th colspan="{self.n_columns}" style="text-align:left;padding:1px 12px">{shown[0]}</th></tr>'
+                style = f'colspan="{self.n_columns}" style="text-align:left;padding:1px 12px"'
+                return f"<tr><th {style}>{shown[0]}</th></tr>"
             sides = ["left" if i in self.left else "right" for i in range(len(line))]
-            return "<tr>" + "".join(f'<{tag} style="text-align:{side};padding:1px 12px;white-space:nowrap">{cell}</{tag}>'
-                                    for side, cell in zip(sides, shown)) + "</tr>"
+            style = "padding:1px 12px;white-space:nowrap;vertical-align:top"
+            cells = (f'<{tag} style="text-align:{side};{style}">{cell}</{tag}>' for side, cell in zip(sides, shown))
+            return f"<tr>{''.join(cells)}</tr>"
         head = row(self.header, "th") if self.header else ""
         body = "".join(row(line, "td") for line in self.rows)
         above, below = (f"<div>{html.escape(text)}</div>" if text else "" for text in (self.title, self.footer))

@@ -103,7 +103,8 @@ def read_documents(
     opened = {name: settings.pop(name) for name in ("split", "column", "name", "streaming") if name in settings}
     texts, names = load_texts(dataset, **opened), []
     if texts.tokenized:
-        raise ValueError("the data set holds tokens, so the boundaries of its documents are unknown: read it with TokenStream")
+        raise ValueError("the data set holds tokens, so the boundaries of its documents are unknown: read it with "
+                         "TokenStream")
     stream = TokenStream(texts, tokenizer, seed=seed, shuffle=shuffle, epochs=1, **settings)
     def record(row: dict[str, Any]) -> None:
         names.append(str(row[source]) if source in row else None)

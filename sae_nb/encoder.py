@@ -197,7 +197,8 @@ class AffineEncoder(Encoder):
         "Return pre-activations in chunks of rows, without gradient"
         if latents is None:
             return affine_chunks(self.x, self.matrix, self.bias, self.dtype)
-        return affine_chunks(self.x, self.matrix[latents], None if self.bias is None else self.bias[latents], self.dtype)
+        bias = None if self.bias is None else self.bias[latents]
+        return affine_chunks(self.x, self.matrix[latents], bias, self.dtype)
 
     def at(self, chosen: SparseCodes, at_zero: bool = False) -> SparseCodes:
         "Return the values of `chosen`, differentiable in the inputs, `matrix` and `bias`"

@@ -409,7 +409,9 @@ class Collector:
         tries: int = 16,  # Positions to look at per latent
     ) -> Contexts:
         "Return random contexts of each latent's favorite token in which the latent does not fire"
-        early, keep, tokens = _join(self.early), torch.cat([k for _, k in self.early]), torch.cat(self.tokens)
+        early = _join(self.early)
+        keep = torch.cat([k for _, k in self.early])
+        tokens = torch.cat(self.tokens)
         positions = keep.flatten().nonzero()[:, 0]
         text = tokens.flatten()[positions].long()
         text, order = text.sort(stable=True)

@@ -59,7 +59,7 @@ def _curves_of_runs(runs: list[tuple[str, LogRows]], names: Iterable[str]) -> di
     return drawn
 
 def training_curves(
-    runs: LogRows | str | Path | Mapping[str, LogRows | str | Path],  # Rows, a metrics.jsonl, or several of them by name
+    runs: LogRows | str | Path | Mapping[str, LogRows | str | Path],  # Rows or a metrics.jsonl, or several by name
     names: Mapping[str, str] | None = None,  # Quantities to plot, with titles; None: the four most useful
 ) -> Figure:
     "Plot the training curves of one or more runs, one panel per quantity, all SAEs overlaid"

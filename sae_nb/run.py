@@ -166,7 +166,7 @@ def estimate(
 
 # %% ../nbs/46_run.ipynb #2e0d86bf
 class _Interruption:
-    "Whether the run has been asked to stop"
+    "State of an interruption: `requested` is True after the first interrupt"
     requested: bool = False
 
 @contextmanager
@@ -200,7 +200,7 @@ class Run:
 
     @property
     def several(self) -> bool:
-        "Whether the SAEs were given by name"
+        "True if the SAEs were given by name"
         return isinstance(self.cfg.sae, dict)
 
     @property
@@ -286,7 +286,8 @@ def _restore_or_start(cfg: TrainConfig, folder: Path, model: nn.Module, trainer:
 
 def _fit(trainer: Trainer, store: ActivationsStore, folder: Path) -> tuple[bool, TimeReport]:
     "Train with trackers and checkpoints; return whether the run was interrupted, and the time of each part"
-    cfg, begun, before = trainer.cfg, time.perf_counter(), trainer.steps_done
+    cfg = trainer.cfg
+    begun, before = time.perf_counter(), trainer.steps_done
     assert isinstance(cfg, TrainConfig)
     trackers = _trackers(cfg, folder, before)
     every = cfg.checkpoint_every

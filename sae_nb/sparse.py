@@ -310,7 +310,8 @@ class _Decode(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):  # type: ignore[override]
-        (values, matrix), codes, grad = ctx.saved_tensors, ctx.codes, grad.contiguous()
+        values, matrix = ctx.saved_tensors
+        codes, grad = ctx.codes, grad.contiguous()
         needs_values, needs_matrix, _ = ctx.needs_input_grad
         dots = dot_products(codes.indices, codes.offsets, matrix, grad) if needs_values else None
         grad_matrix = summed_by_latent(values, codes, grad) if needs_matrix else None

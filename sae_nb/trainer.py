@@ -42,7 +42,7 @@ class TrainerConfig:
     max_grad_norm: float = 1.0  # Joint norm to which gradients are clipped
     normalize_inputs: str = "scale"  # "scale" (to mean norm sqrt(d_in)), "whiten" or "none"; folded in at the end
     resample_every: int | None = None  # Steps between resamplings of dead latents; None: never
-    dead_after_tokens: int | None = None  # Tokens without firing that make a latent dead; None: 10M, or a tenth of the run
+    dead_after_tokens: int | None = None  # Tokens without firing to be dead; None: 10M, or a tenth of the run
     seed: int = 0  # Seed of the initial weights, the order of the data and resampling
     autocast: bool = False  # Compute the encoder's product in bfloat16; the weights keep their data type
     log_every: int = 10  # Steps between two rows of metrics
@@ -165,7 +165,8 @@ class SAETraining:
         "Take an optimizer step on the loss of a batch"
         sparsity = 1.0 if self.controller is None else self.controller.factor()
         with torch.enable_grad():  # also in notebooks that have disabled gradients
-            out = self.sae.loss(x, target, self.steps_done, self.dead, sparsity, self.sparse_path, self.cfg.encoder_dtype)
+            out = self.sae.loss(x, target, self.steps_done, self.dead, sparsity, self.sparse_path,
+                                self.cfg.encoder_dtype)
             out.loss.backward()
         self.last_factor = self._lr_factor()
         self.optimizer.step(self.last_factor)
@@ -322,7 +323,8 @@ class Trainer:
         after_step: Callable[[], bool] | None = None,  # Called after each step; training ends if it returns True
     ) -> None:
         "Train until `cfg.steps` are done, the stream ends, or `after_step` returns True"
-        started, before, batches = time.perf_counter(), self.tokens_done, iter(stream)
+        batches = iter(stream)
+        started, before = time.perf_counter(), self.tokens_done
         logged = self.steps_done
         def write() -> None:
             nonlocal logged
