@@ -151,7 +151,8 @@ class ActivationsStore:
         self.model = model
         self.tokens = _as_stream(tokens, model, seed)
         self.single = isinstance(hooks, str)
-        self.hook_points = [find_hook_point(model, hook) for hook in dict.fromkeys([hooks] if self.single else hooks)]
+        names = [hooks] if isinstance(hooks, str) else hooks
+        self.hook_points = [find_hook_point(model, name) for name in dict.fromkeys(names)]
         self.mask = (TokenMask.everything() if mask is None else mask).for_tokenizer(self.tokens.tokenizer)
         self.reader = Reader(model, tuple(point.name for point in self.hook_points), self.mask)
         self.batch_size = batch_size
@@ -211,7 +212,8 @@ class ActivationsStore:
         if widths != sae.cfg.input_widths:
             raise ValueError(f"hook point {', '.join(names)} is {', '.join(map(str, widths))} wide, the SAE expects "
                              f"d_in={', '.join(map(str, sae.cfg.input_widths))}")
-        return cls(model, tokens, metadata.hook_name, mask=resolve_mask(mask, sae, model), **options)
+        hooks = names[0] if isinstance(metadata.hook_name, str) else names
+        return cls(model, tokens, hooks, mask=resolve_mask(mask, sae, model), **options)
 
     # Running the model
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 __all__ = ['mmcs', 'random_rows', 'Activity', 'Split', 'Comparison', 'compare_saes', 'Stability', 'dictionary_stability']
 
 # %% ../nbs/52_compare.ipynb #f226524a
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

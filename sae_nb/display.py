@@ -52,6 +52,7 @@ class Markup(str):
         text: str,  # For terminals
         html: str,  # For notebooks; not escaped, so escape what comes from elsewhere
     ) -> Markup:
+        "Make a cell from its text and its HTML"
         self = super().__new__(cls, text)
         self.html = html
         return self

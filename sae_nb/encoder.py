@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .sparse import SparseCodes, dot_products, summed_by_latent, weighted_rows
+from .sparse import SparseCodes, summed_by_latent, weighted_rows
 
 # %% ../nbs/04_encoder.ipynb #12c7200e
 _T = TypeVar("_T")

@@ -455,5 +455,6 @@ def compare_metrics(
     check_same_text([*first, *second])
     shared = _shared_metrics([*first, *second])
     means = [{name: sum(run[name] for run in side) / len(side) for name in shared} for side in (first, second)]
-    return Difference(names or (first[0].name, second[0].name), *means, _paired_intervals(first, second, seed),
-                      _seed_intervals(first, second, shared), (len(first), len(second)))
+    return Difference(names or (first[0].name, second[0].name), means[0], means[1],
+                      _paired_intervals(first, second, seed), _seed_intervals(first, second, shared),
+                      (len(first), len(second)))

@@ -132,8 +132,9 @@ class SAETraining:
     def _transformed(self, x: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor | None]:
         "Scale or whiten inputs and targets"
         assert self.input_transform is not None
-        no_target = target is None or self.output_transform is None
-        return self.input_transform(x), None if no_target else self.output_transform(target)
+        if target is None or self.output_transform is None:
+            return self.input_transform(x), None
+        return self.input_transform(x), self.output_transform(target)
 
     def _lr_factor(self) -> float:
         "Return the factor of the learning rate in the next step"
