@@ -70,7 +70,7 @@ class GLUMixin(SAE):
     def encoder_for(self, prepared: Float[Tensor, "... d_in"], dtype: torch.dtype | None = None) -> Encoder:
         "Return the encoder: an affine map times the sigmoid of another"
         return _GLUEncoder(AffineEncoder(prepared, self.encoder, self.b_enc, dtype),
-                          AffineEncoder(prepared, self.W_glu.T, self.b_glu, dtype))
+                           AffineEncoder(prepared, self.W_glu.T, self.b_glu, dtype))
 
     @torch.no_grad()
     def resample_latents(self, latents: Int[Tensor, "n"], encoder_rows: Float[Tensor, "n d_in"],
