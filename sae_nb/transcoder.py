@@ -97,8 +97,8 @@ class TranscoderMixin(SAE):
 
     def fold_activation_whitening(self, mean: Tensor, matrix: Tensor, inverse: Tensor) -> SAE:
         "Raise ValueError: inputs and targets would need different transforms"
-        raise ValueError("whitening transforms inputs and outputs by the same matrix, but those of a transcoder are vectors "
-                         "of different spaces; use normalize_inputs='scale'")
+        raise ValueError("whitening transforms inputs and outputs by the same matrix, but those of a transcoder are "
+                         "vectors of different spaces; use normalize_inputs='scale'")
 
 # %% ../nbs/15_transcoder.ipynb #ef508c97
 class SkipMixin(TranscoderMixin):
@@ -121,7 +121,7 @@ class SkipMixin(TranscoderMixin):
         return super().reconstruct(x, z) + self.skip(x)
 
     def compute_loss(self, inputs: LossInputs) -> SAELoss:
-        "Return the loss of the latents, whose target is what the skip path leaves over"
+        "Return the loss of the latents; their target is the target minus the skip path"
         skip = self.skip(inputs.x)
         out = super().compute_loss(replace(inputs, target=inputs.target - skip))
         return replace(out, x_hat=out.x_hat + skip)
@@ -180,7 +180,7 @@ class TopKTranscoderConfig(TranscoderBaseConfig, TopKSAEConfig):  # pyright: ign
 
 @register("topk_transcoder", TopKTranscoderConfig)
 class TopKTranscoder(TranscoderMixin, TopKSAE):
-    "The k largest latents of each token, from one hook point to another"
+    "TopK latents, from one hook point to another"
     cfg: TopKTranscoderConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
 @dataclass(kw_only=True)
@@ -222,5 +222,5 @@ class TopKGLUTranscoderConfig(TranscoderBaseConfig, TopKGLUSAEConfig):  # pyrigh
 
 @register("topk_glu_transcoder", TopKGLUTranscoderConfig)
 class TopKGLUTranscoder(TranscoderMixin, TopKGLUSAE):
-    "The k largest latents of an encoder with a sigmoid gate, from one hook point to another"
+    "TopK latents of an encoder with a sigmoid gate, from one hook point to another"
     cfg: TopKGLUTranscoderConfig  # pyright: ignore[reportIncompatibleVariableOverride]
