@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['prompt_orders', 'rankings', 'TokenSearch', 'row_text', 'prompt_html', 'token_labels', 'LatentBrowser']
+__all__ = ['prompt_orders', 'rankings', 'TokenSearch', 'row_text', 'LatentBrowser']
 
 # %% ../nbs/73_browse.ipynb #d626fbdb
 import html
@@ -94,7 +94,7 @@ def row_text(
     return "\u2002".join(column.replace(" ", "\u2007") for column in columns) + "\u2002" + "  →  ".join(tokens)
 
 # %% ../nbs/73_browse.ipynb #1fd71e4c
-def prompt_html(
+def _prompt_html(
     vocabulary: Vocabulary,
     prompt: Prompt,
     values: Float[Tensor, "positions"],  # Values of a latent
@@ -113,7 +113,7 @@ def prompt_html(
     return f'<div dir="auto" style="font-family:monospace;white-space:pre-wrap">{"".join(parts)}</div>'
 
 # %% ../nbs/73_browse.ipynb #c50dd703
-def token_labels(
+def _token_labels(
     vocabulary: Vocabulary,
     tokens: Sequence[int],
 ) -> list[str]:
@@ -226,7 +226,7 @@ class LatentBrowser:
     @property
     def tokens(self) -> list[str]:
         "Labels of the tokens of the prompt"
-        return token_labels(self.stats.vocabulary, self._prompt.tokens) if self._prompt else []
+        return _token_labels(self.stats.vocabulary, self._prompt.tokens) if self._prompt else []
 
     def values(self) -> Float[Tensor, "d_sae"]:
         "Return the latents' values at the selected token; without one, their largest absolute values in the prompt"
@@ -292,7 +292,7 @@ class LatentBrowser:
         "Return prompt, list and card as HTML"
         muted, parts = '<div style="opacity:0.7">', []
         if self._prompt:
-            parts = [prompt_html(self.stats.vocabulary, self._prompt, self.along(), self.largest, self._token),
+            parts = [_prompt_html(self.stats.vocabulary, self._prompt, self.along(), self.largest, self._token),
                      f"{muted}{html.escape(self.legend())}</div>"]
         listed = latent_table(self.stats, self._latents[:rows])._repr_html_() if self._latents else ""
         parts += [f"{muted}{html.escape(self.summary())}</div>", listed, latent_card(self.stats[self._latent])]

@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['PostTraining', 'main']
+__all__ = ['main']
 
 # %% ../nbs/90_cli.ipynb #1895061b
 import dataclasses
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -39,7 +39,7 @@ from .tokens import TokenStream, load_texts
 
 # %% ../nbs/90_cli.ipynb #2ec324f0
 @dataclass(kw_only=True)
-class PostTraining:
+class _PostTraining:
     "Settings for the evaluation and the feature page after training"
     eval_dataset: str | None = None  # Data set with held-out text; None: the training data set
     eval_split: str = "test"  # Split to evaluate on
@@ -84,7 +84,7 @@ def _train_options(
         default_sae = settings(d_sae=default_sae.d_sae)
     sae_fields = _options(settings, default_sae, ["metadata", "device", "schedules"])
     sae = dataclasses.make_dataclass("SAEOptions", sae_fields, kw_only=True)
-    rest = [*_options(TrainConfig, base, ["sae", "hook", "hook_out"]), *_options(PostTraining, PostTraining(), [])]
+    rest = [*_options(TrainConfig, base, ["sae", "hook", "hook_out"]), *_options(_PostTraining, _PostTraining(), [])]
     texts = _help_texts(TrainConfig)
     own = [("architecture", _described(str, "Architecture: " + ", ".join(architecture_names())), field(default=name)),
            ("hook", _described(str, texts.get("hook", "")), field(default=base.hook)),
@@ -95,7 +95,7 @@ def _train_options(
 # %% ../nbs/90_cli.ipynb #597a857c
 def _parse_train(
     args: Sequence[str],  # Command line after `train`
-) -> tuple[TrainConfig, PostTraining]:
+) -> tuple[TrainConfig, _PostTraining]:
     "Parse the options of `sae-nb train`; exit with a message if there is a mistake"
     import tyro
     flags = [value for flag, value in zip(args, [*args[1:], ""]) if flag == "--architecture"]
@@ -106,7 +106,7 @@ def _parse_train(
     given = tyro.cli(_train_options(name), args=list(args), prog="sae-nb train",
                      description="Train a sparse autoencoder on a language model.")
     chosen = {f.name: getattr(given, f.name) for f in fields(given)}
-    post = PostTraining(**{f.name: chosen.pop(f.name) for f in fields(PostTraining)})
+    post = _PostTraining(**{f.name: chosen.pop(f.name) for f in fields(_PostTraining)})
     settings = architecture(chosen.pop("architecture")).config_class
     sae = settings(**{f.name: getattr(chosen["sae"], f.name) for f in fields(chosen["sae"])})
     return TrainConfig(**{**chosen, "sae": sae}), post
@@ -138,7 +138,7 @@ def _text_of(
 def _evaluate_run(
     run: Run,
     sae: SAE,
-    post: PostTraining,
+    post: _PostTraining,
     folder: Path,  # Folder for `eval.json`
 ) -> Metrics | None:
     "Evaluate on held-out text and write the metrics; print a message and return None if there is no such text"
@@ -154,7 +154,7 @@ def _evaluate_run(
 def _write_feature_page(
     run: Run,
     sae: SAE,
-    post: PostTraining,
+    post: _PostTraining,
     folder: Path,  # Folder for `features.html`
 ) -> None:
     "Collect the features of an SAE and write them to an HTML page"
@@ -169,7 +169,7 @@ def _write_feature_page(
 # %% ../nbs/90_cli.ipynb #788bc0f5
 def _finish_run(
     run: Run,
-    post: PostTraining,
+    post: _PostTraining,
 ) -> None:
     "Plot the training curves, evaluate every SAE, write its feature page, and print the paths of all files"
     from sae_nb.plots import training_curves

@@ -22,7 +22,7 @@ import numpy as np
 
 from .core import assets, write_safely
 from .stats import FeatureStats, flag_names
-from .vocabulary import pieces, special_characters, visible_marks
+from .vocabulary import special_characters, visible_marks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['exporters', 'Exporter', 'export_format', 'exporter_of', 'new_folder', 'export_sae', 'to_dictionary_learning',
-           'to_sparsify', 'to_circuit_tracer', 'sae_bench']
+__all__ = ['Exporter', 'exporter_of', 'new_folder', 'export_sae', 'sae_bench']
 
 # %% ../nbs/82_export.ipynb #08bbff7b
 import copy
@@ -71,15 +70,15 @@ class Exporter:
     write: Callable[[Any, Path], object]  # Takes the SAE and an empty folder
     whole_model: bool  # True: takes the list of all SAEs instead of one
 
-exporters: dict[str, Exporter] = {}
+_exporters: dict[str, Exporter] = {}
 
-def export_format(
+def _export_format(
     name: str,  # Name of the format
     whole_model: bool = False,  # Pass the function the list of all SAEs instead of one
 ) -> Callable[[Callable[[Any, Path], Any]], Callable[[Any, Path], Any]]:
     "Register a function that writes a checkpoint format: (SAE, empty folder)"
     def add(write: Callable[[Any, Path], Any]) -> Callable[[Any, Path], Any]:
-        exporters[name] = Exporter(write, whole_model)
+        _exporters[name] = Exporter(write, whole_model)
         return write
     return add
 
@@ -93,7 +92,7 @@ def _write_file(folder: Path, name: str, content: Mapping[str, Any]) -> None:
     else:
         file.write_text(json.dumps(content, indent=2) if kind == "json" else yaml.safe_dump(content, sort_keys=False))
 
-export_format("native")(save_model)
+_export_format("native")(save_model)
 
 # %% ../nbs/82_export.ipynb #7169d098
 def exporter_of(
@@ -101,9 +100,9 @@ def exporter_of(
 ) -> Exporter:
     "Return an export format; raise ValueError if there is none of this name"
     name = format.replace("-", "_")
-    if name not in exporters:
-        raise ValueError(unknown("export format", format, exporters))
-    return exporters[name]
+    if name not in _exporters:
+        raise ValueError(unknown("export format", format, _exporters))
+    return _exporters[name]
 
 def new_folder(
     folder: str | Path,
@@ -205,8 +204,8 @@ def _selection(kind: str, settings: Mapping[str, Any], tensors: Mapping[str, Ten
     return {"k": torch.tensor(max(1, round(settings["k"])), dtype=torch.int32), "threshold": threshold, **groups}
 
 # %% ../nbs/82_export.ipynb #28eb29d7
-@export_format("dictionary_learning")
-def to_dictionary_learning(
+@_export_format("dictionary_learning")
+def _to_dictionary_learning(
     sae: SAE,
     folder: Path,  # Empty folder
 ) -> None:
@@ -232,8 +231,8 @@ def to_dictionary_learning(
     _write_file(folder, "config.json", {"trainer": trainer_settings, "buffer": buffer})
 
 # %% ../nbs/82_export.ipynb #068f293a
-@export_format("sparsify")
-def to_sparsify(
+@_export_format("sparsify")
+def _to_sparsify(
     sae: SAE,
     folder: Path,  # Empty folder
 ) -> None:
@@ -320,8 +319,8 @@ def _layer(sae: SAE) -> int:
     found = re.match(r"blocks\.(\d+)\.", _as_list(sae.cfg.metadata.hook_name)[0])
     return int(found[1]) if found else -1
 
-@export_format("circuit_tracer", whole_model=True)
-def to_circuit_tracer(
+@_export_format("circuit_tracer", whole_model=True)
+def _to_circuit_tracer(
     saes: list[SAE],  # A transcoder for every layer, or one cross-layer transcoder
     folder: Path,  # Empty folder
 ) -> None:

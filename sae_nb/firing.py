@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['n_bins', 'lowest_per_group', 'hash_to_uniform', 'BottomK', 'bin_of', 'bin_edges', 'quartile_bins', 'sample_from_bins',
-           'Events', 'find_events', 'count_repeats', 'Contexts', 'Collector', 'favorite_tokens']
+__all__ = ['n_bins', 'lowest_per_group', 'hash_to_uniform', 'bin_of', 'bin_edges', 'quartile_bins', 'sample_from_bins', 'Events',
+           'find_events', 'count_repeats', 'Contexts', 'Collector', 'favorite_tokens']
 
 # %% ../nbs/60_firing.ipynb #b548b912
 from collections import Counter
@@ -59,7 +59,7 @@ def hash_to_uniform(
     return (_hash64(x, seed) >> 11 & (1 << 53) - 1).double() * 2.0**-53
 
 # %% ../nbs/60_firing.ipynb #0f6ab32e
-class BottomK:
+class _BottomK:
     "The entries of lowest rank of each of many groups in a stream, with any columns that belong to them"
     def __init__(
         self,
@@ -300,7 +300,7 @@ class Collector:
         self.sum, self.sum_squares = torch.zeros(2, d_sae, dtype=torch.float64, device=device)
         self.max = torch.zeros(d_sae, device=device)
         self.histogram = torch.zeros(d_sae, n_bins, dtype=torch.int32, device=device)
-        self.top, self.random = BottomK(d_sae, n_top, device), BottomK(d_sae * n_bins, n_random, device)
+        self.top, self.random = _BottomK(d_sae, n_top, device), _BottomK(d_sae * n_bins, n_random, device)
         self.tokens: list[Tensor] = []
         self.early: list[tuple[Events, Tensor]] = []
         self.by_source = torch.zeros(d_sae, n_sources, dtype=torch.int32, device=device)
@@ -386,7 +386,7 @@ class Collector:
         rows = rows[lowest_per_group(group[rows], rank[rows], self.random.keep)]
         self._add_to(self.random, batch, rows, group[rows], rank[rows], tokens.shape[1])
 
-    def _add_to(self, pool: BottomK, batch: Events, rows: Tensor, group: Tensor, rank: Tensor, context_size: int,
+    def _add_to(self, pool: _BottomK, batch: Events, rows: Tensor, group: Tensor, rank: Tensor, context_size: int,
                 **columns: Tensor) -> None:
         "Add events to a pool, with their windows"
         window, scale = _windows(batch, batch.latent[rows], batch.position[rows], context_size, self.before, self.after)

@@ -140,7 +140,7 @@ class HubFiles:
         return [name for name in self.all_files() if name.rpartition("/")[0] == folder]
 
     def _snapshot(self) -> Path | None:
-        "Return the cache folder of the commit, as far as it is known without a request"
+        "Return the cache folder of the commit, if it is known without a request"
         from huggingface_hub.constants import HF_HUB_CACHE
         folder = Path(HF_HUB_CACHE) / f"models--{self.repo_id.replace('/', '--')}"
         branch = folder / "refs" / (self.revision or "main")

@@ -374,7 +374,7 @@ class Difference:
         panel.set_yticks(range(len(names)), names)
         panel.invert_yaxis()
         panel.set_xlabel(f"{self.names[0]} minus {self.names[1]}, in % of {self.names[1]}\n"
-                         "blue: over text" + (", grey: over seeds" if self.over_seeds else "") + "; filled: clear")
+                         "blue: over text" + (", gray: over seeds" if self.over_seeds else "") + "; filled: clear")
         return figure
 
     def __repr__(self) -> str:

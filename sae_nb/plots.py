@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['LogRows', 'Curve', 'training_curves', 'density_histogram']
+__all__ = ['LogRows', 'training_curves', 'density_histogram']
 
 # %% ../nbs/70_plots.ipynb #b01f0824
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # %% ../nbs/70_plots.ipynb #4a2da664
 LogRows = Sequence[Mapping[str, Any]]  # One mapping per logged step
-Curve = tuple[list[float], list[float]]  # Tokens and values
+_Curve = tuple[list[float], list[float]]  # Tokens and values
 _panel_titles = {"metrics/explained_variance": "explained variance", "metrics/l0": "L0 (active latents per token)",
                  "sparsity/dead_features": "dead latents", "losses/mse_loss": "squared error"}
 _tokens_key = "details/n_training_samples"
@@ -33,9 +33,9 @@ _tokens_key = "details/n_training_samples"
 def _logged_curves(
     rows: LogRows,
     name: str,  # Name of a quantity, such as "metrics/l0"
-) -> dict[str, Curve]:
+) -> dict[str, _Curve]:
     "Return the curves of a quantity by the full name in the log, which begins with the SAE's name if there are several"
-    found: dict[str, Curve] = {}
+    found: dict[str, _Curve] = {}
     for row in rows:
         for full_name in (full for full in row if full == name or full.endswith("/" + name)):
             tokens, values = found.setdefault(full_name, ([], []))
@@ -49,7 +49,7 @@ def _read_runs(runs: LogRows | str | Path | Mapping[str, LogRows | str | Path]) 
     named = list(runs.items()) if isinstance(runs, Mapping) else [("", runs)]
     return [(label, read_rows(run) if isinstance(run, (str, Path)) else run) for label, run in named]
 
-def _curves_of_runs(runs: list[tuple[str, LogRows]], names: Iterable[str]) -> dict[str, list[tuple[str, Curve]]]:
+def _curves_of_runs(runs: list[tuple[str, LogRows]], names: Iterable[str]) -> dict[str, list[tuple[str, _Curve]]]:
     "Return labels and curves for each quantity that was logged; ValueError if none was"
     drawn = {name: [(f"{label} {full.removesuffix(name).rstrip('/')}".strip(), curve)
                     for label, rows in runs for full, curve in _logged_curves(rows, name).items()] for name in names}
@@ -78,7 +78,7 @@ def training_curves(
     _finish(axes[:len(drawn)], next(iter(drawn.values())))
     return figure
 
-def _finish(axes: list[Axes], lines: list[tuple[str, Curve]]) -> None:
+def _finish(axes: list[Axes], lines: list[tuple[str, _Curve]]) -> None:
     "Label the lowest axes, and add a legend if there are several labels"
     for panel in axes[-2:]:
         panel.set_xlabel("tokens")

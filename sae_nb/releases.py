@@ -341,7 +341,7 @@ def add_release(
     replace: bool = False,  # Replace a release of the same name
     **shared: Any,  # Fields of `PublishedSAE` that are equal for all SAEs
 ) -> Listing[PublishedSAE]:
-    "Give SAEs names for this session; raise ValueError for an existing name or an unknown field"
+    "Register names of SAEs for this session; raise ValueError for an existing name or an unknown field"
     known = set(PublishedSAE._fields) - {"release", "sae_id", "repo_id", "format", "model"}
     if is_release(release) and not replace:
         raise ValueError(f"release {release!r} exists; replace=True overwrites it in this session")

@@ -12,7 +12,6 @@ __all__ = ['StandardSAEConfig', 'StandardSAE']
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 

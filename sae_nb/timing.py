@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['step_parts', 'best_of', 'best_of_each', 'product_seconds', 'TrainingExample', 'time_step', 'floor_seconds',
-           'TimeReport', 'time_report']
+__all__ = ['best_of', 'best_of_each', 'product_seconds', 'TrainingExample', 'time_step', 'floor_seconds', 'TimeReport',
+           'time_report']
 
 # %% ../nbs/44_timing.ipynb #51d25840
 import copy
@@ -69,7 +69,7 @@ def product_seconds(
     return best_of(lambda: torch.mm(x, matrix.T, out=out))
 
 # %% ../nbs/44_timing.ipynb #34da44d7
-step_parts: tuple[str, ...] = ("encoder product", "selection", "loss and decoder", "gradients", "optimizer")
+_step_parts: tuple[str, ...] = ("encoder product", "selection", "loss and decoder", "gradients", "optimizer")
 
 @dataclass(frozen=True)
 class TrainingExample:
@@ -116,7 +116,7 @@ def time_step(
     marks = [0.0, *best_of_each([encode, select, loss, gradients, step], repeats)]
     for i in range(1, len(marks)):  # a part that is measured alone may take longer than one that contains it
         marks[i] = max(marks[i - 1:i + 1])
-    return {part: after - before for part, before, after in zip(step_parts, marks, marks[1:])}
+    return {part: after - before for part, before, after in zip(_step_parts, marks, marks[1:])}
 
 def floor_seconds(
     sae: SAE,
@@ -170,7 +170,7 @@ def time_report(
     examples: Sequence[TrainingExample] = (),  # One per SAE; none: the time of the SAEs is not divided
 ) -> TimeReport:
     "Make the report of a run"
-    took, floors = dict.fromkeys(step_parts, 0.0), dict.fromkeys(step_parts, 0.0)
+    took, floors = dict.fromkeys(_step_parts, 0.0), dict.fromkeys(_step_parts, 0.0)
     for example in examples:
         codes = copy.deepcopy(example.sae).eval().encode_sparse(example.x)
         for part, one in time_step(example, repeats=3).items():

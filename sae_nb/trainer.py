@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Batch', 'review_every', 'sparse_below', 'dense_above', 'Keys', 'TrainerConfig', 'SAETraining', 'Trainer']
+__all__ = ['Batch', 'TrainerConfig', 'SAETraining', 'Trainer']
 
 # %% ../nbs/43_trainer.ipynb #d9f155bd
 import math
@@ -89,9 +89,9 @@ class TrainerConfig:
         return (), ()
 
 # %% ../nbs/43_trainer.ipynb #3311de00
-review_every = 10  # Steps between reviews. Latents die over thousands of steps, and a review waits for the device
-sparse_below = 1 / 16  # Density below which the sparse path is used: an entry costs about five times as much there
-dense_above = 1 / 6  # Density above which the dense path is used again; higher, so that training does not alternate
+_review_every = 10  # Steps between reviews. Latents die over thousands of steps, and a review waits for the device
+_sparse_below = 1 / 16  # Density below which the sparse path is used: an entry costs about five times as much there
+_dense_above = 1 / 6  # Density above which the dense path is used again; higher, so that training does not alternate
 
 class SAETraining:
     "One SAE, and everything that changes while it is trained"
@@ -148,7 +148,7 @@ class SAETraining:
         inputs, wanted = self._prepare(x, target)
         out = self._update(inputs, wanted)
         self._count(out, len(x))
-        if self.steps_done % review_every == 0:
+        if self.steps_done % _review_every == 0:
             self._review(out)
         if self.cfg.resample_every and self.steps_done % self.cfg.resample_every == 0 and self.dead is not None:
             self._resample(out)
@@ -189,7 +189,7 @@ class SAETraining:
         "Find the dead latents, and choose between the dense path and the sparse path"
         dead = self.dead_latents()
         self.dead = dead if len(dead) else None
-        self.sparse_path = out.density() < (dense_above if self.sparse_path else sparse_below)
+        self.sparse_path = out.density() < (_dense_above if self.sparse_path else _sparse_below)
 
     def _resample(self, out: SAELoss) -> None:
         "Point dead latents at inputs of the batch that are reconstructed badly"
@@ -257,17 +257,19 @@ class SAETraining:
         self.dead = None if state["dead"] is None else state["dead"].to(self.sae.device)
 
 # %% ../nbs/43_trainer.ipynb #6ff5ef7c
-Keys = str | Sequence[str]  # One or several keys of a dictionary batch
+_Keys = str | Sequence[str]  # One or several keys of a dictionary batch
 
 class Trainer:
     "Trains one or several SAEs on a stream of activations"
+    runs: dict[str, SAETraining]  # By name of the SAE; a single one is called "sae"
+
     def __init__(
         self,
         saes: SAE | Mapping[str, SAE],  # One SAE, or several by name
         cfg: TrainerConfig,
-        inputs: Keys | Mapping[str, Keys] | None = None,  # Keys of dictionary batches that an SAE reads; by name of the
+        inputs: _Keys | Mapping[str, _Keys] | None = None,  # _Keys of dictionary batches that an SAE reads; by name of the
         # SAE if they differ; None: as `cfg` says, or the only key
-        targets: Keys | Mapping[str, Keys] | None = None,  # Keys that it reconstructs; None: those that it reads
+        targets: _Keys | Mapping[str, _Keys] | None = None,  # _Keys that it reconstructs; None: those that it reads
     ):
         self.several = isinstance(saes, Mapping)
         self.cfg = cfg
@@ -277,10 +279,10 @@ class Trainer:
         self.steps_done = 0
         self.seconds = 0.0  # spent in steps by `fit`
 
-    def _keys_of(self, name: str, inputs: Keys | Mapping[str, Keys] | None,
-                 targets: Keys | Mapping[str, Keys] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _keys_of(self, name: str, inputs: _Keys | Mapping[str, _Keys] | None,
+                 targets: _Keys | Mapping[str, _Keys] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
         "Return the keys that an SAE reads and reconstructs"
-        def chosen(keys: Keys | Mapping[str, Keys]) -> tuple[str, ...]:
+        def chosen(keys: _Keys | Mapping[str, _Keys]) -> tuple[str, ...]:
             own = keys[name] if isinstance(keys, Mapping) else keys
             return (own,) if isinstance(own, str) else tuple(own)
         if inputs is None:

@@ -96,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *args: object) -> None:
-        "Do not log to stderr"
+        "Drop the message instead of logging to stderr"
 
     def answer(self, status: int, content: bytes | dict | list = b"", **headers: str) -> None:
         "Send a complete answer"
@@ -236,7 +236,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         "Create a repository or a branch, prepare an upload, or commit"
-        path, body, hub = unquote(urlsplit(self.path).path), self.body(), self.server_hub
+        path = unquote(urlsplit(self.path).path)
+        body, hub = self.body(), self.server_hub
         if self.headers.get("Authorization") != f"Bearer {hub.token}":
             return self.refuse(401, "NotLoggedIn")
         if path == "/api/validate-yaml":

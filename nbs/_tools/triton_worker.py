@@ -47,10 +47,10 @@ def close(got, want, relative=1e-6):
 
 INTERPRET = """
 from triton.runtime.interpreter import InterpretedFunction
-# What a kernel of ours calls finds the language interpreted already; to arrange that anew would take half of the time
-anew = InterpretedFunction.__call__
+# Inside our kernels the language is interpreted already; patching it again would take half of the time
+original_call = InterpretedFunction.__call__
 InterpretedFunction.__call__ = lambda self, *arguments, **options: (
-    self.rewrite() if self.fn.__module__.startswith("sae_nb") else anew.__get__(self))(*arguments, **options)
+    self.rewrite() if self.fn.__module__.startswith("sae_nb") else original_call.__get__(self))(*arguments, **options)
 kernels.use("triton")
 """
 

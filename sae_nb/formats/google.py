@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['gemma_2_transcoder', 'gemma_2', 'gemma_3', 'gemma_3_clt']
+__all__ = ['gemma_2_transcoder', 'gemma_2', 'gemma_3']
 
 # %% ../../nbs/23_google.ipynb #d0e0e863
 import re
@@ -172,7 +172,7 @@ def _read_clt(layers: list[TensorFile], dtype: torch.dtype | None, device: str |
     return {"W_enc": encoder.T, **decoders, **linear, **{name: torch.cat(tensors) for name, tensors in parts.items()}}
 
 @file_format("gemma_3_clt", detect=lambda files, path: len(_layer_files(files, path, _clt_files)) > 0)
-def gemma_3_clt(files: Files, path: str, hints: Hints) -> Checkpoint:
+def _gemma_3_clt(files: Files, path: str, hints: Hints) -> Checkpoint:
     "Read clt/width_* of google/gemma-scope-2-{270m,1b}-{pt,it}: all layers as one cross-layer transcoder"
     names = _layer_files(files, path, _clt_files)
     prefetch(files, names)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['dictionary_learning', 'deepseek_r1', 'goodfire', 'qwen_scope', 'sparsify', 'openai', 'temporal_saes']
+__all__ = ['dictionary_learning', 'deepseek_r1', 'goodfire', 'qwen_scope', 'sparsify', 'openai']
 
 # %% ../../nbs/25_linear.ipynb #79242ece
 import re
@@ -206,7 +206,7 @@ def openai(files: Files, path: str, hints: Hints) -> Checkpoint:
 
 # %% ../../nbs/25_linear.ipynb #fa9529fc
 @file_format("temporal", detect=has_files("conf.yaml", "latest_ckpt.safetensors"))
-def temporal_saes(files: Files, path: str, hints: Hints) -> Checkpoint:
+def _temporal_saes(files: Files, path: str, hints: Hints) -> Checkpoint:
     "Read `conf.yaml` and `latest_ckpt.safetensors` of canrager/temporalSAEs"
     config = read_yaml(files, join_path(path, "conf.yaml"))
     layers = config.get("sae.n_attn_layers", int)

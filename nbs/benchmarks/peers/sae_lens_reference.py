@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 warnings.filterwarnings("ignore")
 logging.disable(logging.WARNING)
 
-D_IN, D_SAE, D_OUT, TOKENS = 12, 20, 10, 9
+D_IN, D_SAE = 12, 20
+D_OUT, TOKENS = 10, 9
 SIZES = {"d_in": D_IN, "d_sae": D_SAE}
 
 
