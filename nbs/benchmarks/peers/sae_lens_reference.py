@@ -16,8 +16,10 @@ from safetensors.torch import save_file
 warnings.filterwarnings("ignore")
 logging.disable(logging.WARNING)
 
-D_IN, D_SAE = 12, 20
-D_OUT, TOKENS = 10, 9
+D_IN = 12
+D_SAE = 20
+D_OUT = 10
+TOKENS = 9
 SIZES = {"d_in": D_IN, "d_sae": D_SAE}
 
 

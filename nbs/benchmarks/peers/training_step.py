@@ -32,9 +32,8 @@ def sae_nb(asked: dict):
     from sae_nb.core import architecture
     from sae_nb.trainer import Trainer, TrainerConfig
 
-    name = asked["architecture"]
+    name = {"matryoshka": "matryoshka_batchtopk"}.get(asked["architecture"], asked["architecture"])
     d_sae, n = asked["d_sae"], asked["batch_size"]
-    name = {"matryoshka": "matryoshka_batchtopk"}.get(name, name)
     chosen = {"k": asked["k"]} if "topk" in name else {}
     if "matryoshka" in name:
         chosen["matryoshka_widths"] = [int(d_sae * part) for part in PREFIXES]
