@@ -234,6 +234,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.server_hub.stored[key] = content
         self.answer(200)
 
+    def create_repository(self, request: dict) -> None:
+        "Create a repository, or answer that it exists"
+        hub = self.server_hub
+        repo_id = f"{request.get('organization') or 'me'}/{request['name']}"
+        if repo_id in hub.repositories:
+            return self.answer(409, {"error": "exists", "url": f"{hub.url}/{repo_id}"})
+        hub.repositories[repo_id] = Repository()
+        hub.repositories[repo_id].commit({".gitattributes": b"*.safetensors filter=lfs\n"})
+        return self.answer(200, {"url": f"{hub.url}/{repo_id}", "name": repo_id})
+
     def do_POST(self) -> None:
         "Create a repository or a branch, prepare an upload, or commit"
         path = unquote(urlsplit(self.path).path)
@@ -243,13 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/api/validate-yaml":
             return self.answer(200, {"errors": [], "warnings": []})
         if path == "/api/repos/create":
-            request = json.loads(body)
-            repo_id = f"{request.get('organization') or 'me'}/{request['name']}"
-            if repo_id in hub.repositories:
-                return self.answer(409, {"error": "exists", "url": f"{hub.url}/{repo_id}"})
-            hub.repositories[repo_id] = Repository()
-            hub.repositories[repo_id].commit({".gitattributes": b"*.safetensors filter=lfs\n"})
-            return self.answer(200, {"url": f"{hub.url}/{repo_id}", "name": repo_id})
+            return self.create_repository(json.loads(body))
         if found := re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
             objects = [{**wanted, "actions": {"upload": {"href": f"{hub.url}/lfs/{wanted['oid']}"}}}
                        for wanted in json.loads(body)["objects"]]
