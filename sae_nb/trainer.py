@@ -267,8 +267,8 @@ class Trainer:
         self,
         saes: SAE | Mapping[str, SAE],  # One SAE, or several by name
         cfg: TrainerConfig,
-        inputs: _Keys | Mapping[str, _Keys] | None = None,  # Keys of dictionary batches that an SAE reads; by name of the
-        # SAE if they differ; None: as `cfg` says, or the only key
+        inputs: _Keys | Mapping[str, _Keys] | None = None,  # Keys of dictionary batches that an SAE reads; a
+        # dictionary by SAE if they differ; None: as `cfg` says, or the only key
         targets: _Keys | Mapping[str, _Keys] | None = None,  # Keys that it reconstructs; None: those that it reads
     ):
         self.several = isinstance(saes, Mapping)
