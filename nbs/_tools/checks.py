@@ -257,6 +257,8 @@ def hygiene() -> Iterator[str]:
             yield f"nbs/{notebook.name}: the path {found[0]} of a machine"
         for cell in read_nb(notebook.path).cells:
             start = cell.source.strip().split("\n")[0][:60]
+            if not cell.source.strip():
+                yield f"{notebook.name}: an empty cell"
             if readdress(cell.source, notebook.path) != cell.source:
                 yield f"nbs/{notebook.name}: the address of another notebook or repository: {start}"
             if cell.cell_type == "code" and any(output.output_type == "error" for output in cell.outputs):
