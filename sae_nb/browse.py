@@ -280,7 +280,7 @@ class LatentBrowser:
         self,
         by: int = 1,  # Number of places; negative: backward
     ) -> None:
-        "Select another latent of the list, or its first if the selected one is not in it; do nothing at the ends"
+        "Move by `by` places in the list and stop at its ends; if the selected latent is not listed, select the first"
         place = self._latents.index(self._latent) + by if self._latent in self._latents else 0
         if 0 <= place < len(self._latents):
             self.latent = self._latents[place]

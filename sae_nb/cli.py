@@ -33,7 +33,7 @@ from .publish import push_to_hub
 from .run import Run, metrics_file, settings_file, start_run
 from .sae import SAE
 from .suite import evaluate_all
-from .tokens import TokenStream, load_texts
+from .tokens import TokenMask, TokenStream, load_texts
 
 
 
@@ -84,12 +84,14 @@ def _train_options(
         default_sae = settings(d_sae=default_sae.d_sae)
     sae_fields = _options(settings, default_sae, ["metadata", "device", "schedules"])
     sae = dataclasses.make_dataclass("SAEOptions", sae_fields, kw_only=True)
-    rest = [*_options(TrainConfig, base, ["sae", "hook", "hook_out"]), *_options(_PostTraining, _PostTraining(), [])]
+    mask = dataclasses.make_dataclass("MaskOptions", _options(TokenMask, base.mask, ["where"]), kw_only=True)
+    rest = [*_options(TrainConfig, base, ["sae", "mask", "hook", "hook_out"]),
+            *_options(_PostTraining, _PostTraining(), [])]
     texts = _help_texts(TrainConfig)
     own = [("architecture", _described(str, "Architecture: " + ", ".join(architecture_names())), field(default=name)),
            ("hook", _described(str, texts.get("hook", "")), field(default=base.hook)),
            ("hook_out", _described(str | None, texts.get("hook_out", "")), field(default=None)),
-           ("sae", sae, field(default_factory=sae))]
+           ("sae", sae, field(default_factory=sae)), ("mask", mask, field(default_factory=mask))]
     return dataclasses.make_dataclass("TrainOptions", [*own, *rest], kw_only=True)
 
 # %% ../nbs/90_cli.ipynb #597a857c
@@ -109,7 +111,8 @@ def _parse_train(
     post = _PostTraining(**{f.name: chosen.pop(f.name) for f in fields(_PostTraining)})
     settings = architecture(chosen.pop("architecture")).config_class
     sae = settings(**{f.name: getattr(chosen["sae"], f.name) for f in fields(chosen["sae"])})
-    return TrainConfig(**{**chosen, "sae": sae}), post
+    mask = TokenMask(**{f.name: getattr(chosen["mask"], f.name) for f in fields(chosen["mask"])})
+    return TrainConfig(**{**chosen, "sae": sae, "mask": mask}), post
 
 # %% ../nbs/90_cli.ipynb #406be993
 def _packed_text(
@@ -176,9 +179,12 @@ def _finish_run(
     training_curves(run.folder / metrics_file).savefig(run.folder / "curves.png", dpi=120)
     for name, sae in run.saes.items():
         folder = run.folder_of(name)
-        if post.eval_tokens and (metrics := _evaluate_run(run, sae, post, folder)) is not None:
-            print(f"\n{name + ': ' if run.several else ''}{metrics}")
+        if post.eval_tokens:
+            print(f"\nevaluating on up to {post.eval_tokens:,} tokens", flush=True)
+            if (metrics := _evaluate_run(run, sae, post, folder)) is not None:
+                print(f"{name + ': ' if run.several else ''}{metrics}")
         if post.feature_tokens:
+            print(f"\ncollecting features on up to {post.feature_tokens:,} tokens", flush=True)
             _write_feature_page(run, sae, post, folder)
     print("\nwritten:")
     for file in sorted(path for path in run.folder.rglob("*") if path.is_file()):
@@ -222,7 +228,7 @@ class _ConvertOptions:
     source: str  # File or folder of any known format, RELEASE/SAE_ID or OWNER/REPOSITORY/FOLDER
     target: str  # Folder to write, which must be new or empty
     to: str = "native"  # Format to write: native, dictionary_learning, sparsify or circuit_tracer
-    dtype: str | None = None  # Type of the weights; None: as stored
+    dtype: str | None = None  # Data type of the weights; None: as stored
 
 def _convert_command(
     args: Sequence[str],  # Command line after `convert`
@@ -250,8 +256,8 @@ class _EvalOptions:
     batch_size: int = 8  # Sequences at a time
     compute_ce_kl: bool = True  # Compute cross-entropy and KL divergence, which runs the complete model
     out: str = "sae_nb_evals"  # Folder for the results; results that are already there are reused
-    device: str | None = None  # None: the best device available
-    dtype: str | None = "float32"  # Type of the SAEs; None: as stored
+    device: str | None = None  # Device of model and SAEs; None: the best available
+    dtype: str | None = "float32"  # Data type of the weights; None: as stored
 
 def _eval_command(
     args: Sequence[str],  # Command line after `eval`
@@ -283,8 +289,8 @@ class _DashboardOptions:
     batch_size: int = 16  # Sequences at a time
     latents: int = 0  # Latents on the page, the most interesting ones; 0: all
     autocast: bool = False  # Compute the encoder's matrix product in bfloat16
-    device: str | None = None  # None: the best device available
-    dtype: str | None = "float32"  # Type of the SAE; None: as stored
+    device: str | None = None  # Device of model and SAEs; None: the best available
+    dtype: str | None = "float32"  # Data type of the weights; None: as stored
 
 def _load_single(source: str, dtype: str | None, device: Any) -> SAE:
     "Load the only SAE of a source; ValueError if there are several"

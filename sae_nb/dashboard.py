@@ -135,7 +135,7 @@ def _peak_tokens(stats: FeatureStats, latents: Sequence[int], n: int = 6) -> NDA
 
 def _index(stats: FeatureStats, latents: NDArray, peaks: NDArray, promoted: NDArray,
            inside: NDArray) -> dict[str, NDArray]:
-    "Return the columns for the list, the search and the numbers of a latent"
+    "Return per-latent columns: what the page lists, searches and shows as statistics"
     sources = inside.nonzero()[0]
     segment = np.flatnonzero(np.diff(sources, prepend=-2) != 1)
     flags = stats.flags[latents].numpy() @ (1 << np.arange(len(flag_names)))

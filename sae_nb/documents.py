@@ -73,7 +73,7 @@ def _rows(texts: Texts, seed: int, shuffle: bool) -> Iterator[dict[str, Any]]:
 
 def _labeled_contexts(stream: TokenStream, texts: Texts, rows: Iterator[dict[str, Any]], missing: int,
                       record: Callable[[dict[str, Any]], None]) -> Iterator[tuple[list[int], list[int]]]:
-    "Yield `missing` contexts with their labels; call `record` with each document that they use"
+    "Yield `missing` more contexts, with a document label per token; call `record` with each document that is read"
     packing = stream.packing
     special = [token for token in (packing.begin, packing.separator) if token is not None]
     open_tokens = list[int]()

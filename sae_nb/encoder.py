@@ -166,7 +166,7 @@ class Encoder:
         chosen: SparseCodes,  # Entries, with values from `chunks`; an inactive entry has value zero
         at_zero: bool = False,  # Whether entries with value zero pass a gradient
     ) -> SparseCodes:
-        "Return the pre-activations at chosen entries, differentiable"
+        "Return the pre-activations at the given entries; gradients flow through them"
         values = self.dense().reshape(-1, chosen.d_sae)[chosen.rows().long(), chosen.indices.long()]
         return chosen.with_values(values if at_zero else values.masked_fill(chosen.values == 0, 0))
 

@@ -355,7 +355,8 @@ def sae_bench(
         raise ValueError(f"{type(sae).__name__} with normalize_activations={sae.cfg.normalize_activations!r}: SAEBench "
                          "uses decode(encode(x)) as the reconstruction of x")
     if about.processing is not None:
-        raise ValueError(f"processing={about.processing!r}: SAEBench runs the model as published")
+        raise ValueError(f"this SAE needs a model with processing={about.processing!r}, but SAEBench runs the model as "
+                         "published")
     layer = re.match(r"blocks\.(\d+)\.", hook if isinstance(hook, str) else "")
     name = model_name or about.model_name
     if layer is None or name is None:

@@ -394,7 +394,7 @@ class Collector:
                  window=window, scale=scale, **columns)
 
     def strongest(self) -> Contexts:
-        "Return the strongest contexts of each latent, strongest first: one per sequence, without near repeats"
+        "Return the strongest contexts of each latent, strongest first: one per sequence, without near-duplicates"
         entries = self.top.entries()
         return _contexts(entries, entries["group"], self.d_sae)
 

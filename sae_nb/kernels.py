@@ -350,7 +350,7 @@ def row_top(
 
 # %% ../nbs/02_kernels.ipynb #a1c8efc7
 def _marks(x, column, inside, threshold, EACH, KEYS):
-    "Return 65536 for an entry to keep, 1 for an entry to keep if there is room, 0 outside the row"
+    "Mark entries: 65536 to keep, 1 to keep only if fewer than k are kept so far, 0 outside the row"
     if KEYS:  # `threshold` is an integer key: keep larger ones, and equal ones if there is room
         key = tl.where(inside, _key(x, 0), -1)
         limit = tl.load(threshold)

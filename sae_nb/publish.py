@@ -47,7 +47,7 @@ def _as_code(name: str) -> str:
     return f"`{name.replace('`', '')}`"
 
 def _is_public(value: object) -> bool:
-    "Return True if a fact is known and not a path on this machine"
+    "Return True if a value is not None and not a local path"
     return value is not None and not re.match(r"(/|~|[A-Za-z]:\\|\.\.?/)", str(value))
 
 def _without_paths(value: Any) -> Any:

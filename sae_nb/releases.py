@@ -166,7 +166,7 @@ def _name_column(rule: Any, rows: list[tuple[str, ...]], n: list[str]) -> list[A
     return list(map(template.format, *columns)) if used else [rule] * len(rows)
 
 def _number_column(rule: Any, rows: list[tuple[str, ...]], n: list[str]) -> list[Any]:
-    "Expand a column of numbers: `rule` is a number, a list, a template, or a ramp"
+    "Expand a column of numbers: `rule` is a number, a list, a template, or \"ramp LAYERS TOP\" (a target L0 that rises with the layer)"
     if isinstance(rule, str) and rule.startswith("ramp"):
         layers, top = map(int, rule.split()[1:])
         return [_ramp_l0(row[0], row[-1] if row[-1] in _ramps else "medium", layers, top) for row in rows]
@@ -305,7 +305,7 @@ def find_saes(
     repo_id: str | None = None,  # Repository on the hub
     neuronpedia: bool | None = None,  # Only SAEs with, or without, a page on neuronpedia.org
 ) -> Listing[PublishedSAE]:
-    "List the SAEs that match; an unknown value does not match. Raise ValueError if nothing at all has such a name"
+    "List the SAEs that match all filters; an unknown value does not match. Raise ValueError for an unknown name"
     rows = _release_table().rows(*_matching_releases(release=release, model=model, format=format, repo=repo_id))
     conditions = list(_conditions(hook, d_sae, l0, layer, neuronpedia))
     return Listing([row for row in rows if all(condition(row) for condition in conditions)])

@@ -138,12 +138,26 @@ class InputNorm:
 # %% ../nbs/06_sae.ipynb #bae87955
 _rules = ("activate", "select", "select_chunks")
 
+_instead = {  # methods whose override would change only a part of the SAE, and what to override
+    "pre_activations": "override encoder_for",
+    "prepare": "override normalized or subtract_bias",
+    "encode": "override encoder_for, activate or select; or encode_sparse and compute_loss as well",
+    "encode_sparse": "override sparse_codes; or encode and compute_loss as well",
+}
+
+def _check_overrides(cls: type[SAE]) -> None:
+    "Raise TypeError if a class overrides a method that the loss, `encode` and `encode_sparse` do not all use"
+    own = set(vars(cls))
+    if {"encode", "encode_sparse", "compute_loss"} <= own:
+        own -= {"encode", "encode_sparse"}
+    for name, advice in _instead.items():
+        if name in own:
+            raise TypeError(f"{cls.__name__} overrides {name}, but the loss, encode and encode_sparse do not all use "
+                            f"it: {advice}")
+
 def _complete_rule(cls: type[SAE]) -> None:
     "Derive the methods of a rule that a class does not define from those that it does"
     own = [name for name in _rules if name in vars(cls)]
-    if "pre_activations" in vars(cls):
-        raise TypeError(f"{cls.__name__} defines pre_activations, which nothing calls: override encoder_for, which "
-                        "the loss, encode and encode_sparse all use")
     if not own:
         return
     if own != ["select_chunks"] and "latents_are_pre_activations" not in vars(cls):
@@ -179,6 +193,7 @@ class SAE(nn.Module):
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
+        _check_overrides(cls)
         _complete_rule(cls)
 
     def __init__(

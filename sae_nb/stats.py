@@ -283,7 +283,7 @@ class FeatureStats:
         table: str,  # "top", "random" or "silent"
         row: int,
     ) -> Context:
-        "Return one of the contexts of a table, with its text"
+        "Return the context in one row of the top, random or silent table, with its text"
         context = context_at(getattr(self, table), row, self.tokens, self.before)
         repeats = int(self.repeats[row]) if table == "top" else 1
         return replace(context, repeats=repeats, source=self._source(context.sequence, context.position))

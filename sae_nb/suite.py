@@ -151,7 +151,7 @@ class _ResultsFolder:
 
     @classmethod
     def open(cls, out: str | Path | None, settings: Mapping[str, Any]) -> _ResultsFolder:
-        "Create the folder, or check that an existing one has the same settings; FileExistsError if not"
+        "Create the folder, or check that an existing one has the same settings; raise FileExistsError if not"
         if out is None:
             return cls(None)
         path = Path(out).expanduser()

@@ -253,5 +253,5 @@ class TemporalSAE(SAE):
     def fold_activation_whitening(
         self, mean: Float[Tensor, "d_in"], matrix: Float[Tensor, "d_in d_in"], inverse: Float[Tensor, "d_in d_in"],
     ) -> SAE:
-        "Raise NotImplementedError: whitening would change the projection on the prediction"
+        "Raise NotImplementedError: whitening would change the projection onto the prediction"
         raise NotImplementedError("the prediction is scaled by a projection, which whitening would change")

@@ -227,14 +227,14 @@ class Texts:
         return not hasattr(self.rows, "__len__")
 
 def _find_column(row: Mapping[str, Any], column: str | None) -> str:
-    "Choose the column to read; ValueError if there is none"
+    "Choose the column to read; raise ValueError if there is none"
     if column is not None and column not in row:
         raise ValueError(f"{unknown('column', column, row)}; the data set has {', '.join(row)}")
     found = column or next((name for name in _columns if name in row), None)
     if found is None and any(name in row for name in _chats):
         raise ValueError("a data set of chats is not supported: render it into a text column with the chat template")
     if found is None:
-        raise ValueError(f"no column {', '.join(_columns)} in the data set; it has {', '.join(row)}: "
+        raise ValueError(f"the data set has none of the columns {', '.join(_columns)}; it has {', '.join(row)}: "
                          "choose one with column=")
     return found
 

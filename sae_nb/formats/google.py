@@ -109,7 +109,7 @@ def _gemma_3_file(files: Files, path: str) -> str:
 
 @file_format("gemma_3", detect=lambda files, path: files.exists(_gemma_3_file(files, path)))
 def gemma_3(files: Files, path: str, hints: Hints) -> Checkpoint:
-    "Read google/gemma-scope-2-{270m,1b,4b,12b,27b}-{pt,it}; of a cross-layer transcoder, a single layer"
+    "Read google/gemma-scope-2-{270m,1b,4b,12b,27b}-{pt,it}; for a cross-layer transcoder, read one layer"
     weights = TensorFile(files, _gemma_3_file(files, path), _gemma_3_names, transposed=("W_skip",))
     settings = join_path(path, "config.json")
     config = read_json(files, settings) if files.exists(settings) else ConfigValues({}, weights.source)
