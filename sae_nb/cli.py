@@ -65,7 +65,10 @@ def _described(kind: Any, text: str) -> Any:
 def _options(kind: type, defaults: Any, without: Iterable[str]) -> list[tuple[str, Any, Any]]:
     "Return the fields of a dataclass as (name, annotated type, default), with their comments as help texts"
     texts, hints = _help_texts(kind), field_types(kind)
-    return [(f.name, _described(hints[f.name], texts.get(f.name, "")), field(default=getattr(defaults, f.name)))
+    def default(f: dataclasses.Field) -> Any:
+        value = getattr(defaults, f.name)  # a list may follow from other options, so its own default is used
+        return field(default_factory=f.default_factory) if isinstance(value, list) else field(default=value)
+    return [(f.name, _described(hints[f.name], texts.get(f.name, "")), default(f))
             for f in fields(kind) if f.name not in without]
 
 def _default_sae_config(cfg: TrainConfig) -> SAEConfig:

@@ -64,6 +64,7 @@ class MultiHookConfig(SAEConfig):
 class MultiHookSAE(SAE):
     "Sparsity rules over several hook points, for crosscoders and cross-layer transcoders"
     cfg: MultiHookConfig
+    loss_follows: ClassVar[tuple[str, ...]] = ("encoder_for",)
     threshold: Float[Tensor, "d_sae"]  # JumpReLU
     batch_threshold: Float[Tensor, ""]  # BatchTopK; compared with pre-activations times weights
     threshold_steps: Int[Tensor, ""]  # BatchTopK; number of updates of the threshold
@@ -96,10 +97,14 @@ class MultiHookSAE(SAE):
         "Return latents from pre-activations, as a dense tensor"
         if self.cfg.activation == "jumprelu":
             return jump(pre, self.threshold.clamp_min(0), self.cfg.bandwidth, self.cfg.ste_to_input)
-        return pre.relu() if self.cfg.activation == "relu" else self.select(pre).dense()
+        return pre.relu() if self.cfg.activation == "relu" else self._selected(pre).dense()
 
     def select(self, pre: Float[Tensor, "... d_sae"]) -> SparseCodes:
         "Return latents from pre-activations, as sparse codes; in training, BatchTopK compares the complete batch"
+        return self._selected(pre)
+
+    def _selected(self, pre: Float[Tensor, "... d_sae"]) -> SparseCodes:
+        "Return the active latents"
         if self.cfg.activation == "batchtopk" and self.training:
             return self.select_largest(pre, self.cfg.k)
         return selection.above(pre, self.thresholds())

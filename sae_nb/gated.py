@@ -43,6 +43,7 @@ class GatedSAE(SAE):
     b_mag: Float[Tensor, "d_sae"]
     r_mag: Float[Tensor, "d_sae"]
     unit_norm_decoder: ClassVar[bool] = True
+    loss_follows: ClassVar[tuple[str, ...]] = ("encoder_for",)
 
     def create_parameters(self, generator: torch.Generator) -> None:
         "Create the parameters of the base class, but with two biases and a scale instead of `b_enc`"
@@ -64,13 +65,17 @@ class GatedSAE(SAE):
         "Return $m$, the activations that latents have if their gates are open"
         return pre * r_mag.exp() + b_mag
 
-    def activate(self, pre: Float[Tensor, "... d_sae"]) -> Float[Tensor, "... d_sae"]:
+    def _gated(self, pre: Float[Tensor, "... d_sae"]) -> Float[Tensor, "... d_sae"]:
         "Return the positive magnitudes whose gates are open, and 0 elsewhere"
         return self._magnitudes_of(pre, self.r_mag, self.b_mag).relu() * (pre + self.b_gate > 0)
 
+    def activate(self, pre: Float[Tensor, "... d_sae"]) -> Float[Tensor, "... d_sae"]:
+        "Return the positive magnitudes whose gates are open, and 0 elsewhere"
+        return self._gated(pre)
+
     def select(self, pre: Float[Tensor, "... d_sae"]) -> SparseCodes:
         "Return the positive magnitudes whose gates are open"
-        return selection.above(self.activate(pre), pre.new_zeros(()))
+        return selection.above(self._gated(pre), pre.new_zeros(()))
 
     def sparse_codes(self, encoder: Encoder) -> SparseCodes:
         "Return the latents of an encoder's inputs, differentiable"

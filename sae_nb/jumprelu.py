@@ -108,6 +108,7 @@ class JumpReLUSAE(SAE):
     "SAE with a learned threshold for each latent"
     cfg: JumpReLUSAEConfig
     latents_are_pre_activations: ClassVar[bool] = True
+    loss_follows: ClassVar[tuple[str, ...]] = ("encoder_for",)
 
     def create_parameters(self, generator: torch.Generator) -> None:
         "Create the parameters of the base class, and the thresholds"

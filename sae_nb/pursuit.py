@@ -108,6 +108,7 @@ class MatchingPursuitSAE(SAE):
     cfg: MatchingPursuitSAEConfig
     W_dec: Float[Tensor, "d_sae d_in"]
     unit_norm_decoder: ClassVar[bool] = True
+    loss_follows: ClassVar[tuple[str, ...]] = ()
 
     def create_parameters(self, generator: torch.Generator) -> None:
         "Create random decoder directions of norm 1 and a zero bias"

@@ -76,6 +76,8 @@ def _metadata_of(cfg: TrainConfig, settings: SAEConfig, read: list[str], written
     "Return the metadata of an SAE of this run"
     special = cfg.mask.special
     mask = {"skip_first": cfg.mask.skip_first, "max_norm_multiple": cfg.mask.max_norm_multiple}
+    if cfg.mask.where is not None:
+        mask["mask_where"] = cfg.mask.to_dict()["where"]
     return replace(
         settings.metadata, model_name=model_name, hook_name=read[0] if len(read) == 1 else read,
         hook_name_out=None if written == read else written[0] if len(written) == 1 else written, dataset_path=dataset,

@@ -137,7 +137,6 @@ class InputNorm:
 
 # %% ../nbs/06_sae.ipynb #bae87955
 _rules = ("activate", "select", "select_chunks")
-
 _instead = {  # methods whose override would change only a part of the SAE, and what to override
     "pre_activations": "override encoder_for",
     "prepare": "override normalized or subtract_bias",
@@ -145,36 +144,49 @@ _instead = {  # methods whose override would change only a part of the SAE, and 
     "encode_sparse": "override sparse_codes; or encode and compute_loss as well",
 }
 
+def _defines(cls: type[SAE], name: str) -> bool:
+    "Return True if a class, or a plain mixin in front of its SAE base class, defines a method"
+    first = next((base for base in cls.__mro__ if name in vars(base)), None)
+    return first is not None and (first is cls or not issubclass(first, SAE))
+
 def _check_overrides(cls: type[SAE]) -> None:
     "Raise TypeError if a class overrides a method that the loss, `encode` and `encode_sparse` do not all use"
-    own = set(vars(cls))
+    own = {name for name in (*_instead, *SAE.loss_follows, "compute_loss") if _defines(cls, name)}
     if {"encode", "encode_sparse", "compute_loss"} <= own:
         own -= {"encode", "encode_sparse"}
     for name, advice in _instead.items():
         if name in own:
             raise TypeError(f"{cls.__name__} overrides {name}, but the loss, encode and encode_sparse do not all use "
                             f"it: {advice}")
+    ignored = [name for name in SAE.loss_follows if name in own and name not in cls.loss_follows]
+    if ignored and "compute_loss" not in own:
+        others = f", or override {' or '.join(cls.loss_follows)} instead" if cls.loss_follows else ""
+        raise TypeError(f"{cls.__name__} overrides {ignored[0]}, but the loss of its base class does not use it: "
+                        f"override compute_loss as well{others}")
 
 def _complete_rule(cls: type[SAE]) -> None:
     "Derive the methods of a rule that a class does not define from those that it does"
-    own = [name for name in _rules if name in vars(cls)]
+    own = [name for name in _rules if _defines(cls, name)]
     if not own:
         return
-    if own != ["select_chunks"] and "latents_are_pre_activations" not in vars(cls):
-        cls.latents_are_pre_activations = False
-    if "select_chunks" not in own:
-        setattr(cls, "select_chunks", SAE.select_chunks)
-    if "select" not in own:
-        def select(self: SAE, pre: Float[Tensor, "... d_sae"]) -> SparseCodes:
-            "Return latents from pre-activations, as sparse codes"
-            return (from_dense(cls.activate(self, pre)) if "activate" in own
-                    else cls.select_chunks(self, RowChunks.of(pre)))
-        setattr(cls, "select", select)
-    if "activate" not in own:
-        def activate(self: SAE, pre: Float[Tensor, "... d_sae"]) -> Float[Tensor, "... d_sae"]:
-            "Return latents from pre-activations, as a dense tensor"
-            return cls.select(self, pre).dense()
-        setattr(cls, "activate", activate)
+    if own != ["select_chunks"]:  # what a base class knows about its own rule may not hold for this one
+        if "latents_are_pre_activations" not in vars(cls):
+            cls.latents_are_pre_activations = False
+        if not _defines(cls, "sparse_codes"):
+            setattr(cls, "sparse_codes", SAE.sparse_codes)
+    def activate(self: SAE, pre: Float[Tensor, "... d_sae"]) -> Float[Tensor, "... d_sae"]:
+        "Return latents from pre-activations, as a dense tensor"
+        return cls.select(self, pre).dense()
+    def select(self: SAE, pre: Float[Tensor, "... d_sae"]) -> SparseCodes:
+        "Return latents from pre-activations, as sparse codes"
+        return from_dense(cls.activate(self, pre)) if "activate" in own else cls.select_chunks(self, RowChunks.of(pre))
+    def select_chunks(self: SAE, chunks: RowChunks) -> SparseCodes:
+        "Return latents from pre-activations that are computed a few rows at a time"
+        return chunks.select(lambda pre: cls.select(self, pre), self.dtype)
+    for method in (activate, select, select_chunks):
+        if method.__name__ not in own:
+            method.__qualname__, method.__module__ = f"{cls.__qualname__}.{method.__name__}", cls.__module__
+            setattr(cls, method.__name__, method)
 
 # %% ../nbs/06_sae.ipynb #a6e78b53
 class SAE(nn.Module):
@@ -190,6 +202,9 @@ class SAE(nn.Module):
     decoder_init_norm: ClassVar[float] = 1.0  # Initial norm of the decoder rows
     latents_are_pre_activations: ClassVar[bool] = False  # Whether every non-zero latent equals its pre-activation, so
     # that its gradient is that of the encoder; False is always right, True is faster
+
+    loss_follows: ClassVar[tuple[str, ...]] = ("activate", "select", "select_chunks", "encoder_for")  # Methods that a
+    # subclass may override without `compute_loss`, because the loss uses them
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)

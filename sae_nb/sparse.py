@@ -216,7 +216,7 @@ class SparseCodes(Codes):
 
     def per_value(self, vector: Float[Tensor, "d_sae"] | Float[Tensor, ""]) -> Float[Tensor, "entries"]:
         "Return the entry of `vector` that belongs to the latent of each value; a scalar belongs to all of them"
-        return vector if vector.ndim == 0 else vector.index_select(0, self.indices)
+        return vector.reshape(()) if vector.numel() == 1 else vector.index_select(0, self.indices)
 
     def __matmul__(self, matrix: Float[Tensor, "d_sae d_out"]) -> Float[Tensor, "... d_out"]:
         "Return `dense() @ matrix`, reading only the rows of active latents, forward and backward"

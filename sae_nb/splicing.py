@@ -73,13 +73,16 @@ def positions_to_change(
     x: Float[Tensor, "batch pos width"],  # Activations
     tokens: Int[Tensor, "batch pos"],
     n_cached: int = 0,  # Positions in the key-value cache, before those of `x`
+    padding: Bool[Tensor, "batch pos"] | None = None,  # True at padding; None: there is none
 ) -> Bool[Tensor, "batch pos"]:
     "Return True at the positions that an intervention changes"
     if n_cached:
         mask = replace(mask, skip_first=False)
     if x.shape[1] == 1:
         mask = replace(mask, max_norm_multiple=None)
-    return mask(tokens.to(x.device), x.detach())
+    if mask.max_norm_multiple is None and not mask.skip_first:
+        padding = None  # it decides only where a sequence begins, and which norms are compared
+    return mask(tokens.to(x.device), x.detach(), None if padding is None else padding.to(x.device))
 
 # %% ../nbs/65_splicing.ipynb #bb174178
 @dataclass
@@ -87,6 +90,7 @@ class ForwardPass:
     "Tokens of the running forward pass, and the number of positions in the key-value cache before them"
     tokens: Tensor | None = None  # None: the model was not given token ids
     n_cached: int = 0
+    padding: Tensor | None = None  # True at padding; None: the model was not given a mask
 
     @contextmanager
     def watch(
@@ -108,6 +112,8 @@ class ForwardPass:
         self._set_tokens(module, args, keywords)
         cache: Any = keywords.get("past_key_values")
         self.n_cached = 0 if cache is None else cache.get_seq_length()
+        attention = keywords.get("attention_mask")
+        self.padding = attention == 0 if isinstance(attention, Tensor) and attention.ndim == 2 else None
 
     def _set_tokens(self, module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         "Record the token ids among a module's arguments, as a forward pre-hook"
@@ -129,7 +135,9 @@ class ForwardPass:
                                    f"{tuple(x.shape[:2])} positions at {hook!r} are not known; "
                                    "run it on token ids, or give mask=None to change every position")
             tokens = torch.zeros(x.shape[:2], dtype=torch.int64)
-        return positions_to_change(mask, x, tokens, self.n_cached)
+        padding = None if self.padding is None else self.padding[:, -x.shape[1]:]
+        fits = padding is not None and padding.shape == x.shape[:2]
+        return positions_to_change(mask, x, tokens, self.n_cached, padding if fits else None)
 
 # %% ../nbs/65_splicing.ipynb #e52e45f8
 @dataclass

@@ -18,7 +18,7 @@ from torch import Tensor
 from . import selection
 from .core import SAEConfig, register
 from .sae import SAE, LossInputs, SAELoss, reconstruction_loss
-from .sparse import Codes, SparseCodes
+from .sparse import Codes, DenseCodes, SparseCodes
 
 # %% ../nbs/07_standard.ipynb #bf509046
 def _lp_penalty(
@@ -71,7 +71,10 @@ class StandardSAE(SAE):
 
     def compute_loss(self, inputs: LossInputs) -> SAELoss:
         "Return the squared error and the Lp penalty"
-        z = inputs.pre_activations(self.select).map(self.activate)
+        if self.latents_are_pre_activations:
+            z = inputs.pre_activations(self.select).map(self.activate)
+        else:  # the rule of a subclass, which may compare latents with each other
+            z = DenseCodes(self.activate(inputs.encoder.dense()))
         x_hat = self.combine(z)
         size = _lp_penalty(z.times(self.W_dec.norm(dim=1)), self.cfg.at(inputs.step, "lp_norm"))
         terms = {"mse_loss": reconstruction_loss(x_hat, inputs.target),

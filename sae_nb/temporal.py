@@ -97,6 +97,7 @@ class TemporalSAE(SAE):
     cfg: TemporalSAEConfig
     W_dec: Float[Tensor, "d_sae d_in"]
     attn_layers: nn.ModuleList
+    loss_follows: ClassVar[tuple[str, ...]] = ("encoder_for",)
 
     def create_parameters(self, generator: torch.Generator) -> None:
         "Create a normally distributed decoder, a zero bias, attention layers, and an encoder if it is not tied"

@@ -10,7 +10,7 @@ __all__ = ['Packing', 'special_ids', 'begin_id', 'TokenMask', 'Texts', 'load_tex
 
 # %% ../nbs/32_tokens.ipynb #c79d5da8
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -96,7 +96,12 @@ class TokenMask:
         if self.max_norm_multiple is not None and not self.max_norm_multiple > 1:
             raise ValueError(f"max_norm_multiple={self.max_norm_multiple}: must be more than 1, or None to keep all")
         if self.special != "tokenizer":
+            if isinstance(self.special, str) or not isinstance(self.special, Iterable):
+                raise ValueError(f"special={self.special!r}: must be 'tokenizer' or a list of token ids")
             object.__setattr__(self, "special", tuple(int(token) for token in self.special))
+        if self.where is not None and not callable(self.where):
+            raise ValueError(f"where={self.where!r}: must be a function of the tokens; files only keep its name, so pass "
+                             "the function again")
 
     @classmethod
     def everything(cls) -> TokenMask:
@@ -111,10 +116,15 @@ class TokenMask:
     ) -> TokenMask:
         "Make the mask that an SAE was trained with"
         excluded, extra = metadata.exclude_special_tokens, metadata.extra
+        if extra.get("mask_where"):
+            raise ValueError(f"the SAE was trained with the mask function {extra['mask_where']!r}, which its file does not "
+                             "contain: give mask=TokenMask(..., where=...)")
         if excluded is None:
             default = if_unknown or cls()
             return replace(default, skip_first=extra.get("skip_first", default.skip_first),
                            max_norm_multiple=extra.get("max_norm_multiple", default.max_norm_multiple))
+        if not isinstance(excluded, (bool, list, tuple)):
+            raise ValueError(f"exclude_special_tokens={excluded!r} in the metadata: must be true, false or a list of ids")
         special = "tokenizer" if excluded is True else tuple(excluded or ())
         return cls(special, extra.get("skip_first", bool(excluded)), extra.get("max_norm_multiple"))
 
@@ -138,12 +148,14 @@ class TokenMask:
         if self.special == "tokenizer":
             raise ValueError("special='tokenizer': call for_tokenizer(tokenizer) first")
         keep = ~torch.isin(tokens, torch.tensor(self.special, dtype=tokens.dtype, device=tokens.device))
-        if self.skip_first:
-            keep[:, :1] = False
         if padding is not None:
             keep &= ~padding
+        if self.skip_first and padding is None:
+            keep[:, :1] = False
+        elif self.skip_first and padding is not None:  # the first position after padding on the left
+            keep &= (~padding).cumsum(-1) != 1
         if self.where is not None:
-            keep &= self.where(tokens)
+            keep &= self.where(tokens).bool().expand_as(keep)
         if self.max_norm_multiple is not None:
             if x is None:
                 raise ValueError(f"max_norm_multiple={self.max_norm_multiple}: needs the activations x")

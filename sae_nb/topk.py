@@ -70,6 +70,7 @@ class TopKSAE(SAE):
     cfg: TopKSAEConfig
     unit_norm_decoder: ClassVar[bool] = True
     latents_are_pre_activations: ClassVar[bool] = True
+    loss_follows: ClassVar[tuple[str, ...]] = ("select_chunks", "encoder_for")
 
     def largest(self, pre: Float[Tensor, "... n"], k: int) -> SparseCodes:
         "Keep the k largest entries of each row"
@@ -96,7 +97,8 @@ class TopKSAE(SAE):
         if not (self.training and self.latents_are_pre_activations):
             return self.sparse_codes(inputs.encoder)
         with torch.no_grad():
-            chosen = self.select_chunks(inputs.encoder.chunks(), self.cfg.at(inputs.step, "k"))
+            k = {"k": self.cfg.at(inputs.step, "k")} if "k" in self.cfg.schedules else {}
+            chosen = self.select_chunks(inputs.encoder.chunks(), **k)
         return inputs.encoder.at(chosen)
 
     def auxk_loss(self, inputs: LossInputs,

@@ -283,9 +283,13 @@ class Trainer:
                  targets: _Keys | Mapping[str, _Keys] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
         "Return the keys that an SAE reads and reconstructs"
         def chosen(keys: _Keys | Mapping[str, _Keys]) -> tuple[str, ...]:
+            if isinstance(keys, Mapping) and name not in keys:
+                raise ValueError(f"inputs or targets has the SAEs {', '.join(map(repr, keys))}, but not {name!r}")
             own = keys[name] if isinstance(keys, Mapping) else keys
             return (own,) if isinstance(own, str) else tuple(own)
         if inputs is None:
+            if targets is not None:
+                raise ValueError(f"targets={targets!r}, but inputs is None: give both")
             return self.cfg.batch_keys(name)
         return chosen(inputs), chosen(inputs if targets is None else targets)
 
@@ -312,9 +316,10 @@ class Trainer:
         inputs, targets = self.keys[name]
         if not inputs and len(x) == 1:
             return next(iter(x.values())), None
-        if missing := {*inputs, *targets} - x.keys() or (not inputs and {"inputs"}):
-            raise ValueError(f"a batch has the keys {', '.join(map(repr, x))}, but the SAE {name!r} needs "
-                             f"{', '.join(map(repr, sorted(missing)))}; inputs= and targets= of Trainer name the keys")
+        if missing := {*inputs, *targets} - x.keys() or not inputs:
+            needed = f"needs {', '.join(map(repr, sorted(missing)))}" if inputs else "does not say which it reads"
+            raise ValueError(f"a batch has the keys {', '.join(map(repr, x))}, but the SAE {name!r} {needed}; inputs= and "
+                             "targets= of Trainer name the keys")
         source, target = (x[keys[0]] if len(keys) == 1 else torch.cat([x[key] for key in keys], -1)
                           for keys in (inputs, targets))
         return source, None if inputs == targets else target
