@@ -147,5 +147,5 @@ def check_fold(
     if wrong.float().mean() > 0.25:  # rounding may change the active latents of a few inputs
         fold = "fold_activation_whitening" if isinstance(inputs, Whitening) else "fold_activation_scale"
         raise NotImplementedError(
-            f"{type(sae).__name__}.{fold} changes what the SAE computes: override it for the weights that the base class "
-            "does not have, or train with normalize_inputs='none'")
+            f"{type(sae).__name__}.{fold} changes what the SAE computes: override it for the weights that the base "
+            "class does not have, or train with normalize_inputs='none'")

@@ -166,7 +166,7 @@ def _name_column(rule: Any, rows: list[tuple[str, ...]], n: list[str]) -> list[A
     return list(map(template.format, *columns)) if used else [rule] * len(rows)
 
 def _number_column(rule: Any, rows: list[tuple[str, ...]], n: list[str]) -> list[Any]:
-    "Expand a column of numbers: `rule` is a number, a list, a template, or \"ramp LAYERS TOP\" (a target L0 that rises with the layer)"
+    "Expand numbers: `rule` is a number, a list, a template, or `ramp LAYERS TOP`, which rises with the layer"
     if isinstance(rule, str) and rule.startswith("ramp"):
         layers, top = map(int, rule.split()[1:])
         return [_ramp_l0(row[0], row[-1] if row[-1] in _ramps else "medium", layers, top) for row in rows]

@@ -100,8 +100,8 @@ class TokenMask:
                 raise ValueError(f"special={self.special!r}: must be 'tokenizer' or a list of token ids")
             object.__setattr__(self, "special", tuple(int(token) for token in self.special))
         if self.where is not None and not callable(self.where):
-            raise ValueError(f"where={self.where!r}: must be a function of the tokens; files only keep its name, so pass "
-                             "the function again")
+            raise ValueError(f"where={self.where!r}: must be a function of the tokens; files only keep its name, so "
+                             "pass the function again")
 
     @classmethod
     def everything(cls) -> TokenMask:
@@ -117,14 +117,15 @@ class TokenMask:
         "Make the mask that an SAE was trained with"
         excluded, extra = metadata.exclude_special_tokens, metadata.extra
         if extra.get("mask_where"):
-            raise ValueError(f"the SAE was trained with the mask function {extra['mask_where']!r}, which its file does not "
-                             "contain: give mask=TokenMask(..., where=...)")
+            raise ValueError(f"the SAE was trained with the mask function {extra['mask_where']!r}, which its file does "
+                             "not contain: give mask=TokenMask(..., where=...)")
         if excluded is None:
             default = if_unknown or cls()
             return replace(default, skip_first=extra.get("skip_first", default.skip_first),
                            max_norm_multiple=extra.get("max_norm_multiple", default.max_norm_multiple))
         if not isinstance(excluded, (bool, list, tuple)):
-            raise ValueError(f"exclude_special_tokens={excluded!r} in the metadata: must be true, false or a list of ids")
+            raise ValueError(f"exclude_special_tokens={excluded!r} in the metadata: must be true, false or a list of "
+                             "token ids")
         special = "tokenizer" if excluded is True else tuple(excluded or ())
         return cls(special, extra.get("skip_first", bool(excluded)), extra.get("max_norm_multiple"))
 

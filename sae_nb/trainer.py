@@ -318,8 +318,8 @@ class Trainer:
             return next(iter(x.values())), None
         if missing := {*inputs, *targets} - x.keys() or not inputs:
             needed = f"needs {', '.join(map(repr, sorted(missing)))}" if inputs else "does not say which it reads"
-            raise ValueError(f"a batch has the keys {', '.join(map(repr, x))}, but the SAE {name!r} {needed}; inputs= and "
-                             "targets= of Trainer name the keys")
+            raise ValueError(f"a batch has the keys {', '.join(map(repr, x))}, but the SAE {name!r} {needed}; inputs= "
+                             "and targets= of Trainer name the keys")
         source, target = (x[keys[0]] if len(keys) == 1 else torch.cat([x[key] for key in keys], -1)
                           for keys in (inputs, targets))
         return source, None if inputs == targets else target
