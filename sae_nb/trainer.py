@@ -316,7 +316,8 @@ class Trainer:
         inputs, targets = self.keys[name]
         if not inputs and len(x) == 1:
             return next(iter(x.values())), None
-        if missing := {*inputs, *targets} - x.keys() or not inputs:
+        missing = {*inputs, *targets} - x.keys()
+        if missing or not inputs:
             needed = f"needs {', '.join(map(repr, sorted(missing)))}" if inputs else "does not say which it reads"
             raise ValueError(f"a batch has the keys {', '.join(map(repr, x))}, but the SAE {name!r} {needed}; inputs= "
                              "and targets= of Trainer name the keys")
