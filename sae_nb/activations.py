@@ -95,7 +95,7 @@ class ShuffleBuffer:
         return {"rows": rows, "size": self.size, "generator": self.generator.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        "Restore a saved state; ValueError if the buffer has other sizes"
+        "Restore a saved state; raise ValueError if the buffer has other sizes"
         shapes = {name: buffer.shape[1:] for name, buffer in self.rows.items()}
         saved = {name: rows.shape[1:] for name, rows in state["rows"].items()}
         if (shapes, self.size) != (saved, state["size"]):
@@ -197,7 +197,7 @@ class ActivationsStore:
         mask: MaskLike = "as trained",  # Positions whose activations become rows; None: all
         **options: Any,  # Further arguments of `ActivationsStore`
     ) -> ActivationsStore:
-        "Make a store of activations like those an SAE was trained on; ValueError if it does not fit the model"
+        "Make a store of activations like those an SAE was trained on; raise ValueError if it does not fit the model"
         check_processing(sae, model)
         metadata, more = sae.cfg.metadata, sae.cfg.metadata.extra
         names, _ = hook_names_of(sae)
@@ -260,7 +260,7 @@ class ActivationsStore:
     # Batches
 
     def _has_enough(self) -> bool:
-        "Return True if there is nothing more to read"
+        "Return True if the data set is exhausted or `n_rows` rows have been read"
         return self.exhausted or (self.n_rows is not None and self.n_read >= self.n_rows)
 
     def _refill(self) -> None:
@@ -316,7 +316,7 @@ class ActivationsStore:
         return next(iter(rows.values())) if self.single else rows
 
     def close(self) -> None:
-        "Close the store; it has no threads and no files"
+        "Do nothing: the store has no threads and no open files"
 
     # State
 
@@ -389,7 +389,7 @@ class TensorStream:
         return {"epoch": self.epoch, "position": self.position, "seed": self.seed, "n": self.n}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        "Restore a saved position; ValueError if it belongs to another stream"
+        "Restore a saved position; raise ValueError if it belongs to another stream"
         if (state["seed"], state["n"]) != (self.seed, self.n):
             raise ValueError(f"the position was saved for seed={state['seed']}, {state['n']} rows; "
                              f"this stream has seed={self.seed}, {self.n} rows")

@@ -39,7 +39,7 @@ def load_checkpoint(
     path: str | Path,  # File that `save_checkpoint` wrote
     parts: Mapping[str, Stateful],  # Objects to restore, by the names under which they were saved
 ) -> None:
-    "Restore the state of every part; ValueError, and no change, if the names differ"
+    "Restore the state of every part; if the names differ, raise ValueError before changing anything"
     states = torch.load(path, map_location="cpu", weights_only=True)
     if states.keys() != parts.keys():
         raise ValueError(f"{path}: has the state of {sorted(states)}, but this run needs {sorted(parts)}")

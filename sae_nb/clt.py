@@ -142,13 +142,13 @@ class CrossLayerTranscoder(MultiHookSAE):
 
     def loss_target(self, normalized: Float[Tensor, "tokens d_in"], target: Float[Tensor, "tokens d_out"] | None,
                     ) -> Float[Tensor, "tokens d_out"]:
-        "Return the target; raise ValueError without one"
+        "Return the target; raise ValueError if it is None"
         if target is None:
             raise ValueError(f"target is None: a {type(self).__name__} does not reconstruct its input")
         return target.to(self.dtype)
 
     def encoder_for(self, prepared: Float[Tensor, "... d_in"], dtype: torch.dtype | None = None) -> Encoder:
-        "Return the encoder, an affine map of its own for each layer"
+        "Return the encoder, which has a separate affine map for each layer"
         return _LayerEncoder(self, prepared, dtype)
 
     def combine(self, z: Float[Tensor, "... d_sae"] | Codes) -> Float[Tensor, "... d_out"]:
@@ -186,7 +186,7 @@ class CrossLayerTranscoder(MultiHookSAE):
         return self.explained_by_hook(x, target)
 
     def resample_latents(self, latents: Tensor, encoder_rows: Tensor, decoder_rows: Tensor) -> None:
-        "Raise ValueError: an input of all layers does not determine the directions of a latent of one layer"
+        "Raise ValueError: inputs that span all layers do not give directions for the latents of one layer"
         raise ValueError("dead latents of a cross-layer transcoder cannot be resampled; set resample_every=None")
 
     @torch.no_grad()

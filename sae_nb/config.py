@@ -111,7 +111,7 @@ class TrainConfig(TrainerConfig):
         return self.hooks.get(name, ()), self.hooks_out.get(name, ())
 
     def to_dict(self) -> dict[str, Any]:
-        "Return the settings as JSON can hold them"
+        "Return the settings as values that JSON can store"
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("sae", "mask")}
         saes = {name: cfg.to_dict() for name, cfg in self.saes.items()}
         return {**plain, "betas": list(self.betas), "mask": self.mask.to_dict(),
@@ -119,7 +119,7 @@ class TrainConfig(TrainerConfig):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
-        "Make settings from `to_dict`"
+        "Make settings from the result of `to_dict`"
         sae = values["sae"]
         several = not isinstance(sae.get("architecture"), str)
         built = {name: SAEConfig.from_dict(cfg) for name, cfg in sae.items()} if several else SAEConfig.from_dict(sae)

@@ -90,7 +90,7 @@ _dtypes = {str(dtype).removeprefix("torch."): dtype for dtype in
 def as_dtype(
     dtype: str | torch.dtype,  # "float32", "torch.float32" or `torch.float32`
 ) -> torch.dtype:
-    "Return a floating-point data type from its name; raise ValueError if it is not one"
+    "Return a floating-point data type from its name; raise ValueError for any other name"
     if isinstance(dtype, torch.dtype) and dtype in _dtypes.values():
         return dtype
     name = str(dtype).removeprefix("torch.")
@@ -156,7 +156,7 @@ class Schedule:
             raise ValueError(f"steps={self.steps}, wait={self.wait}: steps must be at least 1, wait at least 0")
 
     def at(self, step: int, final: float) -> float:
-        "Return the value in the next training step, after `step` completed ones"
+        "Return the value for the training step that follows `step` completed steps"
         fraction = min(max(step + 1 - self.wait, 0) / self.steps, 1.0)
         return self.start + fraction * (final - self.start)
 
@@ -211,7 +211,7 @@ class SAEConfig:
         return (self.d_out,) if self.d_out else ()
 
     def at(self, step: int, name: str) -> float:
-        "Return the value of a setting in the next training step, after `step` completed ones"
+        "Return the value of a setting for the training step that follows `step` completed steps"
         final = getattr(self, name)
         return self.schedules[name].at(step, final) if name in self.schedules else final
 

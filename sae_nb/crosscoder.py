@@ -200,7 +200,7 @@ class MultiHookSAE(SAE):
     # Rescaling and files
 
     def scale_latents(self, factors: Float[Tensor, "d_sae"]) -> None:
-        "Multiply each latent by a factor; thresholds of JumpReLU too, while that of BatchTopK does not depend on it"
+        "Multiply each latent by a factor, and JumpReLU thresholds too; a BatchTopK threshold does not depend on scale"
         super().scale_latents(factors)
         if self.cfg.activation == "jumprelu":
             self.threshold *= factors

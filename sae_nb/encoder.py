@@ -123,7 +123,7 @@ def affine_at(
     bias: Float[Tensor, "d_sae"] | None = None,
     at_zero: bool = False,  # Whether entries with value zero pass a gradient
 ) -> SparseCodes:
-    "Return the same values, differentiable in `x`, `matrix` and `bias` like `x @ matrix.T + bias`"
+    "Make the values of `chosen` differentiable in `x`, `matrix` and `bias`, like `x @ matrix.T + bias`"
     x = x.reshape(-1, x.shape[-1])
     return chosen.with_values(_Encode.apply(x, matrix, bias, chosen, at_zero))
 

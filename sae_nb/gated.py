@@ -83,7 +83,7 @@ class GatedSAE(SAE):
         return cast(SparseCodes, shared.map(self._magnitudes_of, self.r_mag, self.b_mag).map(torch.relu))
 
     def scale_latents(self, factors: Float[Tensor, "d_sae"]) -> None:
-        "Multiply each latent and its gate by a positive factor; the same gates are open"
+        "Multiply each latent and its gate by a positive factor; this opens or closes no gate"
         self.encoder *= factors[:, None]
         self.b_gate *= factors
         self.b_mag *= factors

@@ -75,7 +75,7 @@ class HookPoint:
         return self.module.register_forward_hook(partial(_change_output, checked), prepend=first)
 
     def _checked(self, change: Change, x: Any) -> Tensor | None:
-        "Return `change(x)` in the dtype of `x`; raise an error if `x` is not a tensor or the shape differs"
+        "Return `change(x)` in the dtype of `x`; raise TypeError if `x` is no tensor, ValueError if the shape differs"
         if not isinstance(x, Tensor):
             raise TypeError(f"hook point {self.name!r} passes a {type(x).__name__}, not a tensor")
         y = change(x)
@@ -189,7 +189,7 @@ def _module_paths(
     return _paths_of[model]
 
 def _find_paths(model: nn.Module) -> dict[str, str]:
-    "Compute the result of `_module_paths`"
+    "Find the module path for each TransformerLens name; `_module_paths` caches the result"
     stack = _block_list_path(model)
     if stack is None:
         return {}
@@ -237,7 +237,7 @@ def find_hook_point(
     model: nn.Module,  # A bridge, a Hugging Face model or any module
     name: str,  # TransformerLens name, or module path with `.input` or `.output`; output if neither
 ) -> HookPoint:
-    "Return the hook point called `name`; ValueError with the nearest names if there is none"
+    "Return the hook point called `name`; raise ValueError with the nearest names if there is none"
     own = getattr(model, "hook_dict", {})
     if flag := _switched_off(model, name):
         raise ValueError(f"hook point {name!r} fires only after model.set_{flag}(True)")
@@ -301,7 +301,7 @@ def closed_blocks(
     model: nn.Module,  # A Hugging Face decoder
     names: Sequence[str | HookPoint],  # Hook points that will be read or replaced
 ) -> list[nn.Module]:
-    "Return the blocks with none of these hook points inside; ValueError if the model is a bridge or not a decoder"
+    "Return the blocks that contain none of these hook points; raise ValueError if the model is no decoder, or a bridge"
     stack = None if getattr(model, "hook_dict", {}) else _block_list_path(model)
     if stack is None:
         raise ValueError(f"compiling needs a decoder of Hugging Face, not a {type(model).__name__}")
@@ -338,7 +338,7 @@ def _check_writable(model: nn.Module, point: HookPoint) -> None:
     if not hasattr(model, "hook_dict"):
         return
     if point.name.endswith((".hook_normalized", ".hook_scale")):
-        raise ValueError(f"hook point {point.name!r} can only be read; write where the norm ends, at its hook_out")
+        raise ValueError(f"hook point {point.name!r} can only be read; to change the norm's output, use its hook_out")
     if point.stream is not None and not _adds_up(model, point):
         raise ValueError(f"hook point {point.name!r} can only be read: "
                          "this model does not just add the MLP's output to it")
@@ -366,7 +366,7 @@ def replace_at(
     name: str | HookPoint,  # Hook point
     fn: Callable[[Float[Tensor, "batch pos width"]], Float[Tensor, "batch pos width"] | None],  # None: no change
 ) -> Iterator[None]:
-    "Replace the activation at a hook point by `fn` of it while the context is open"
+    "Replace the activation `x` at a hook point with `fn(x)` while the context is open"
     point = name if isinstance(name, HookPoint) else find_hook_point(model, name)
     _check_writable(model, point)
     seen: set[str] = set()

@@ -39,7 +39,7 @@ def clear_hub_errors(
     repo_id: str,  # "owner/name"
     wanted: str,  # A file, or what else was requested, for error messages
 ) -> Iterator[None]:
-    "Turn errors of hub and network into a ValueError, FileNotFoundError, PermissionError or ConnectionError"
+    "Turn hub and network errors into a ValueError, FileNotFoundError, PermissionError or ConnectionError"
     from huggingface_hub import errors
     try:
         yield
@@ -194,7 +194,7 @@ class HubFiles:
         if found.hexdigest() != blob.name:
             file.unlink()
             blob.unlink(missing_ok=True)
-            raise ConnectionError(f"{self.repo_id}: {name} arrived damaged (its SHA-256 is not the one announced)")
+            raise ConnectionError(f"{self.repo_id}: {name} arrived damaged (its SHA-256 differs from the hub's)")
 
     def cached(self, name: str) -> Path | None:
         "Return the path in the cache, None if the file is not there"
@@ -354,7 +354,7 @@ def from_pretrained(
     **overrides: Any,  # Settings or metadata that take precedence over the files
 ) -> SAE:
     """Download a published SAE and return it in eval mode; raise ValueError (with the nearest names) or
-    FileNotFoundError if it does not exist, PermissionError if it is gated, ConnectionError without a connection"""
+    FileNotFoundError if it does not exist, PermissionError if it is gated, ConnectionError if the hub is unreachable"""
     if release == "demo":
         return load_from_disk(_demo_folder(sae_id), device=device, dtype=dtype)
     source = _find_source(release, sae_id, revision, token, force_download)
@@ -396,7 +396,7 @@ def load_sae_or_saes(
     device: str | torch.device = "cpu",
     dtype: str | torch.dtype | None = None,  # None: as stored
 ) -> SAE | dict[str, SAE]:
-    "Load an SAE, or by name all SAEs of a folder or set; raise ValueError or FileNotFoundError if there is none"
+    "Load an SAE, or a dictionary of all SAEs in a folder; raise ValueError or FileNotFoundError if there is none"
     if Path(path).expanduser().exists():
         return _load_local(Path(path).expanduser(), device, dtype)
     release, _, sae_id = str(path).partition("/")
@@ -412,7 +412,7 @@ def load_saes(
     device: str | torch.device = "cpu",
     dtype: str | torch.dtype | None = None,  # None: as stored
 ) -> dict[str, SAE]:
-    "Load all SAEs of a path by name; a single one is named after its folder, file or id"
+    "Load all SAEs at a path into a dictionary; a single SAE is named after its folder, file or id"
     loaded = load_sae_or_saes(path, device, dtype)
     return {_single_name(path, loaded): loaded} if isinstance(loaded, SAE) else loaded
 
@@ -430,7 +430,7 @@ def _single_name(path: str | Path, sae: SAE) -> str:
     return name.removesuffix(suffix).rpartition("/")[2]
 
 def _format_of(path: Path) -> str | None:
-    "Return the format of a local checkpoint, None if it is not one"
+    "Return the format of a local checkpoint, None if the path is not a checkpoint"
     try:
         return detect_format(*open_local(path))
     except ValueError:

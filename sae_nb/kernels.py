@@ -165,7 +165,7 @@ def gathered_sum(
 
 # %% ../nbs/02_kernels.ipynb #2b58d117
 def _dots(indices, offsets, matrix, x, out, d, stride, x_stride, SHARES, BLOCK_E, BLOCK_D):
-    "Compute the dot products of one token's entries, one group of BLOCK_E entries in SHARES"
+    "Compute the dot products of every SHARES-th group of BLOCK_E entries of one token"
     token = tl.program_id(0).to(tl.int64)
     start, end = tl.load(offsets + token), tl.load(offsets + token + 1)
     for first in range(start + tl.program_id(1) * BLOCK_E, end, SHARES * BLOCK_E):
@@ -428,7 +428,7 @@ def entries_above(
 
 # %% ../nbs/02_kernels.ipynb #a8013478
 def _tally(pre, span, counts, total, RIGHT, BLOCK):
-    "Count the keys between the two values in `span`, by 16 of their bits"
+    "Build a histogram, over 16 of their bits, of the keys between the two values in `span`"
     low, high = tl.load(span), tl.load(span + 1)
     if low <= high:
         place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -454,7 +454,7 @@ def _level(counts: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
 def _threshold_key(flat: Tensor, wanted: int) -> Tensor:
     "Return the largest key that at least `wanted` entries reach, 0 if fewer are positive"
     def tally(low: Tensor, high: Tensor, right: int) -> None:
-        "Count all keys between `low` and `high`, by 16 bits from bit `right`"
+        "Build a histogram of the keys from `low` to `high`, over the 16 bits from bit `right` up"
         span = torch.stack([low, high]).int()
         _launch(_tally, (-(-flat.numel() // 2048),), flat, span, counts, flat.numel(), warps=4, RIGHT=right, BLOCK=2048)
 

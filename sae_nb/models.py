@@ -67,7 +67,7 @@ def _looks_like_path(name: str | Path) -> bool:
 def _resolve_model(
     name: str | Path,  # "demo", a folder, or a name on the Hugging Face hub or in TransformerLens' table
 ) -> str:
-    "Return the folder or hub name for `name`; ValueError if it cannot be found"
+    "Return the folder or hub name for `name`; raise ValueError if it cannot be found"
     from huggingface_hub import constants
     folder = assets() / "demo" if name == "demo" else Path(name).expanduser()
     if (folder / "config.json").exists():
@@ -79,7 +79,7 @@ def _resolve_model(
     hub_name = names.get(str(name), str(name))
     if constants.HF_HUB_OFFLINE and not _is_cached(hub_name):
         why = "is not on this machine" if hub_name in names else "is neither on this machine nor a known name"
-        raise ValueError(f"model {hub_name!r} {why}, and the hub is off (HF_HUB_OFFLINE)"
+        raise ValueError(f"model {hub_name!r} {why}, and access to the hub is disabled (HF_HUB_OFFLINE)"
                          + ("" if hub_name in names else f": {unknown('model', hub_name, ['demo', *names])}"))
     return hub_name
 
@@ -210,7 +210,7 @@ def vocabulary_size(
 def max_context(
     model: nn.Module,
 ) -> int | None:
-    "Return the largest number of positions that a model can read; None if its configuration does not say"
+    "Return the largest number of positions that a model can read; None if its configuration does not specify it"
     config = _text_config(model)
     return getattr(config, "n_ctx", None) or getattr(config, "max_position_embeddings", None)
 
@@ -218,7 +218,7 @@ def max_context(
 def _processing_of(
     model: nn.Module,  # Any model
 ) -> str | None:
-    "Return \"compatibility\" if TransformerLens has processed the weights, None if they are as published"
+    "Return \"compatibility\" if TransformerLens has processed the weights, None if they are unchanged"
     return "compatibility" if getattr(model, "_weights_processed", False) else None
 
 def check_processing(

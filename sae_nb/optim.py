@@ -157,7 +157,7 @@ def resample_dead(
     x_hat: Float[Tensor, "tokens d_out"],  # Reconstruction
     seed: int,  # Seed of the draw
 ) -> None:
-    "Resample dead latents: give them the directions of inputs that are reconstructed badly"
+    "Resample dead latents: give them the directions of poorly reconstructed inputs"
     sae = optimizer.sae
     weights = (target - x_hat).square().sum(-1).square().cpu()
     drawn = torch.multinomial(weights, len(dead), replacement=True, generator=torch.Generator().manual_seed(seed))

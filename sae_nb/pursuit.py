@@ -182,7 +182,8 @@ class MatchingPursuitSAE(SAE):
         self.check_foldable()
         factors = torch.as_tensor(scale, dtype=self.dtype).reshape(-1)
         if scale_out is not None or not torch.allclose(factors, factors[:1].expand_as(factors), rtol=1e-4):
-            raise NotImplementedError("the dimensions have different scales: folding them changes the angles of rows")
+            raise NotImplementedError("the dimensions have different scales: folding them changes the angles "
+                                      "between decoder rows")
         self.b_dec /= factors[0].to(self.device)
         self.cfg.residual_threshold /= factors[0].item()
         return self

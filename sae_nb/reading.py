@@ -44,7 +44,7 @@ def hook_names_of(
     sae: SAE,
     hook: str | Sequence[str] | None = None,  # Overrides the hook points that the SAE reads
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    "Return the hook points that the SAE reads and those that it reconstructs; ValueError if they are not known"
+    "Return the hook points that the SAE reads and those that it reconstructs; raise ValueError if they are not known"
     hook = hook or sae.cfg.metadata.hook_name
     if hook is None:
         raise ValueError("hook is None, and the SAE's metadata has no hook_name: give the hook point to read")
@@ -57,7 +57,7 @@ def gather_tokens(
     tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]],  # One tensor, or batches
     n_tokens: int | None = None,  # Stop after this many tokens, in complete sequences; None: take all
 ) -> Int[Tensor, "sequence position"]:
-    "Collect token ids into one tensor; ValueError if there are none"
+    "Collect token ids into one tensor; raise ValueError if there are none"
     batches, found = [], 0
     for batch in [tokens] if isinstance(tokens, Tensor) else tokens:
         if batch.ndim != 2:
@@ -136,7 +136,7 @@ class SAEReader(Reader):
         mask: MaskLike = "as trained",  # Positions that count; None: all
         read_targets: bool = False,  # Read the targets even if the mask does not need them
     ) -> SAEReader:
-        "Make the reader for an SAE; ValueError if the SAE does not fit the model"
+        "Make the reader for an SAE; raise ValueError if the SAE does not fit the model"
         check_processing(sae, model)
         inputs, targets = hook_names_of(sae, hook)
         resolved = resolve_mask(mask, sae, model)
@@ -203,7 +203,7 @@ def read_prompts(
     hook: str | Sequence[str] | None = None,  # Hook point or hook points to read; None: the SAE's own
     mask: MaskLike = "as trained",  # Positions that count; None: all
 ) -> list[Prompt]:
-    "Find the latents that fire on each prompt; ValueError if a prompt has no tokens or too many"
+    "Find the latents that fire on each prompt; raise ValueError if a prompt has no tokens or too many"
     reader = SAEReader.of(sae, model, hook, mask)
     tokenizer = getattr(model, "tokenizer")
     result = []

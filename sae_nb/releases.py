@@ -244,7 +244,7 @@ def lookup_sae(
 def is_release(
     release: str,
 ) -> bool:
-    "Return True if there is a release of this name"
+    "Return True if there is a release with this name"
     return release in _release_table().rules or release in _release_table().unpacked
 
 # %% ../nbs/28_releases.ipynb #6016dc10
@@ -287,7 +287,7 @@ def list_releases(
     format: str | None = None,  # Format of the files
     repo_id: str | None = None,  # Repository on the hub
 ) -> Listing[Release]:
-    "List all releases, or those that match; raise ValueError if nothing has such a name"
+    "List all releases, or those that match; raise ValueError if a name is unknown"
     releases = _matching_releases(model=model, format=format, repo=repo_id)
     counts = Counter(row.release for row in _release_table().rows(*releases))
     known = {release: _release_facts(release) for release in releases}
@@ -317,7 +317,7 @@ def _conditions(
     layer: int | None,
     neuronpedia: bool | None,
 ) -> Iterator[Callable[[PublishedSAE], bool]]:
-    "Yield the conditions of a search on single rows"
+    "Yield the search conditions that apply to individual rows"
     if hook is not None:
         everywhere = {row.hook for row in _release_table().rows(*_release_table().names()) if row.hook}
         hooks = _matching_names("hook", hook, everywhere)

@@ -215,7 +215,7 @@ class Run:
         return self.folder / name if self.several else self.folder
 
 def _trackers(cfg: TrainConfig, folder: Path, done: int) -> Trackers:
-    "Make the trackers that the settings ask for"
+    "Make the trackers that are configured"
     trackers: list[Tracker] = [JSONLines(folder / metrics_file)]
     if cfg.progress:
         trackers.append(Progress(cfg.steps * cfg.batch_size, done * cfg.batch_size))

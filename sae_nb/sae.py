@@ -165,7 +165,7 @@ def _check_overrides(cls: type[SAE]) -> None:
                         f"override compute_loss as well{others}")
 
 def _complete_rule(cls: type[SAE]) -> None:
-    "Derive the methods of a rule that a class does not define from those that it does"
+    "Derive the missing methods of an activation rule from those that the class defines"
     own = [name for name in _rules if _defines(cls, name)]
     if not own:
         return
@@ -233,7 +233,7 @@ class SAE(nn.Module):
         self.b_enc, self.b_dec = nn.Parameter(torch.zeros(d_sae)), nn.Parameter(torch.zeros(d_out))
 
     def widths(self) -> tuple[int, int, int]:
-        "Return the widths of input, latents and output; raise ValueError while `d_in` is not known"
+        "Return the widths of input, latents and output; raise ValueError if `d_in` is not known yet"
         if self.cfg.d_in is None or self.cfg.d_out is None:
             raise ValueError("d_in is None: set it, or let training fill it in from the model")
         return self.cfg.d_in, self.cfg.d_sae, self.cfg.d_out

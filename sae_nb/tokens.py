@@ -130,7 +130,7 @@ class TokenMask:
         return cls(special, extra.get("skip_first", bool(excluded)), extra.get("max_norm_multiple"))
 
     def for_tokenizer(self, tokenizer: Any) -> TokenMask:
-        "Fill in the special tokens of a Hugging Face tokenizer; None has none"
+        "Fill in the special tokens of a Hugging Face tokenizer; without a tokenizer there are none"
         return replace(self, special=tuple(special_ids(tokenizer))) if self.special == "tokenizer" else self
 
     def to_dict(self) -> dict[str, Any]:
@@ -145,7 +145,7 @@ class TokenMask:
         x: Float[Tensor, "batch pos width"] | None = None,  # Activations, needed for `max_norm_multiple`
         padding: Bool[Tensor, "batch pos"] | None = None,  # True at padding, which never counts
     ) -> Bool[Tensor, "batch pos"]:
-        "Return True at the positions that count; ValueError if the tokenizer or the activations are missing"
+        "Return True at the positions that count; raise ValueError if the tokenizer or the activations are missing"
         if self.special == "tokenizer":
             raise ValueError("special='tokenizer': call for_tokenizer(tokenizer) first")
         keep = ~torch.isin(tokens, torch.tensor(self.special, dtype=tokens.dtype, device=tokens.device))
@@ -170,7 +170,7 @@ _chats = ("conversation", "conversations", "messages")
 _kinds = {".txt": "text", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 
 def _demo(split: str) -> list[dict[str, Any]]:
-    "Read the documents of the text that comes with the package"
+    "Read the documents of the text that is included in the package"
     from pyarrow import parquet
     columns = ["text", "split", "source"]
     rows = parquet.read_table(assets() / "demo" / "heldout.parquet", columns=columns).to_pylist()
@@ -191,7 +191,7 @@ def _local_kind(path: Path) -> str:
 # %% ../nbs/32_tokens.ipynb #1b5628f3
 @contextmanager
 def _no_progress_bars() -> Iterator[None]:
-    "Keep the progress bars of `datasets` out of notebooks"
+    "Hide the progress bars of `datasets` while the context is open"
     import datasets
     enabled = datasets.is_progress_bar_enabled()
     datasets.disable_progress_bars()
@@ -388,7 +388,7 @@ class TokenStream:
         self._begin(0)
 
     def _choose_packing(self, context_size: int, prepend_bos: bool, separator: Any, disable_concat: bool) -> Packing:
-        "Return the rule of packing; a data set of tokens is packed already"
+        "Return the packing rule; a tokenized data set is already packed"
         if self.texts.tokenized:
             return Packing(context_size)
         if not getattr(self.tokenizer, "vocab_size", 1) or self.tokenizer is None:
@@ -436,7 +436,7 @@ class TokenStream:
         return torch.empty(0, self.context_size, dtype=torch.int64)
 
     def _checked(self, tokens: Int[Tensor, "batch context_size"]) -> Int[Tensor, "batch context_size"]:
-        "Return the tokens unchanged; ValueError if one is not in the model's vocabulary"
+        "Return the tokens unchanged; raise ValueError if one is not in the model's vocabulary"
         if self.vocabulary is not None and int(tokens.max()) >= self.vocabulary:
             raise ValueError(f"token {int(tokens.max())} in the data set, but the model's vocabulary has only "
                              f"{self.vocabulary} tokens: was the data set tokenized for another model?")
@@ -479,7 +479,7 @@ class TokenStream:
                 yield from self.packing.add(document, self._unfinished)
 
     def _cut(self, row: Any) -> list[int]:
-        "Cut a packed context to the context size; ValueError if it is too short"
+        "Cut a packed context to the context size; raise ValueError if it is too short"
         if len(row) < self.context_size:
             raise ValueError(f"context_size={self.context_size}: a row of the data set has only {len(row)} tokens")
         return np.asarray(row[:self.context_size]).tolist()
@@ -492,7 +492,7 @@ class TokenStream:
                 "n_out": self._n_out, "settings": self.settings}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        "Go to a saved position; ValueError if it belongs to other settings"
+        "Go to a saved position; raise ValueError if it belongs to other settings"
         if state["settings"] != self.settings:
             raise ValueError(f"the position was saved with {state['settings']}, this stream has {self.settings}")
         self._begin(state["epoch"], state["block"], state["n_out"], state["n_contexts"])

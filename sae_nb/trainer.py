@@ -52,11 +52,11 @@ class TrainerConfig:
             setattr(self, name, whole_number(name, getattr(self, name)))
         self.lr_warm_up_steps = whole_number("lr_warm_up_steps", self.lr_warm_up_steps, least=0)
         if self.batch_size > self.tokens:
-            raise ValueError(f"batch_size={self.batch_size} is larger than tokens={self.tokens}: there is no step")
+            raise ValueError(f"batch_size={self.batch_size} is larger than tokens={self.tokens}: not a single step")
         if self.lr is not None and not self.lr > 0:
             raise ValueError(f"lr={self.lr}: must be positive")
         if not 0 <= self.lr_decay <= 1:
-            raise ValueError(f"lr_decay={self.lr_decay}: a fraction of the run, between 0 and 1")
+            raise ValueError(f"lr_decay={self.lr_decay}: must be a fraction of the run, between 0 and 1")
         if self.lr_schedule not in schedules:
             raise ValueError(f"lr_schedule={self.lr_schedule!r}: must be one of {schedules}")
         if not self.max_grad_norm > 0:
@@ -174,7 +174,7 @@ class SAETraining:
         return out
 
     def _count(self, out: SAELoss, n: int) -> None:
-        "Count tokens, and note L0 and the latents that fired"
+        "Update the token count, L0, and the tokens since each latent last fired"
         if self.controller is not None:
             self.controller.observe(out.l0())
         self.tokens_since_fired += n
@@ -192,7 +192,7 @@ class SAETraining:
         self.sparse_path = out.density() < (_dense_above if self.sparse_path else _sparse_below)
 
     def _resample(self, out: SAELoss) -> None:
-        "Point dead latents at inputs of the batch that are reconstructed badly"
+        "Point dead latents at poorly reconstructed inputs of the batch"
         assert self.dead is not None and out.inputs is not None and out.target is not None
         prepared = self.sae.subtract_bias(out.inputs)
         resample_dead(self.optimizer, self.dead, prepared, out.target, out.x_hat, self.cfg.seed + self.steps_done)
@@ -361,7 +361,7 @@ class Trainer:
         return max((run.tokens_done for run in self.runs.values()), default=0)
 
     def metrics(self) -> dict[str, float | int]:
-        "Return metrics of the last batch; with several SAEs, each name begins with the SAE's"
+        "Return metrics of the last batch; with several SAEs, each metric's name is prefixed with the SAE's name"
         row: dict[str, float | int] = {"step": self.steps_done, "details/n_training_samples": self.tokens_done}
         for name, run in self.runs.items():
             prefix = f"{name}/" if self.several else ""

@@ -49,7 +49,7 @@ class TranscoderBaseConfig(SAEConfig):
         inputs: Mapping[str, int],  # Width of each hook point that is read
         outputs: Mapping[str, int],  # Width of each hook point that is reconstructed
     ) -> None:
-        "Set `d_in` and `d_out` from the model; raise ValueError unless there is one input and another output"
+        "Set `d_in` and `d_out` from the model; raise ValueError unless input and output are two single hook points"
         if len(inputs) != 1 or len(outputs) != 1 or inputs.keys() == outputs.keys():
             raise ValueError(f"{self.architecture()} reads one hook point and predicts another, not "
                              f"{', '.join(inputs)} -> {', '.join(outputs)}; set hook_out to the other")
@@ -60,7 +60,7 @@ class TranscoderBaseConfig(SAEConfig):
             setattr(self, name, width)
 
 class TranscoderMixin(SAE):
-    "Methods that all transcoders share; the first base class, before an SAE class"
+    "Mixin with the methods that all transcoders share; list it before the SAE class"
 
     def create_parameters(self, generator: torch.Generator) -> None:
         "Create the parameters of the SAE class, with an encoder that is independent of the decoder"
@@ -70,7 +70,7 @@ class TranscoderMixin(SAE):
 
     def loss_target(self, normalized: Float[Tensor, "tokens d_in"], target: Float[Tensor, "tokens d_out"] | None,
                     ) -> Float[Tensor, "tokens d_out"]:
-        "Return the target; raise ValueError without one"
+        "Return the target; raise ValueError if it is None"
         if target is None:
             raise ValueError(f"target is None: a {type(self).__name__} does not reconstruct its input")
         return target.to(self.dtype)
@@ -102,7 +102,7 @@ class TranscoderMixin(SAE):
 
 # %% ../nbs/15_transcoder.ipynb #ef508c97
 class SkipMixin(TranscoderMixin):
-    "A linear skip path in addition to the latents; the first base class, before an SAE class"
+    "Mixin that adds a linear skip path to the latents; list it before the SAE class"
     W_skip: Float[Tensor, "d_out d_in"]
 
     def create_parameters(self, generator: torch.Generator) -> None:

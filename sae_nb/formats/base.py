@@ -202,7 +202,7 @@ def read_checkpoint(
 
 # %% ../../nbs/21_formats.ipynb #531297ec
 class _SkipInitialization(TorchFunctionMode):
-    "Skip random initialization and normalization, which on the meta device would only load 70 MB of code"
+    "Skip random initialization and normalization; on the meta device they do nothing except load 70 MB of code"
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
@@ -301,7 +301,7 @@ def prefetch(
         getattr(files, "fetch")(*names)
 
 def full_path(files: Files, path: str) -> str:
-    "Return repository or folder plus path as one string, for facts that are encoded in names"
+    "Join repository or folder and path into one string, which is searched for facts encoded in names"
     return join_path(files.label, path)
 
 def match_in_name(

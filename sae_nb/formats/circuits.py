@@ -150,7 +150,7 @@ def mntss_clt_layer_transcoder(files: Files, path: str, hints: Hints) -> Checkpo
                        "metadata": {**_hook_metadata(config, layer), **_model_kwargs}}, read)
 
 def _check_layers(encoders: list[TensorFile], decoders: list[TensorFile], source: str) -> None:
-    "Check that the tensors of all layers suit each other; raise ValueError if not"
+    "Check that the tensors of all layers match; raise ValueError if not"
     kinds = {(encoder.shape("W_enc"), encoder.shape("b_dec"), "threshold" in encoder) for encoder in encoders}
     if len(kinds) != 1:
         raise ValueError(f"{source}: the {len(encoders)} layers of the set do not have the same sizes and thresholds")

@@ -27,7 +27,7 @@ _repository = re.compile(r"gemma-scope-(2b|9b|27b)-(pt|it)-(res|mlp|att|transcod
 _hooks_by_kind = {"res": "hook_resid_post", "mlp": "hook_mlp_out", "att": "attn.hook_z"}
 
 def _parse_location(files: Files, path: str) -> tuple[str | None, str | None, int | None]:
-    "Return model, kind of hook point and layer as given by the names of repository and folder, None if not given"
+    "Return model, kind of hook point and layer from the names of repository and folder; None where not given"
     location = full_path(files, path)
     size, tuned, kind = (_repository.findall(location) or [(None, None, None)])[-1]
     model = size and f"gemma-2-{size.lower()}{'-it' if tuned.lower() == 'it' else ''}"
@@ -147,7 +147,7 @@ def _layer_files(
 _clt_files = r"params_layer_(\d+)\.safetensors"
 
 def _check_layer(weights: TensorFile, first: TensorFile, n_layers: int) -> None:
-    "Check that a layer's tensors suit the first layer's; raise ValueError if not"
+    "Check that a layer's tensors match those of the first layer; raise ValueError if not"
     (d, n), d_out = first.shape("W_enc", 2), first.shape("W_dec", 3)[2]
     if (weights.shape("W_enc"), weights.shape("W_dec")) != ((d, n), (n, n_layers, d_out)):
         shapes = f"W_enc {weights.shape('W_enc')} and W_dec {weights.shape('W_dec')}"

@@ -30,7 +30,7 @@ _dictionary_names = {**linear_names, "b_gate": ("gate_bias",), "b_mag": ("mag_bi
 _dictionary_hooks = {"resid": "hook_resid_post", "mlp": "hook_mlp_out", "attn": "hook_attn_out"}
 
 def _infer_dictionary_class(names: Iterable[str], source: str) -> str:
-    "Infer the class from the names of its tensors; raise ValueError if two classes have the same ones"
+    "Infer the class from the names of its tensors; raise ValueError if they fit two classes"
     names = set(names)
     if "b_dec" in names and "encoder.weight" in names and "threshold" in names:
         raise ValueError(f"{source}: AutoEncoderTopK and BatchTopKSAE store the same tensors; without a config.json "
@@ -67,7 +67,7 @@ def _dictionary_metadata(config: ConfigValues, location: str) -> dict[str, Any]:
 
 @file_format("dictionary_learning_1", detect=has_files("ae.pt"))
 def dictionary_learning(files: Files, path: str, hints: Hints) -> Checkpoint:
-    "Read `ae.pt`, mostly with a `config.json`: dictionary_learning, SAEBench, saprmarks, andyrdt and others"
+    "Read `ae.pt`, usually with a `config.json`: dictionary_learning, SAEBench, saprmarks, andyrdt and others"
     name = join_path(path, "ae.pt")
     config_name = join_path(path, "config.json")
     config = read_json(files, config_name) if files.exists(config_name) else ConfigValues({}, name)

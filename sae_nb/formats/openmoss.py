@@ -84,7 +84,7 @@ class _OpenMOSSFolder:
         if norm is None:
             return None
         if not 0 < norm < float("inf"):
-            raise ValueError(f"{self.config.source}: the average norm at {hook} is {norm}")
+            raise ValueError(f"{self.config.source}: the average norm at {hook} is {norm}, not a positive number")
         return self.config.get("d_model", int) ** 0.5 / norm
 
     def metadata(self, hook: Any, hook_out: Any = None) -> dict[str, Any]:
@@ -133,7 +133,7 @@ class _FoldScales:
         return _scale_latents(tensors, units) if keep_units else tensors
 
     def _library_units(self, norms: Tensor) -> Tensor:
-        "Return the factor between each latent and the same latent in the units of OpenMOSS' library"
+        "Return the factor between each latent and its value in OpenMOSS' library"
         if not self.first_generation:
             return norms
         return norms / self.scale_out if self.by_norms else norms / self.scale_in
