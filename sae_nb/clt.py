@@ -72,7 +72,7 @@ class CrossLayerTranscoderConfig(MultiHookConfig):
         for name, value in found.items():
             if getattr(self, name) not in (None, value):
                 raise ValueError(f"{name}={getattr(self, name)}, but the hook points {', '.join(inputs)} -> "
-                                 f"{', '.join(outputs)} make it {value}")
+                                 f"{', '.join(outputs)} require {value}")
         if self.d_sae % len(inputs):
             raise ValueError(f"d_sae={self.d_sae}: must be a multiple of n_layers={len(inputs)}")
         for name, value in found.items():

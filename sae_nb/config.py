@@ -82,7 +82,7 @@ class TrainConfig(TrainerConfig):
         if isinstance(self.sae, dict) and not all(re.fullmatch(r"[^./\\][^/\\]*", name) for name in self.sae):
             raise ValueError(f"sae names {sorted(self.sae)}: each becomes a folder, so no slashes and no leading dot")
         if isinstance(self.sae, dict) and any(name.endswith(_run_files) for name in self.sae):
-            raise ValueError(f"sae names {sorted(self.sae)}: names that end in {', '.join(_run_files)} are for files")
+            raise ValueError(f"sae names {sorted(self.sae)}: names that end in {', '.join(_run_files)} are reserved")
 
     @property
     def saes(self) -> dict[str, SAEConfig]:

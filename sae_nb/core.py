@@ -202,12 +202,12 @@ class SAEConfig:
 
     @property
     def input_widths(self) -> tuple[int, ...]:
-        "Widths of the hook points whose activations form an input; one unless an architecture overrides it"
+        "Widths of the hook points that are read; a single one, `d_in`, unless an architecture overrides this"
         return (self.d_in,) if self.d_in else ()
 
     @property
     def output_widths(self) -> tuple[int, ...]:
-        "Widths of the hook points whose activations form an output"
+        "Widths of the hook points that are reconstructed"
         return (self.d_out,) if self.d_out else ()
 
     def at(self, step: int, name: str) -> float:
@@ -222,7 +222,7 @@ class SAEConfig:
     ) -> None:
         "Set `d_in` to the width of the hook point; raise ValueError if the hook points do not fit the architecture"
         if len(inputs) != 1 or outputs != inputs:
-            raise ValueError(f"{self.architecture()} reads one hook point and reconstructs the same, not "
+            raise ValueError(f"{self.architecture()} reads one hook point and reconstructs the same one, not "
                              f"{', '.join(inputs)} -> {', '.join(outputs)}")
         ((hook, width),) = inputs.items()
         if self.d_in not in (None, width):

@@ -261,7 +261,7 @@ def read_activations(
     attention_mask: Int[Tensor, "batch pos"] | Bool[Tensor, "batch pos"] | None = None,  # 1: token, 0: padding
     inference: bool = False,  # Use `torch.inference_mode`: a little faster, but the result can never carry gradients
 ) -> dict[str, Float[Tensor, "batch pos width"]]:
-    "Return the activations by hook point; the forward pass stops after the deepest"
+    "Return the activations by hook point; the forward pass stops after the deepest one"
     points = [name if isinstance(name, HookPoint) else find_hook_point(model, name) for name in dict.fromkeys(names)]
     found: dict[str, Tensor] = {}
     def keep(point: HookPoint, x: Tensor) -> None:

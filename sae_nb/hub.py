@@ -148,7 +148,7 @@ class HubFiles:
         return folder / "snapshots" / commit if (folder / "snapshots" / commit).is_dir() else None
 
     def exists(self, name: str) -> bool:
-        "Return True if there is such a file"
+        "Return True if the file exists"
         name, snapshot = safe_name(name), self._snapshot()
         if snapshot is not None and (snapshot / name).exists():
             return (snapshot / name).is_file()

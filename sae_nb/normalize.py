@@ -133,7 +133,7 @@ def check_fold(
     inputs: InputTransform,  # Transform of the inputs
     outputs: InputTransform | None = None,  # Transform of the targets, if they are not the inputs
 ) -> None:
-    "Check that folding keeps the function of the SAE; raise NotImplementedError if it does not"
+    "Check that folding does not change the SAE's function; raise NotImplementedError if it does not"
     exact = torch.promote_types(x.dtype, torch.float32)
     trial, x = copy.deepcopy(sae).to(dtype=exact).eval(), x[:32].to(exact)
     generator = torch.Generator().manual_seed(0)

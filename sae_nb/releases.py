@@ -344,7 +344,7 @@ def add_release(
     "Register names of SAEs for this session; raise ValueError for an existing name or an unknown field"
     known = set(PublishedSAE._fields) - {"release", "sae_id", "repo_id", "format", "model"}
     if is_release(release) and not replace:
-        raise ValueError(f"release {release!r} exists; replace=True overwrites it in this session")
+        raise ValueError(f"release {release!r} already exists; replace=True overwrites it in this session")
     rows = []
     for sae_id, about in saes.items():
         fields = {**shared, **({"path": about} if isinstance(about, str) else about)}

@@ -198,7 +198,7 @@ class TemporalSAE(SAE):
         z: Float[Tensor, "... d_sae"] | Codes,  # Codes
         norm: InputNorm | None = None,  # `input_norm(x)` of the inputs, if each input is normalized
     ) -> Float[Tensor, "... d_out"]:
-        "Return the reconstruction from codes; that of novel codes lacks the prediction, which `reconstruct` adds"
+        "Return the reconstruction from codes; for novel codes it lacks the prediction, which `reconstruct` adds"
         return super().decode(z, norm or self.fixed_scale)
 
     def _add_prediction(self, x: Tensor, prediction: Tensor, z: Tensor | Codes) -> Tensor:

@@ -52,7 +52,7 @@ class TrainerConfig:
             setattr(self, name, whole_number(name, getattr(self, name)))
         self.lr_warm_up_steps = whole_number("lr_warm_up_steps", self.lr_warm_up_steps, least=0)
         if self.batch_size > self.tokens:
-            raise ValueError(f"batch_size={self.batch_size} is larger than tokens={self.tokens}: not a single step")
+            raise ValueError(f"batch_size={self.batch_size} is larger than tokens={self.tokens}: the run has no steps")
         if self.lr is not None and not self.lr > 0:
             raise ValueError(f"lr={self.lr}: must be positive")
         if not 0 <= self.lr_decay <= 1:

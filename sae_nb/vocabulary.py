@@ -36,7 +36,7 @@ class Tokenizer(Protocol):
 
 @lru_cache
 def _byte_of_character() -> dict[str, int]:
-    "Return the table of byte-level BPE: printable Latin-1 maps to itself, the other bytes come from U+0100 on"
+    "Return the byte of each character in byte-level BPE: printable Latin-1 is itself, U+0100 and up the other bytes"
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}

@@ -42,7 +42,7 @@ class Files(Protocol):
         ...
 
     def exists(self, name: str) -> bool:
-        "Return True if there is such a file"
+        "Return True if the file exists"
         ...
 
     def local_path(self, name: str) -> Path:
@@ -68,7 +68,7 @@ class LocalFiles:
                       if "\\" not in entry.name and entry.is_file())
 
     def exists(self, name: str) -> bool:
-        "Return True if there is such a file"
+        "Return True if the file exists"
         return (self.folder / safe_name(name)).is_file()
 
     def local_path(self, name: str) -> Path:
