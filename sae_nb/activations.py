@@ -179,7 +179,7 @@ class ActivationsStore:
                              "or give the token stream a smaller batch_size")
 
     def _shapes(self, dtype: str | torch.dtype | None) -> dict[str, tuple[int, torch.dtype]]:
-        "Return the width and number type of each hook point"
+        "Return the width and dtype of each hook point"
         shapes = {}
         for hook, x in self._run(torch.zeros(2, 3, dtype=torch.int64)).items():
             if x.shape[:-1] != (2, 3):

@@ -62,7 +62,7 @@ class MultiHookConfig(SAEConfig):
 
 # %% ../nbs/16_crosscoder.ipynb #1d4af7cf
 class MultiHookSAE(SAE):
-    "Sparsity rules over several hook points, for crosscoders and cross-layer transcoders"
+    "Base class of crosscoders and cross-layer transcoders: sparsity rules over several hook points"
     cfg: MultiHookConfig
     loss_follows: ClassVar[tuple[str, ...]] = ("encoder_for",)
     threshold: Float[Tensor, "d_sae"]  # JumpReLU
@@ -88,7 +88,7 @@ class MultiHookSAE(SAE):
 
     @property
     def target_l0(self) -> float | None:
-        "The L0 that training adjusts the sparsity penalty to reach; None: the penalty stays as configured"
+        "Target L0, which training reaches by adjusting the sparsity penalty; None keeps the configured penalty"
         return self.cfg.target_l0
 
     # The rule

@@ -53,7 +53,7 @@ class GatedSAE(SAE):
 
     @property
     def target_l0(self) -> float | None:
-        "The L0 that training adjusts the sparsity penalty to reach; None: the penalty stays as configured"
+        "Target L0, which training reaches by adjusting the sparsity penalty; None keeps the configured penalty"
         return self.cfg.target_l0
 
     def encoder_for(self, prepared: Float[Tensor, "... d_in"], dtype: torch.dtype | None = None) -> Encoder:
@@ -83,7 +83,7 @@ class GatedSAE(SAE):
         return cast(SparseCodes, shared.map(self._magnitudes_of, self.r_mag, self.b_mag).map(torch.relu))
 
     def scale_latents(self, factors: Float[Tensor, "d_sae"]) -> None:
-        "Multiply each latent and its gate by a positive factor; this opens or closes no gate"
+        "Multiply each latent and its gate by a positive factor, which does not open or close any gate"
         self.encoder *= factors[:, None]
         self.b_gate *= factors
         self.b_mag *= factors

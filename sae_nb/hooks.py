@@ -75,7 +75,7 @@ class HookPoint:
         return self.module.register_forward_hook(partial(_change_output, checked), prepend=first)
 
     def _checked(self, change: Change, x: Any) -> Tensor | None:
-        "Return `change(x)` in the dtype of `x`; raise TypeError if `x` is no tensor, ValueError if the shape differs"
+        "Return `change(x)` in `x`'s dtype; raise TypeError if `x` is not a tensor, ValueError if the shape differs"
         if not isinstance(x, Tensor):
             raise TypeError(f"hook point {self.name!r} passes a {type(x).__name__}, not a tensor")
         y = change(x)
@@ -131,7 +131,7 @@ def _record_blocks(model: nn.Module, stack: str) -> _Recorded:
 
 # %% ../nbs/31_hooks.ipynb #56b66eca
 def _equal(a: Tensor, b: Tensor, scale: Tensor | None = None) -> bool:
-    "Return True if `a` equals `b` to a thousandth of `scale`, plus rounding errors"
+    "Return True if `a` equals `b` to within a thousandth of `scale`, plus rounding errors"
     if a.shape != b.shape:
         return False
     size, wanted = b.float().norm(), (b if scale is None else scale).float().norm()
@@ -301,7 +301,7 @@ def closed_blocks(
     model: nn.Module,  # A Hugging Face decoder
     names: Sequence[str | HookPoint],  # Hook points that will be read or replaced
 ) -> list[nn.Module]:
-    "Return the blocks that contain none of these hook points; raise ValueError if the model is no decoder, or a bridge"
+    "Return the blocks without any of these hook points; raise ValueError if the model is a bridge or not a decoder"
     stack = None if getattr(model, "hook_dict", {}) else _block_list_path(model)
     if stack is None:
         raise ValueError(f"compiling needs a decoder of Hugging Face, not a {type(model).__name__}")

@@ -312,7 +312,7 @@ def _exists(source: _Source) -> bool:
     return source.row is not None or bool(files.list_files(path)) or files.exists(path)
 
 def _missing_error(source: _Source) -> Exception:
-    "Return the error for a path that does not exist, with the ids that do"
+    "Return the error for a path that does not exist; it lists the ids that exist"
     files = source.files
     folders = [folder for folder in _folders_with_weights(files) if folder]
     if files.listed is None:

@@ -130,7 +130,7 @@ class JumpReLUSAE(SAE):
 
     @property
     def target_l0(self) -> float | None:
-        "The L0 that training adjusts the sparsity penalty to reach; None for the quadratic penalty"
+        "Target L0, which training reaches by adjusting the sparsity penalty; None for the quadratic penalty"
         return None if self.cfg.sparsity_loss == "quadratic" else self.cfg.target_l0
 
     def constrain(self) -> None:

@@ -297,7 +297,7 @@ class SAE(nn.Module):
 
     @property
     def target_l0(self) -> float | None:
-        "The L0 that training adjusts the sparsity penalty to reach; None: the penalty stays as configured"
+        "Target L0, which training reaches by adjusting the sparsity penalty; None keeps the configured penalty"
         return None
 
     def training_metrics(self) -> dict[str, Float[Tensor, ""]]:

@@ -38,7 +38,7 @@ def weighted_rows(
     return F.embedding_bag(indices, matrix, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True)
 
 def _pattern(indices: Tensor, offsets: Tensor, x: Tensor, matrix: Tensor) -> Tensor:
-    "Return a sparse CSR matrix of PyTorch with zeros at the entries"
+    "Return a PyTorch sparse CSR matrix with explicit zeros at the entries"
     zeros = torch.zeros(len(indices), dtype=x.dtype, device=x.device)
     with warnings.catch_warnings():  # PyTorch warns once per process that these matrices are in beta
         warnings.simplefilter("ignore", UserWarning)
@@ -109,7 +109,7 @@ class Codes:
         raise NotImplementedError
 
     def slice(self, start: int, stop: int) -> Codes:
-        "Return the latents from `start` up to `stop`, excluded"
+        "Return the latents from `start` to `stop` (exclusive)"
         raise NotImplementedError
 
     def sum_per_token(self) -> Float[Tensor, "..."]:
@@ -160,7 +160,7 @@ class DenseCodes(Codes):
         return torch.stack([self.slice(start, end) @ matrix[start:end] for start, end in zip([0, *ends], ends)])
 
     def slice(self, start: int, stop: int) -> DenseCodes:
-        "Return the latents from `start` up to `stop`, excluded"
+        "Return the latents from `start` to `stop` (exclusive)"
         return DenseCodes(self.values[..., start:stop])
 
     def sum_per_token(self) -> Float[Tensor, "..."]:
@@ -228,7 +228,7 @@ class SparseCodes(Codes):
         return decode(_by_slice(self, ends), matrix)
 
     def slice(self, start: int, stop: int) -> SparseCodes:
-        "Return the latents from `start` up to `stop`, excluded"
+        "Return the latents from `start` to `stop` (exclusive)"
         kept = ((self.indices >= start) & (self.indices < stop)).nonzero().squeeze(-1)
         tokens = torch.arange(len(self.offsets), device=kept.device)
         offsets = torch.searchsorted(self.rows()[kept].long(), tokens, out_int32=True)
@@ -329,7 +329,7 @@ def decode(
 def trial(
     device: torch.device | str,
 ) -> str:
-    "Return what is wrong with the kernels on `device`, or an empty string"
+    "Return the reason why the kernels fail on `device`; an empty string if they work"
     generator = torch.Generator().manual_seed(0)
     pre, matrix, x = (torch.randn(*shape, generator=generator).to(device) for shape in ((8, 64), (64, 48), (8, 48)))
     try:

@@ -58,7 +58,7 @@ class StandardSAE(SAE):
 
     @property
     def target_l0(self) -> float | None:
-        "The L0 that training adjusts the sparsity penalty to reach; None: the penalty stays as configured"
+        "Target L0, which training reaches by adjusting the sparsity penalty; None keeps the configured penalty"
         return self.cfg.target_l0
 
     def activate(self, pre: Float[Tensor, "... d_sae"]) -> Float[Tensor, "... d_sae"]:

@@ -51,7 +51,7 @@ def _copy_rate(
     device: torch.device | str = "cpu",
     megabytes: int = 64,  # Size of the copied tensor; must be larger than the caches
 ) -> float:
-    "Return how many bytes per second are read or written while a large tensor is copied"
+    "Return the bytes per second that are read or written while a large tensor is copied"
     source = torch.ones(megabytes * 250_000, device=device)
     target = torch.empty_like(source)
     return 2 * source.numel() * source.element_size() / best_of(lambda: target.copy_(source))

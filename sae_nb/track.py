@@ -74,7 +74,7 @@ class Progress:
         self._bar = tqdm(total=total, initial=done, unit="tok", unit_scale=True, desc="training", mininterval=0.5)
 
     def log(self, row: Row) -> None:
-        "Move the bar and show the numbers"
+        "Advance the bar and show the numbers"
         self._bar.set_postfix_str(summary(row), refresh=False)
         self._bar.update(row["details/n_training_samples"] - self._bar.n)
 

@@ -49,7 +49,7 @@ class TranscoderBaseConfig(SAEConfig):
         inputs: Mapping[str, int],  # Width of each hook point that is read
         outputs: Mapping[str, int],  # Width of each hook point that is reconstructed
     ) -> None:
-        "Set `d_in` and `d_out` from the model; raise ValueError unless input and output are two single hook points"
+        "Set `d_in` and `d_out` from the model; raise ValueError unless there is one input and one different output"
         if len(inputs) != 1 or len(outputs) != 1 or inputs.keys() == outputs.keys():
             raise ValueError(f"{self.architecture()} reads one hook point and predicts another, not "
                              f"{', '.join(inputs)} -> {', '.join(outputs)}; set hook_out to the other")

@@ -84,7 +84,7 @@ class _OpenMOSSFolder:
         if norm is None:
             return None
         if not 0 < norm < float("inf"):
-            raise ValueError(f"{self.config.source}: the average norm at {hook} is {norm}, not a positive number")
+            raise ValueError(f"{self.config.source}: the average norm at {hook} is {norm}, not positive and finite")
         return self.config.get("d_model", int) ** 0.5 / norm
 
     def metadata(self, hook: Any, hook_out: Any = None) -> dict[str, Any]:
