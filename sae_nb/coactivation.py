@@ -26,7 +26,7 @@ def _phi_coefficient(
     second: Float[np.ndarray, "n"] | float,  # Tokens on which the second fires
     n_tokens: int,  # All tokens
 ) -> Float[np.ndarray, "n"]:
-    "Return the correlation of the firings of two latents: 1 always together, 0 by chance, negative if exclusive"
+    "Return the correlation of the firings of two latents: 1 if always together, 0 at chance, negative if exclusive"
     n = float(n_tokens)
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     spread = first * (n - first) * second * (n - second)
