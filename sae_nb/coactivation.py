@@ -77,7 +77,7 @@ class CoactivationCounter:
             self.n_firings = sum(len(latent) for latent, _ in self.parts)
 
     def _level(self, position: Tensor) -> Tensor:
-        "Return the number of halvings that each position survives"
+        "Return how many halvings of the sampling rate each position survives"
         uniform = hash_to_uniform(position, self.seed)
         return (-uniform.clamp_min(2.0 ** -_levels).log2()).floor().clamp(0, _levels).long()
 

@@ -427,7 +427,7 @@ def dictionary_stability(
     "Match the dictionaries of each pair of SAEs, and count the other SAEs that have each latent"
     named = dict(saes) if isinstance(saes, Mapping) else {f"SAE {i}": sae for i, sae in enumerate(saes)}
     if len(named) < 2:
-        raise ValueError(f"{len(named)} SAE: must be two or more")
+        raise ValueError(f"{len(named)} SAE given: must be two or more")
     rows, names = [sae.W_dec for sae in named.values()], list(named)
     found = {name: torch.zeros(len(W), dtype=torch.int64) for name, W in zip(names, rows)}
     matched, best, shared = (torch.eye(len(names)) for _ in range(3))
