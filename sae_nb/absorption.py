@@ -47,7 +47,7 @@ def _absorption_of(
     silent: Bool[Tensor, "example"],  # True if no main latent fires
     thresholds: AbsorptionThresholds = AbsorptionThresholds(),
 ) -> tuple[Bool[Tensor, "example"], Float[Tensor, "example"], Int[Tensor, "example"]]:
-    "Return if each example is fully absorbed, the fraction absorbed, and the latent with the largest contribution"
+    "Return whether each example is fully absorbed, the fraction absorbed, and the latent with the largest contribution"
     most, latent = contributions.max(1)
     full = silent & (cosines[latent] >= thresholds.full_cosine) & (projection > 0)
     full &= most >= thresholds.contribution * projection
@@ -94,7 +94,7 @@ def _main_latents(
     member: Bool[Tensor, "example"],
     gain: float = 0.03,
 ) -> tuple[int, float]:
-    "Count the latents until one more gains no more than `gain` in F1; return the number and its F1"
+    "Add latents to a probe until F1 rises by no more than `gain`; return how many were used and their F1"
     from sklearn.linear_model import LogisticRegression
     scaled, truth = ((z - z.mean(0)) / z.std(0).clamp_min(1e-6)).numpy(), member.numpy()
     best = 0.0
@@ -116,7 +116,7 @@ class AbsorbedExample(NamedTuple):
 
 @dataclass
 class Absorption:
-    "Absorption of each concept, by concept"
+    "Absorption measured for each concept"
     probe_f1: dict[str, float]  # F1 of the probe on activations
     main: dict[str, list[int]]  # Main latents
     main_f1: dict[str, float]  # F1 of the k-sparse probe on the main latents
@@ -126,7 +126,7 @@ class Absorption:
     skipped: dict[str, float]  # F1 of the probes of skipped concepts
 
     def _values(self, kind: str) -> Mapping[str, Tensor]:
-        "Return one of the two measures by concept"
+        "Return one of the two measures for each concept"
         return self.full if kind == "full" else self.fraction
 
     def rate(
@@ -191,15 +191,15 @@ def _check_comparable(sae: SAE) -> None:
     "Check that decoder directions are in the space of the probe and on its scale; raise ValueError if not"
     metadata = sae.cfg.metadata
     if metadata.hook_name_out not in (None, metadata.hook_name) or sae.cfg.d_out != sae.cfg.d_in:
-        raise ValueError(f"a {type(sae).__name__} reconstructs other activations than it reads: absorption is not "
+        raise ValueError(f"a {type(sae).__name__} reads and reconstructs different activations: absorption is not "
                          "defined for it")
     if sae.cfg.normalize_activations != "none":
-        raise ValueError(f"normalize_activations={sae.cfg.normalize_activations!r}: latents have another scale for "
-                         "each input, so their contribution to a projection is not known")
+        raise ValueError(f"normalize_activations={sae.cfg.normalize_activations!r}: the latents' scale differs "
+                         "between inputs, so their contribution to a projection is not known")
 
 def _informative_latents(sae: SAE, x: Tensor, members: Tensor,
                          n: int) -> tuple[Int[Tensor, "concept n"], list[Tensor]]:
-    "Find for each concept the latents whose means differ most; return them and their values on each example"
+    "Find the latents whose means differ most for each concept; return them and their values on each example"
     codes = sae.encode_sparse(x)
     rows, latent, value = (part.cpu() for part in (codes.rows().long(), codes.indices.long(), codes.values.float()))
     total = torch.zeros(sae.cfg.d_sae, members.shape[1] + 1)
@@ -221,7 +221,7 @@ def _informative_latents(sae: SAE, x: Tensor, members: Tensor,
     return chosen, columns
 
 def _choose_test(members: Tensor, concepts: Sequence[str], test_fraction: float, seed: int) -> Bool[Tensor, "example"]:
-    "Choose test examples at random; ValueError if a concept has too few examples on either side"
+    "Choose test examples at random; raise ValueError if a concept has too few examples on either side"
     n = len(members)
     test = torch.zeros(n, dtype=torch.bool)
     test[torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:round(test_fraction * n)]] = True
@@ -243,7 +243,7 @@ def measure_absorption(
     thresholds: AbsorptionThresholds = AbsorptionThresholds(),
     seed: int = 0,  # Seed of the split
 ) -> Absorption:
-    "Measure the absorption of each concept; ValueError if probes do not find the concepts in the activations"
+    "Measure the absorption of each concept; raise ValueError if probes do not find the concepts in the activations"
     _check_comparable(sae)
     x, n = x.detach().float().cpu(), len(x)
     if members.shape != (n, len(concepts)):
@@ -296,7 +296,7 @@ def _vocabulary_words(
     tokenizer: Any,  # A Hugging Face tokenizer
     min_letters: int = 3,
 ) -> dict[str, int]:
-    "Return the tokens that are a space and a word of ASCII letters, by word"
+    "Return the tokens that consist of a space and an ASCII word, by word"
     found = {data[1:].decode("latin-1"): token for token, data in enumerate(token_bytes(tokenizer)) if data[:1] == b" "}
     return {word: token for word, token in found.items()
             if word.isascii() and word.isalpha() and len(word) >= min_letters}
@@ -327,7 +327,7 @@ def first_letter_absorption(
     mask: MaskLike = "as trained",  # Positions that count; words at other positions are left out; None: all count
     **options: Any,  # Further arguments of `measure_absorption`
 ) -> Absorption:
-    "Measure the absorption of first letters of words; ValueError if probes do not find letters in the activations"
+    "Measure the absorption of words' first letters; raise ValueError if probes do not find letters in the activations"
     name = hook or sae.cfg.metadata.hook_name
     if not isinstance(name, str):
         raise ValueError(f"hook={name!r}: must be one hook point")

@@ -71,7 +71,7 @@ class Nodes:
         self,
         which: Bool[Tensor, "n"] | Int[Tensor, "m"] | slice,  # Mask, indices or slice
     ) -> Nodes:
-        "Return some of the nodes"
+        "Return the nodes selected by `which`"
         return Nodes(*(getattr(self, column.name)[which] for column in fields(self)))
 
     def each(self) -> Iterator[Nodes]:
@@ -88,7 +88,7 @@ class Nodes:
         return nodes.pick(nodes.effect.abs().argsort(descending=True, stable=True)[:n])
 
 def _nodes(z: Tensor, dz: Tensor, error: Tensor, gradient: Tensor, keep: Bool[Tensor, "batch pos"]) -> Nodes:
-    "Return the nodes for latents and errors and their gradients, at the positions `keep`"
+    "Return the active latents and the errors at the positions `keep` as nodes, with their attributions"
     active = ((z != 0) & keep[..., None]).nonzero().unbind(-1)
     row, position = where = keep.nonzero().unbind(-1)
     return Nodes(torch.cat([active[0], row]), torch.cat([active[1], position]),
@@ -98,7 +98,7 @@ def _nodes(z: Tensor, dz: Tensor, error: Tensor, gradient: Tensor, keep: Bool[Te
 
 # %% ../nbs/68_attrib.ipynb #afb1193f
 def _per_row(metric: Metric, logits: Float[Tensor, "batch pos vocab"]) -> Float[Tensor, "batch"]:
-    "Compute the metric; ValueError if it does not return one number per row"
+    "Compute the metric; raise ValueError if it does not return one number per row"
     value = metric(logits)
     if value.shape != (len(logits),):
         raise ValueError(f"the metric has shape {tuple(value.shape)} for {len(logits)} rows: it must give one number "
@@ -140,7 +140,7 @@ def _cached(part: SplicedSAE, name: str) -> Tensor:
 def _positions_with_nodes(
     model: nn.Module, part: SplicedSAE, tokens: Int[Tensor, "batch pos"], mask: MaskLike,
 ) -> Bool[Tensor, "batch pos"]:
-    "Return True at the positions that have nodes"
+    "Return a mask of the positions that have nodes"
     resolved = resolve_mask(mask, part.sae, model, TokenMask(skip_first=False))
     changed = positions_to_change(resolved, _cached(part, "input"), tokens)
     if part.hook == part.target:
@@ -285,7 +285,7 @@ def _node_name(latent: int) -> str:
     return "error" if latent < 0 else str(latent)
 
 def _strongest_on(stats: FeatureStats | None, latent: int, n: int = 5) -> str:
-    "Return the tokens on which a latent is strongest as a table cell; an empty one for an error"
+    "Return the tokens at a latent's strongest peaks as a table cell; an empty string for an error"
     if stats is None or latent < 0:
         return ""
     tokens = dict.fromkeys(context.tokens[context.peak] for context in stats[latent].strongest(12).contexts)
@@ -308,7 +308,7 @@ def _add_at(change: Tensor, where: tuple[Tensor, Tensor], x: Float[Tensor, "batc
     return changed.view_as(x)
 
 def _one_node_per_row(nodes: Nodes, n_rows: int) -> Iterator[Int[Tensor, "n_rows"]]:
-    "Yield indices of nodes, one for each row; -1 for rows whose nodes have all been returned"
+    "Yield the index of one node per row at a time; -1 for rows that have no nodes left"
     of_row = [(nodes.row == row).nonzero().flatten() for row in range(n_rows)]
     for i in range(max(map(len, of_row), default=0)):
         yield torch.stack([these[i] if i < len(these) else these.new_tensor(-1) for these in of_row])
@@ -380,7 +380,7 @@ def latent_edges(
     targets: Sequence[tuple[int, int, int]],  # Row, position and latent of the later SAE
     mask: MaskLike = "as trained",  # Positions of earlier nodes; where it is not known, all but the special tokens
 ) -> LatentEdges:
-    "Attribute later latents to earlier latents and errors; ValueError if a later latent is inactive"
+    "Attribute later latents to earlier latents and errors; raise ValueError if a later latent is inactive"
     n_rows, width = tokens.shape
     targets = [(row % n_rows, position % width, latent) for row, position, latent in targets]
     (before,), (after,) = _decompose(model, earlier, tokens), _decompose(model, later, tokens)

@@ -79,7 +79,7 @@ def row_text(
     value: float | None = None,  # Value in the prompt
     n_words: int = 5,  # Tokens that it fires on, and promoted tokens
 ) -> str:
-    "Return a latent as a line of a list"
+    "Format a latent as one line of text"
     first, last = stats.top.offsets[latent:latent + 2].tolist()
     fires_on = dict.fromkeys(stats.tokens.flatten()[stats.top.position[first:last]].tolist())
     promotes = dict(stats[latent].logits(n_words)[0])
@@ -204,7 +204,7 @@ class LatentBrowser:
 
     @property
     def query(self) -> str:
-        "Search words; latents of the list match all of them; empty: all latents"
+        "Search words; only latents that match all of them are listed; empty: all latents"
         return self._query
 
     @query.setter
@@ -245,7 +245,7 @@ class LatentBrowser:
         return max(float(self.stats.max[self._latent]), 1e-9)
 
     def _changed(self, found: bool = False) -> None:
-        "Respond to a change of state; `found`: update the list, too"
+        "Respond to a change of state; with `found`, also update the list"
         self._latents = self._find() if found else self._latents
 
     def _find(self) -> list[int]:

@@ -159,7 +159,7 @@ def _logits_html(latent: Latent) -> str:
     return "".join(columns)
 
 def _folded(title: str, rows: str) -> str:
-    "Return rows that open with a click on their title"
+    "Return rows folded under a title; a click on it opens them"
     return f"<details><summary>{_span(html.escape(title))}</summary>{rows}</details>"
 
 def _quantile_html(latent: Latent, quantile: ActivationQuantile) -> str:

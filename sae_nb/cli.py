@@ -296,14 +296,14 @@ class _DashboardOptions:
     dtype: str | None = "float32"  # Data type of the weights; None: as stored
 
 def _load_single(source: str, dtype: str | None, device: Any) -> SAE:
-    "Load the only SAE of a source; ValueError if there are several"
+    "Load the only SAE of a source; raise ValueError if there are several"
     saes = load_saes(source, device, dtype)
     if len(saes) > 1:
         raise ValueError(f"{source} has several SAEs, name one: {', '.join(f'{source}/{name}' for name in saes)}")
     return next(iter(saes.values()))
 
 def _check_page(given: _DashboardOptions) -> None:
-    "Check that the page can be written; FileExistsError or FileNotFoundError if not"
+    "Check that the page can be written; raise FileExistsError or FileNotFoundError if not"
     if Path(given.out).exists() and not given.overwrite:
         raise FileExistsError(f"{given.out} exists: give --overwrite, or another --out")
     if not Path(given.out).absolute().parent.is_dir():
@@ -344,7 +344,7 @@ class _PushOptions:
 def _read_evaluation(
     folder: Path,  # Folder of an SAE
 ) -> dict[str, float]:
-    "Read the metrics that training wrote next to an SAE; empty if there are none"
+    "Read the metrics that training wrote next to an SAE; return an empty dictionary if there are none"
     if not (folder / "eval.json").is_file():
         return {}
     sections = json.loads((folder / "eval.json").read_text())
@@ -364,7 +364,7 @@ def _push_command(
     if isinstance(saes, SAE):
         metrics, run_config = _read_evaluation(folder) or None, settings
     elif given.sae_id is not None:
-        raise ValueError(f"--sae-id {given.sae_id}: there are several SAEs, {', '.join(saes)}, which keep their names")
+        raise ValueError(f"--sae-id {given.sae_id}: only a single SAE can be renamed, not {', '.join(saes)}")
     else:
         metrics = {name: values for name in saes if (values := _read_evaluation(folder / name))}
         run_config = dict.fromkeys(saes, settings) if settings else None

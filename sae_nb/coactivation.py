@@ -26,7 +26,7 @@ def _phi_coefficient(
     second: Float[np.ndarray, "n"] | float,  # Tokens on which the second fires
     n_tokens: int,  # All tokens
 ) -> Float[np.ndarray, "n"]:
-    "Return the correlation of the firings of two latents: 1 always together, 0 by chance, negative if exclusive"
+    "Return the correlation of the firings of two latents: 1 if always together, 0 at chance, negative if exclusive"
     n = float(n_tokens)
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     spread = first * (n - first) * second * (n - second)
@@ -77,7 +77,7 @@ class CoactivationCounter:
             self.n_firings = sum(len(latent) for latent, _ in self.parts)
 
     def _level(self, position: Tensor) -> Tensor:
-        "Return the number of halvings that each position survives"
+        "Return how many halvings of the sampling rate each position survives"
         uniform = hash_to_uniform(position, self.seed)
         return (-uniform.clamp_min(2.0 ** -_levels).log2()).floor().clamp(0, _levels).long()
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 # %% ../nbs/52_compare.ipynb #257829be
 def _unit_rows(*decoders: Float[Tensor, "d_sae d"]) -> list[Float[Tensor, "d_sae d"]]:
-    "Normalize the rows of decoders, all on one device; ValueError if their widths differ"
+    "Normalize the rows of decoders, all on one device; raise ValueError if their widths differ"
     if len({W.shape[1:] for W in decoders}) > 1 or decoders[0].ndim != 2:
         shapes = ", ".join(str(tuple(W.shape)) for W in decoders)
         raise ValueError(f"decoders of shapes {shapes}: must have rows of the same width, as SAEs of one model do")
@@ -70,7 +70,7 @@ def random_rows(
 _max_pairs = 2**26  # Up to this many pairs of latents, the matching considers all of them
 
 def _candidates(W_a: Tensor, W_b: Tensor, n: int) -> Any:
-    "Build the sparse matrix of costs of near pairs, with one more column per row for no partner"
+    "Build a sparse cost matrix of near pairs, with one extra column per row for having no partner"
     from scipy.sparse import coo_matrix, eye, hstack
     (cosine, j), (cosine_back, i) = _nearest_rows(W_a, W_b, n), _nearest_rows(W_b, W_a, n)
     rows = torch.cat([torch.arange(len(W_a)).repeat_interleave(j.shape[1]), i.cpu().flatten()])
@@ -427,7 +427,7 @@ def dictionary_stability(
     "Match the dictionaries of each pair of SAEs, and count the other SAEs that have each latent"
     named = dict(saes) if isinstance(saes, Mapping) else {f"SAE {i}": sae for i, sae in enumerate(saes)}
     if len(named) < 2:
-        raise ValueError(f"{len(named)} SAE: must be two or more")
+        raise ValueError(f"{len(named)} SAE given: must be two or more")
     rows, names = [sae.W_dec for sae in named.values()], list(named)
     found = {name: torch.zeros(len(W), dtype=torch.int64) for name, W in zip(names, rows)}
     matched, best, shared = (torch.eye(len(names)) for _ in range(3))

@@ -64,7 +64,7 @@ def _cover(
     length: NDArray[np.int64],  # Their lengths
     total: int,  # Length of the text
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    "Return which positions are in any span, and the start of each span in the text reduced to these positions"
+    "Return a mask of the positions in any span, and each span's start when only those positions are kept"
     change = np.zeros(total + 1, np.int64)
     np.add.at(change, first, 1)
     np.add.at(change, first + length, -1)
@@ -113,7 +113,7 @@ class _PageVocabulary:
         self.ids = np.unique(np.concatenate([use.ravel() for use in uses]))
 
     def local(self, tokens: NDArray) -> NDArray:
-        "Convert token ids to the numbers on the page"
+        "Convert token ids to the page's own numbering"
         return _narrow(np.searchsorted(self.ids, tokens)) if len(self.ids) else np.zeros(tokens.shape, np.uint16)
 
     def json(self, stats: FeatureStats) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def _peak_tokens(stats: FeatureStats, latents: Sequence[int], n: int = 6) -> NDA
 
 def _index(stats: FeatureStats, latents: NDArray, peaks: NDArray, promoted: NDArray,
            inside: NDArray) -> dict[str, NDArray]:
-    "Return per-latent columns: what the page lists, searches and shows as statistics"
+    "Return the per-latent columns that the page lists, searches and shows as statistics"
     sources = inside.nonzero()[0]
     segment = np.flatnonzero(np.diff(sources, prepend=-2) != 1)
     flags = stats.flags[latents].numpy() @ (1 << np.arange(len(flag_names)))

@@ -56,7 +56,7 @@ def logit_effects(
     return torch.cat(effects), torch.cat(ids)
 
 def _extremes(x: Float[Tensor, "rows columns"], n: int, largest: bool, size: int = 64) -> tuple[Tensor, Tensor]:
-    "Return the `n` largest or smallest of each row; they are in the `n` groups of columns with the extreme maxima"
+    "Return the `n` largest or smallest entries of each row, searching only the most extreme column groups"
     n_groups = x.shape[1] // size
     if n_groups <= n:
         return x.topk(n, dim=-1, largest=largest)

@@ -46,17 +46,17 @@ class _Task:
     @classmethod
     def of(cls, sae: SAE, model: nn.Module, hook: str | Sequence[str] | None, mask: MaskLike,
            replace: str | Sequence[str] | None = None, name: str | None = None) -> _Task:
-        "Fill in the settings; ValueError for an SAE that does not fit the model"
+        "Create a task with its settings filled in; raise ValueError if the SAE does not fit the model"
         reader = SAEReader.of(sae, model, hook, mask, read_targets=True)
         replaced = reader.targets if replace is None else (replace,) if isinstance(replace, str) else tuple(replace)
         if surplus := set(replaced) - set(reader.targets):
-            raise ValueError(f"replace: the SAE does not reconstruct {', '.join(sorted(surplus))}, "
-                             f"but {', '.join(reader.targets)}")
+            raise ValueError(f"replace: the SAE does not reconstruct {', '.join(sorted(surplus))}; "
+                             f"it reconstructs {', '.join(reader.targets)}")
         return cls(reader, replaced, name)
 
     @property
     def sae(self) -> SAE:
-        "The SAE"
+        "The SAE to evaluate"
         return self.reader.sae
 
     @property
@@ -127,7 +127,7 @@ def _compare(clean: Tensor, changed: Tensor, tokens: Tensor, keep: Tensor, count
 
 @contextmanager
 def _replaced(task: _Task, model: nn.Module, instead: Tensor, keep: Tensor) -> Iterator[None]:
-    "Replace the task's targets by `instead` at the positions that count, while the context is open"
+    "Replace the task's targets with `instead` at the positions that count, while the context is open"
     def at_hook_point(part: Tensor, activation: Tensor) -> Tensor:
         mask = keep[..., None].to(activation.device)
         return torch.where(mask, part.to(activation), as_vectors(activation)).view_as(activation)
@@ -182,7 +182,7 @@ def fingerprint(
     return hashlib.sha256(f"{tuple(tokens.shape)}".encode() + tokens.cpu().long().numpy().tobytes()).hexdigest()[:16]
 
 def _report(task: _Task, tokens: Tensor, seed: int) -> Metrics:
-    "Compute the metrics and their intervals from the task's sums; ValueError if no position counts"
+    "Compute the metrics and their intervals from the task's sums; raise ValueError if no position counts"
     sums = task.sums()
     n = sums["tokens"].sum().item()
     if not n:

@@ -195,7 +195,7 @@ def _trainer_location(metadata: SAEMetadata) -> dict[str, Any]:
     return {"layer": layer, "lm_name": metadata.model_name, "submodule_name": name}
 
 def _selection(kind: str, settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    "Return the further tensors that TopK and BatchTopK classes of dictionary_learning store"
+    "Return the extra tensors that dictionary_learning stores for TopK and BatchTopK: k, threshold, group sizes"
     if kind != "topk" and kind not in _one_threshold:
         return {}
     threshold = tensors["threshold"][0].float() if kind in _one_threshold else torch.tensor(-1.)  # -1: not learned

@@ -54,7 +54,7 @@ class _Pass:
                 "together": self.pairs.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        "Restore a saved state; ValueError if it belongs to another pass"
+        "Restore a saved state; raise ValueError if it belongs to another pass"
         _check_same(state["identity"], self.identity)
         self.done = state["done"]
         self.collector.load_state_dict(state["collector"])

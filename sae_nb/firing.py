@@ -106,11 +106,11 @@ class _BottomK:
         self.parts = [{name: column.to(device) for name, column in part.items()} for part in state["parts"]]
 
 def _take(columns: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
-    "Return some rows of all columns"
+    "Select the given rows of every column"
     return {name: column[rows] for name, column in columns.items()}
 
 def _distinct(columns: dict[str, Tensor]) -> Tensor:
-    "Return the rows that remain if only the lowest entry of each group and fingerprint is kept"
+    "Return the row with the lowest entry of each group and fingerprint; all rows if there are no fingerprints"
     if "fingerprint" not in columns:
         return torch.arange(len(columns["group"]), device=columns["group"].device)
     both = _hash64(columns["fingerprint"] ^ _hash64(columns["group"]))
@@ -142,7 +142,7 @@ def _nearest_power_of_two(
 def quartile_bins(
     histogram: Sequence[int],  # Firings per bin
 ) -> list[int]:
-    "Return the bins at which the quarters of the firings begin and end, as closely as the bins allow"
+    "Return the bin numbers that split the firings into quarters, as closely as the bins allow"
     total, below = sum(histogram), [0, *accumulate(histogram)]
     nearest = {min(range(len(below)), key=lambda i: abs(below[i] - quarter * total)) for quarter in (0.25, 0.5, 0.75)}
     return [0, *sorted(i for i in nearest if 0 < below[i] < total), len(histogram)]
@@ -155,7 +155,7 @@ def sample_from_bins(
     last: int,  # Last bin, exclusive
     n: int,  # Maximum size of the sample
 ) -> list[int]:
-    "Sample from the firings in bins `first` to `last`, given the few that were kept of each bin; return their indices"
+    "Sample from the firings in bins `first` to `last`, given those kept of each bin; return indices"
     inside = [row for row, bin in enumerate(bins) if first <= bin < last]
     kept = Counter(bins[row] for row in inside)
     def order(row: int) -> float:  # each kept firing represents firings / kept of its bin
@@ -211,7 +211,7 @@ def _windows(
     before: int,
     after: int,
 ) -> tuple[Int[Tensor, "n window"], Float[Tensor, "n"]]:
-    "Return the latents' values around positions as signed bytes, 0 beyond the sequence, and the value of 127"
+    "Return values around positions as signed bytes (0 beyond the sequence), and the value that 127 represents"
     if not len(batch.value):
         nothing = torch.zeros(len(position), before + after + 1, device=position.device)
         return nothing.to(torch.int8), nothing[:, 0]
@@ -408,7 +408,7 @@ class Collector:
         n: int = 3,  # Contexts per latent
         tries: int = 16,  # Positions to look at per latent
     ) -> Contexts:
-        "Return random contexts of each latent's favorite token in which the latent does not fire"
+        "Return random contexts in which each latent's favorite token occurs but the latent does not fire"
         early = _join(self.early)
         keep = torch.cat([k for _, k in self.early])
         tokens = torch.cat(self.tokens)
@@ -461,7 +461,7 @@ def favorite_tokens(
     top: Contexts,  # Strongest contexts
     tokens: Int[Tensor, "sequence position"],
 ) -> Int[Tensor, "d_sae"]:
-    "Return the token at the peak of most of each latent's strongest contexts; -1 for a dead latent"
+    "Return the most frequent token at the peaks of each latent's strongest contexts; -1 for a dead latent"
     d_sae = len(top.offsets) - 1
     latent = torch.arange(d_sae, device=tokens.device).repeat_interleave(top.offsets.diff())
     n_tokens = int(tokens.max()) + 1
@@ -470,7 +470,7 @@ def favorite_tokens(
     return torch.full((d_sae,), -1, device=tokens.device).index_put((pair // n_tokens,), pair % n_tokens)
 
 def _spread(length: Tensor, tries: int, seed: int) -> tuple[Tensor, Tensor]:
-    "Return up to `tries` different numbers below the length of each row, evenly spaced from a random start"
+    "Return up to `tries` distinct indices below each row's length, evenly spaced from a random start"
     row = torch.arange(len(length), device=length.device).repeat_interleave(length.clamp_max(tries))
     length = length[row]
     step = torch.arange(len(row), device=row.device) - torch.searchsorted(row, row)

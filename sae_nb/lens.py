@@ -136,7 +136,7 @@ def logit_lens(
     model: Any,  # A bridge or a Hugging Face model, processed as the SAE's metadata says
     block: int = 512,  # Latents per block; memory is proportional to this times the vocabulary
 ) -> LogitLens:
-    "Compute the logit lens of all latents; ValueError if the decoder does not write to the residual stream"
+    "Compute the logit lens of all latents; raise ValueError if the decoder does not write to the residual stream"
     check_processing(sae, model)
     matrix, vocabulary = unembedding(model), Vocabulary.from_tokenizer(model.tokenizer)
     W_dec = sae.W_dec.detach()
@@ -222,7 +222,7 @@ def _rank_sum(
     effects: Float[Tensor, "n tokens"],  # Rows to rank
     member: Float[Tensor, "tokens sets"],  # 1 where a token is in a set
 ) -> Float[Tensor, "n sets"]:
-    "Return the standardized rank sum of each set in each row, under the hypothesis of randomly drawn tokens"
+    "Return each set's rank sum in each row, standardized under the null hypothesis of randomly drawn tokens"
     n_tokens, size = len(member), member.sum(0)
     centered = torch.arange(n_tokens, device=effects.device, dtype=torch.float32) - (n_tokens - 1) / 2
     ranks = torch.empty(effects.shape, device=effects.device).scatter_(
@@ -321,7 +321,7 @@ class TokenSetEnrichment:
 
 # %% ../nbs/67_lens.ipynb #27586976
 def _membership(lens: LogitLens, sets: Mapping[str, Iterable[int]]) -> Float[Tensor, "tokens sets"]:
-    "Return 1 where a token is in a set; ValueError if a set contains no tokens or all of them"
+    "Return 1 where a token is in a set; raise ValueError if a set contains no tokens or all of them"
     member = torch.zeros(len(lens.tokens), len(sets))
     for column, (name, ids) in enumerate(sets.items()):
         inside = torch.isin(lens.tokens, torch.tensor(sorted(ids), dtype=torch.int64))

@@ -96,7 +96,7 @@ class Reconstruction:
     def metrics(
         self,
     ) -> dict[str, float]:
-        "Compute the metrics of all tokens added so far; ValueError if there are none"
+        "Compute the metrics of all tokens added so far; raise ValueError if there are none"
         if not self.sums or not self.sums["tokens"]:
             raise ValueError("no tokens were added: call update() first")
         return {name: value.item() for name, value in _reconstruction_metrics(self.sums).items()}
@@ -147,7 +147,7 @@ def _recovered(
     ablated: Tensor,  # Loss with the activation ablated
     clean: Tensor | float = 0.0,  # Loss of the clean model; 0 for a KL divergence
 ) -> Tensor:
-    "Return the fraction of the loss between ablation and the clean model that the SAE recovers"
+    "Return the fraction of the loss increase under ablation that the SAE recovers"
     return (ablated - changed) / (ablated - clean)
 
 # %% ../nbs/50_metrics.ipynb #f8694b46
@@ -417,7 +417,7 @@ def _welch_interval(
     return middle - half, middle + half
 
 def _as_runs(side: Metrics | Sequence[Metrics]) -> list[Metrics]:
-    "Return one or several runs as a list; ValueError if there are none"
+    "Return one or several runs as a list; raise ValueError if there are none"
     runs = [side] if isinstance(side, Metrics) else list(side)
     if not runs:
         raise ValueError("no runs to compare: give one or more on both sides")

@@ -50,7 +50,7 @@ def _read_runs(runs: LogRows | str | Path | Mapping[str, LogRows | str | Path]) 
     return [(label, read_rows(run) if isinstance(run, (str, Path)) else run) for label, run in named]
 
 def _curves_of_runs(runs: list[tuple[str, LogRows]], names: Iterable[str]) -> dict[str, list[tuple[str, _Curve]]]:
-    "Return labels and curves for each quantity that was logged; ValueError if none was"
+    "Return labels and curves for each quantity that was logged; raise ValueError if none was"
     drawn = {name: [(f"{label} {full.removesuffix(name).rstrip('/')}".strip(), curve)
                     for label, rows in runs for full, curve in _logged_curves(rows, name).items()] for name in names}
     drawn = {name: lines for name, lines in drawn.items() if lines}

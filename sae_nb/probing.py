@@ -143,7 +143,7 @@ def _pool_texts(
     batch_size: int = 32,  # Texts at a time
     mask: MaskLike = "as trained",  # Positions that count; None: all but padding
 ) -> _PooledTexts:
-    "Pool the latents and activations of each text; ValueError if no position of a text counts"
+    "Pool the latents and activations of each text; raise ValueError if no position of a text counts"
     if pooling not in ("mean", "last"):
         raise ValueError(unknown("pooling", pooling, ["mean", "last"]))
     reader = SAEReader.of(sae, model, hook, mask)
@@ -194,7 +194,7 @@ def _select_by_l1(
 _selections = {"difference": _select_by_difference, "l1": _select_by_l1}
 
 def _scaled(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    "Standardize both by the training texts; constant columns become 0"
+    "Standardize training and test texts by the mean and deviation of the training texts; constant columns become 0"
     mean, std = train.mean(0), train.std(0)
     std = np.where(std > 1e-8, std, np.inf)
     return (train - mean) / std, (test - mean) / std

@@ -77,7 +77,7 @@ def _only_latent(
     codes: SparseCodes,
     latent: int,
 ) -> SparseCodes:
-    "Return the codes of an SAE that has only this latent"
+    "Restrict sparse codes to one latent, with index 0"
     rows = (codes.indices == latent).nonzero()[:, 0]
     offsets = torch.searchsorted(rows, codes.offsets.long()).int()
     return SparseCodes(codes.values[rows], torch.zeros_like(codes.indices[rows]), offsets, (*codes.shape[:-1], 1))
@@ -119,7 +119,7 @@ def max_activating_examples(
                              "or statistics from `collect_features`")
         return _collect_examples(SAEReader.of(source, model, hook, mask), tokens, latent, n, n_tokens, batch_size)
     if model is not None or tokens is not None or hook is not None or mask != "as trained":
-        raise ValueError("statistics belong to one text: model, tokens, hook and mask are for an SAE")
+        raise ValueError("model, tokens, hook and mask can only be given with an SAE, not with statistics")
     stats = source if isinstance(source, FeatureStats) else FeatureStats.load(source)
     view = stats[latent]
     return LatentExamples(view.index, view.strongest(n).contexts, stats.vocabulary, view.count, stats.n_tokens)
@@ -188,7 +188,7 @@ class TextContrast:
         by: Literal["latent", "token"] = "latent",  # One row per latent, or one per token of the texts
         cards: bool = True,  # With statistics, include a folded card for each latent
     ) -> Table:
-        "Return a table of the latents; ValueError for another `by`"
+        "Return a table of the latents; raise ValueError for an unknown `by`"
         if by not in ("latent", "token"):
             raise ValueError(f"by={by!r}: must be 'latent' or 'token'")
         return _latent_table(self, n, cards) if by == "latent" else _token_table(self, min(n, 3))

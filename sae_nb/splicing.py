@@ -75,7 +75,7 @@ def positions_to_change(
     n_cached: int = 0,  # Positions in the key-value cache, before those of `x`
     padding: Bool[Tensor, "batch pos"] | None = None,  # True at padding; None: there is none
 ) -> Bool[Tensor, "batch pos"]:
-    "Return True at the positions that an intervention changes"
+    "Return a mask of the positions that an intervention changes"
     if n_cached:
         mask = replace(mask, skip_first=False)
     if x.shape[1] == 1:
@@ -126,7 +126,7 @@ class ForwardPass:
         x: Float[Tensor, "batch pos width"],  # Activations of this forward pass
         hook: str,  # Their hook point, for error messages
     ) -> Bool[Tensor, "batch pos"]:
-        "Return True at the positions that an intervention changes; RuntimeError if the mask needs unknown token ids"
+        "Return a mask of the positions that an intervention changes; raise RuntimeError if it needs unknown token ids"
         tokens = self.tokens
         if tokens is None or tokens.shape != x.shape[:2]:
             if mask.special or mask.where is not None:
@@ -173,7 +173,7 @@ class SplicedSAE:
 
     def _changed(self, x: Float[Tensor, "batch pos d_in"],
                  actual: Float[Tensor, "batch pos d_out"]) -> Bool[Tensor, "batch pos"]:
-        "Return True at the positions to replace; a sink at either hook point of a transcoder passes through unchanged"
+        "Return a mask of the positions to replace; a sink at either hook point of a transcoder is left unchanged"
         changed = self.forward_pass.changed(self.mask, x, self.hook)
         if self.hook == self.target:
             return changed
@@ -229,7 +229,7 @@ class Spliced:
         return run_logits(self.model, tokens)
 
 def _by_hook(saes: SAEs) -> list[tuple[str, str, SAE]]:
-    "Return each SAE with the hook point that it reads and the one that it replaces; ValueError if they are not usable"
+    "Return each SAE with the hook points that it reads and replaces; raise ValueError if they cannot be used"
     found, several = [], [saes] if isinstance(saes, SAE) else saes
     for given, sae in several.items() if isinstance(several, Mapping) else ((None, sae) for sae in several):
         hook, target = given or sae.cfg.metadata.hook_name, sae.cfg.metadata.hook_name_out
@@ -251,10 +251,10 @@ def _check_hooks(what: str, given: Mapping[str, Any], hooks: Sequence[str]) -> N
         raise ValueError(f"{what} at {sorted(unknown)}, but the SAEs are at {list(hooks)}")
 
 def _edits_by_hook(edits: Edits, hooks: Sequence[str]) -> Mapping[str, Sequence[Edit]]:
-    "Return the edits by hook point; ValueError if it is not clear which SAE they belong to"
+    "Return the edits by hook point; raise ValueError if it is not clear which SAE they belong to"
     if not isinstance(edits, Mapping):
         if edits and len(hooks) > 1:
-            raise ValueError(f"edits for which SAE? Give them by hook point: {', '.join(hooks)}")
+            raise ValueError(f"several SAEs: give edits by hook point: {', '.join(hooks)}")
         edits = {hooks[0]: edits} if hooks else {}
     _check_hooks("edits", edits, hooks)
     return edits
@@ -268,7 +268,7 @@ def splice(
     edits: Edits = (),  # Edits of the latents; by hook point if there are several SAEs
     mask: MaskLike | Mapping[str, MaskLike] = "as trained",  # Positions to replace; may be given by hook point
 ) -> Iterator[Spliced]:
-    "Run the model through the SAEs while the context is open; ValueError if a hook point does not exist"
+    "Run the model through the SAEs while the context is open; raise ValueError if a hook point does not exist"
     found = _by_hook(saes)
     hooks = [hook for hook, _, _ in found]
     edits = _edits_by_hook(edits, hooks)

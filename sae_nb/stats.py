@@ -362,7 +362,7 @@ class FeatureStats:
         cls,
         path: str | Path,  # File written by `save`
     ) -> FeatureStats:
-        "Load statistics from a file; ValueError if it is damaged, or has another layout"
+        "Load statistics from a file; raise ValueError if it is damaged, or has another layout"
         from safetensors import SafetensorError, safe_open
         try:
             with safe_open(path, "pt") as file:
@@ -412,7 +412,7 @@ def peak_tokens(
 def _find_flags(
     stats: FeatureStats,
 ) -> Bool[Tensor, "d_sae flags"]:
-    "Return which of `flag_names` are set; the thresholds are given in the code"
+    "Return one boolean per latent and flag of `flag_names`; the thresholds are in the code"
     (latent, token), n_top = peak_tokens(stats), stats.top.offsets.diff()
     position = stats.top.position % stats.tokens.shape[1]
     one_token, one_position = (

@@ -70,7 +70,7 @@ def _check_latent(sae: SAE, latent: int) -> None:
         raise IndexError(f"latent {latent}: the SAE has {sae.cfg.d_sae}, numbered from 0")
 
 def _unit_activation(unit: float | FeatureStats, latent: int) -> float:
-    "Return the activation of strength 1; ValueError if the latent never fired"
+    "Return the activation of strength 1; raise ValueError if the latent never fired"
     if not isinstance(unit, FeatureStats):
         return unit
     if not unit.max[latent] > 0:
@@ -79,7 +79,7 @@ def _unit_activation(unit: float | FeatureStats, latent: int) -> float:
     return float(unit.max[latent])
 
 def _one_hook(sae: SAE, hook: str | list[str] | None) -> str:
-    "Return the hook point; ValueError if there are several or none"
+    "Return the hook point; raise ValueError if there are several or none"
     if not isinstance(hook, str):
         raise ValueError(f"a {type(sae).__name__} at {hook or 'an unknown hook point'}: "
                          "give hook, the one hook point to steer at")
@@ -134,7 +134,7 @@ def _clamp_edit(positions: _Positions, steering: Clamp) -> Edit:
 def _add_direction(
     positions: _Positions, mask: TokenMask, steering: Direction, x: Float[Tensor, "batch pos *width"],
 ) -> Tensor:
-    "Add a direction to activations; ValueError if their widths differ"
+    "Add a direction to activations; raise ValueError if their widths differ"
     vectors = as_vectors(x)
     if vectors.shape[-1:] != steering.vector.shape:
         raise ValueError(f"a direction of shape {tuple(steering.vector.shape)} at {steering.hook!r}, where activations "
@@ -161,7 +161,7 @@ def steered(
     for one, where in zip(several, masks):
         if isinstance(one, Clamp):
             if saes.setdefault(one.hook, one.sae) is not one.sae:
-                raise ValueError(f"clamps of two SAEs at {one.hook!r}")
+                raise ValueError(f"clamps at {one.hook!r} must all use one SAE")
             edits.setdefault(one.hook, []).append(_clamp_edit(positions, one))
             mask_of[one.hook] = where
     with ExitStack() as stack:
@@ -285,7 +285,7 @@ def _text_cell(text: str, longest: int = 80) -> Markup:
 # %% ../nbs/66_steer.ipynb #0fde1821
 @dataclass(frozen=True)
 class _SweepTask:
-    "The part of a sweep that is the same for all strengths"
+    "Model, prompts and options that all strengths of a sweep share"
     model: nn.Module
     prompts: list[Tensor]  # With BOS
     options: Mapping[str, Any]  # Options of `continuations`

@@ -121,7 +121,7 @@ def _with_half_width(result: Metrics, metric: str) -> str:
 SAESource: TypeAlias = SAE | str | Path  # An SAE, or where `load_saes` finds one or several
 
 def _by_name(saes: SAESource | Sequence[SAESource] | Mapping[str, SAESource]) -> dict[str, SAESource]:
-    "Name the sources; ValueError if one is given twice"
+    "Name the sources; raise ValueError if one is given twice"
     if isinstance(saes, Mapping):
         return dict(saes)
     several: Sequence[SAESource] = [saes] if isinstance(saes, (SAE, str, Path)) else list(saes)
@@ -178,7 +178,7 @@ class _ResultsFolder:
         return self.path / f"{plain}.json"
 
     def done(self, name: str, identity: str) -> Metrics | None:
-        "Read an existing result; None if there is none, FileExistsError if it belongs to another SAE"
+        "Read an existing result, None if there is none; raise FileExistsError if it belongs to another SAE"
         if self.path is None or not self.file(name).exists():
             return None
         found = Metrics.load(self.file(name))

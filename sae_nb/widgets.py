@@ -124,7 +124,7 @@ class Explorer(LatentBrowser):
         self._changed(found=True)
 
     def _take(self, name: str, change: Any) -> None:
-        "Take over a value that was changed in the browser"
+        "Apply a value that was changed in the browser"
         if not self._updating and change["new"] is not None:
             if name == "prompt":
                 self._status.value = "reading the prompt ..."
