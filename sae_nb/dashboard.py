@@ -123,7 +123,7 @@ class _PageVocabulary:
         return {"text": [stats.vocabulary.text(token) for token in ids], "id": ids, "special": special}
 
 def _peak_tokens(stats: FeatureStats, latents: Sequence[int], n: int = 6) -> NDArray:
-    "Return the distinct tokens at the strongest peaks of each latent, most frequent first; the last one fills the row"
+    "Return the distinct tokens at the strongest peaks of each latent, most frequent first, padded with the last one"
     text, offsets = stats.tokens.flatten()[stats.top.position].numpy(), stats.top.offsets.numpy()
     result = np.zeros((len(latents), n), np.int64)
     for i, latent in enumerate(latents):
