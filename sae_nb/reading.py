@@ -107,7 +107,7 @@ class Reader:
 
     def masked(
         self,
-        found: Mapping[str, Float[Tensor, "batch pos *heads width"]],  # Activations; more hook points do no harm
+        found: Mapping[str, Float[Tensor, "batch pos *heads width"]],  # Activations; other hook points are ignored
         tokens: Int[Tensor, "batch pos"],
         padding: Bool[Tensor, "batch pos"] | None = None,
     ) -> Reading:
