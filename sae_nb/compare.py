@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from .display import Table, new_figure
 from .hooks import read_activations
-from .reading import MaskLike, SAEReader, gather_tokens
+from .reading import MaskLike, SAEReader, check_some_kept, gather_tokens
 from .sae import SAE
 from .vocabulary import Vocabulary
 
@@ -159,8 +159,8 @@ def _compare_activations(
     side_a, side_b = _Side(a), _Side(b)
     others = others.to(a.device)
     product, both, instead = (torch.zeros(others.shape, dtype=torch.float64, device=a.device) for _ in range(3))
-    n = 0
-    for batch in gather_tokens(tokens, n_tokens).split(batch_size):
+    n, text = 0, gather_tokens(tokens, n_tokens)
+    for batch in text.split(batch_size):
         found = read_activations(model, batch, hooks)
         readings = [reader.masked(found, batch) for reader in readers]
         keep = torch.stack([reading.keep for reading in readings]).all(0).to(a.device)
@@ -174,6 +174,7 @@ def _compare_activations(
         product.index_add_(0, latent, value[:, None] * value_other)
         both.index_add_(0, latent, (value_other != 0).double())
         instead.index_add_(0, latent, ((value_other != 0) & (value_other[:, :1] == 0)).double())
+    check_some_kept(n, text.numel())
     return _finish_activity(side_a, side_b, others, n, product, both, instead)
 
 def _finish_activity(a: _Side, b: _Side, others: Tensor, n: int, product: Tensor, both: Tensor,

@@ -25,7 +25,7 @@ from .metrics import (Metrics, Sums, all_metrics, bootstrap_interval, check_same
                             firing_counts, kl_divergence, reconstruction_sums)
 from .hooks import as_vectors, find_hook_point, read_activations, replace_at
 from .models import run_logits
-from .reading import MaskLike, SAEReader, gather_tokens
+from .reading import MaskLike, SAEReader, check_some_kept, gather_tokens
 from .sae import SAE
 from .sparse import SparseCodes
 from .tokens import TokenMask
@@ -46,17 +46,17 @@ class _Task:
     @classmethod
     def of(cls, sae: SAE, model: nn.Module, hook: str | Sequence[str] | None, mask: MaskLike,
            replace: str | Sequence[str] | None = None, name: str | None = None) -> _Task:
-        "Create a task with its settings filled in; raise ValueError if the SAE does not fit the model"
+        "Fill in the settings; ValueError for an SAE that does not fit the model"
         reader = SAEReader.of(sae, model, hook, mask, read_targets=True)
         replaced = reader.targets if replace is None else (replace,) if isinstance(replace, str) else tuple(replace)
         if surplus := set(replaced) - set(reader.targets):
-            raise ValueError(f"replace: the SAE does not reconstruct {', '.join(sorted(surplus))}; "
-                             f"it reconstructs {', '.join(reader.targets)}")
+            raise ValueError(f"replace: the SAE does not reconstruct {', '.join(sorted(surplus))}, "
+                             f"but {', '.join(reader.targets)}")
         return cls(reader, replaced, name)
 
     @property
     def sae(self) -> SAE:
-        "The SAE to evaluate"
+        "The SAE"
         return self.reader.sae
 
     @property
@@ -127,7 +127,7 @@ def _compare(clean: Tensor, changed: Tensor, tokens: Tensor, keep: Tensor, count
 
 @contextmanager
 def _replaced(task: _Task, model: nn.Module, instead: Tensor, keep: Tensor) -> Iterator[None]:
-    "Replace the task's targets with `instead` at the positions that count, while the context is open"
+    "Replace the task's targets by `instead` at the positions that count, while the context is open"
     def at_hook_point(part: Tensor, activation: Tensor) -> Tensor:
         mask = keep[..., None].to(activation.device)
         return torch.where(mask, part.to(activation), as_vectors(activation)).view_as(activation)
@@ -182,11 +182,10 @@ def fingerprint(
     return hashlib.sha256(f"{tuple(tokens.shape)}".encode() + tokens.cpu().long().numpy().tobytes()).hexdigest()[:16]
 
 def _report(task: _Task, tokens: Tensor, seed: int) -> Metrics:
-    "Compute the metrics and their intervals from the task's sums; raise ValueError if no position counts"
+    "Compute the metrics and their intervals from the task's sums; ValueError if no position counts"
     sums = task.sums()
     n = sums["tokens"].sum().item()
-    if not n:
-        raise ValueError(f"none of the {tokens.numel():,} tokens counts: the mask leaves out all of them")
+    check_some_kept(int(n), tokens.numel())
     density = torch.as_tensor(task.fired).cpu().double() / sums["tokens"].sum()
     values = {name: value.item() for name, value in all_metrics({name: t.sum(0) for name, t in sums.items()}).items()}
     values |= {"frac_dead": frac_dead(density), "frac_dense": (density > 0.1).double().mean().item(),

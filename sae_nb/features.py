@@ -25,7 +25,7 @@ from .coactivation import CoactivationCounter
 from .directions import logit_effects, nearest_directions, unembedding
 from .documents import Documents
 from .firing import Collector, count_repeats
-from .reading import MaskLike, SAEReader, gather_tokens
+from .reading import MaskLike, SAEReader, check_some_kept, gather_tokens
 from .sae import SAE
 from .stats import FeatureStats, Sources
 from .vocabulary import Vocabulary
@@ -170,7 +170,9 @@ def _gather(work: _Pass, text: Documents, n_logits: int, n_neighbors: int) -> Fe
     sae, model = work.reader.sae, work.reader.model
     vocabulary, tokens = Vocabulary.from_tokenizer(model.tokenizer), torch.cat(collector.tokens)
     metadata = sae.cfg.metadata
-    top, n_tokens = collector.strongest(), int(collector.n_kept)
+    n_tokens = int(collector.n_kept)
+    check_some_kept(n_tokens, tokens.numel())
+    top = collector.strongest()
     matrix = unembedding(model)[:, :len(vocabulary)]
     if len(matrix) != sae.W_dec.shape[1]:  # The SAE does not reconstruct the residual stream
         matrix = matrix.new_zeros(sae.W_dec.shape[1], 0)

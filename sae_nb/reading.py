@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['MaskLike', 'resolve_mask', 'hook_names_of', 'gather_tokens', 'Reading', 'Reader', 'SAEReader', 'Prompt', 'peaks',
-           'read_prompts']
+__all__ = ['MaskLike', 'resolve_mask', 'hook_names_of', 'gather_tokens', 'Reading', 'Reader', 'check_some_kept', 'SAEReader',
+           'Prompt', 'peaks', 'read_prompts']
 
 # %% ../nbs/33_reading.ipynb #55e2e9c5
 from collections.abc import Iterable, Mapping, Sequence
@@ -119,6 +119,14 @@ class Reader:
             return Reading(own, self.mask(tokens, padding=padding))
         masks = [self.mask(tokens, x.to(device), padding) for x in own.values()]
         return Reading(own, torch.stack(masks).all(0))
+
+def check_some_kept(
+    n_kept: int,  # Positions that count
+    n_tokens: int,  # All positions
+) -> None:
+    "Check that the mask leaves some positions; raise ValueError if not"
+    if not n_kept:
+        raise ValueError(f"none of the {n_tokens:,} tokens counts: the mask leaves out all of them")
 
 @dataclass(frozen=True)
 class SAEReader(Reader):

@@ -275,6 +275,10 @@ class Trainer:
         self.cfg = cfg
         named = saes if isinstance(saes, Mapping) else {"sae": saes}
         self.runs = {name: SAETraining(sae, cfg) for name, sae in named.items()}
+        for keys in (inputs, targets):
+            if isinstance(keys, Mapping) and (surplus := [name for name in keys if name not in named]):
+                raise ValueError(f"inputs or targets has {', '.join(map(repr, surplus))}, but the SAEs are "
+                                 f"{', '.join(map(repr, named))}")
         self.keys = {name: self._keys_of(name, inputs, targets) for name in named}
         self.steps_done = 0
         self.seconds = 0.0  # spent in steps by `fit`
