@@ -61,6 +61,16 @@ class Packing:
                 yield open_context.copy()
                 open_context.clear()
 
+    def n_unused(
+        self,
+        document: Sequence[int],  # Tokens of one document
+    ) -> int:
+        "Return the number of tokens of a document that go into no context, if documents are not joined"
+        if not self.disable_concat:
+            return 0
+        room = self.context_size - (self.begin is not None and list(document[:1]) != [self.begin])
+        return len(document) - room if len(document) >= room else len(document)
+
     def _alone(self, document: Sequence[int]) -> Iterator[list[int]]:
         "Yield the context of a document, if the document is long enough"
         prefix = [self.begin] if self.begin is not None and len(document) and document[0] != self.begin else []
@@ -412,11 +422,8 @@ class TokenStream:
         for start in range(0, len(documents), 64):
             options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
             for document in self.tokenizer(documents[start:start + 64], **options)["input_ids"]:
-                kept = 0
-                for context in self.packing.add(document, self._unfinished):
-                    kept += len(context)
-                    yield context
-                self.n_dropped += max(len(document) - kept, 0) if self.packing.disable_concat else 0
+                yield from self.packing.add(document, self._unfinished)
+                self.n_dropped += self.packing.n_unused(document)
 
     def _cut(self, row: Int[np.ndarray, "position"]) -> Iterator[list[int]]:
         "Cut a row of tokens into contexts; each begins with BOS if the row does. A tail that is too short is dropped"
