@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['load_model', 'vocabulary_size', 'max_context', 'model_device', 'begin_id', 'model_inputs', 'evaluation_mode',
-           'without_hooks', 'run_model', 'run_logits', 'check_processing']
+           'without_hooks', 'reads_tokens', 'run_model', 'run_logits', 'check_processing']
 
 # %% ../nbs/30_models.ipynb #6bd07ec1
 import ast
@@ -400,7 +400,9 @@ def _position_keywords(model: nn.Module, mask: Int[Tensor, "batch pos"]) -> dict
     return {} if offset is None else {"position_ids": _positions(mask, offset)}
 
 # %% ../nbs/30_models.ipynb #8aa5545f
-def _reads_tokens(model: nn.Module) -> bool:
+def reads_tokens(
+    model: nn.Module,  # Any model
+) -> bool:
     "Return whether the first input of a model is tokens, as its configuration says"
     name = getattr(getattr(model, "original_model", model), "main_input_name", "input_ids")
     return vocabulary_size(model) is not None and name == "input_ids"
@@ -430,7 +432,7 @@ def _token_arguments(model: nn.Module, inputs: Any, mask: Tensor | None) -> tupl
 
 def _arguments(model: nn.Module, inputs: Any, mask: Tensor | None) -> tuple[list[Any], dict[str, Any]]:
     "Return the arguments of a call with any inputs"
-    if _is_text(inputs) or _reads_tokens(model) and (not isinstance(inputs, Mapping) or "input_ids" in inputs):
+    if _is_text(inputs) or reads_tokens(model) and (not isinstance(inputs, Mapping) or "input_ids" in inputs):
         return _token_arguments(model, inputs, mask)
     keywords: dict[str, Any] = {} if mask is None else {"attention_mask": mask}
     if isinstance(inputs, Mapping):
@@ -449,6 +451,7 @@ def run_model(
         return value.to(device) if isinstance(value, Tensor) else value
     if getattr(model, "can_generate", bool)():  # a Hugging Face language model
         keywords["use_cache"] = False
+    model = getattr(model, "_orig_mod", model)  # a model compiled with `torch.compile` may leave hooks out
     with evaluation_mode(model):
         return model(*map(moved, positional), **{name: moved(value) for name, value in keywords.items()})
 
