@@ -139,8 +139,8 @@ def _placeholder_tokenizer() -> Any:
     "Return an empty tokenizer: a bridge cannot be built without one"
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
-    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"<s>": 0}, unk_token="<s>")), bos_token="<s>",
-                                   eos_token="<s>", pad_token="<s>", unk_token="<s>")
+    empty = Tokenizer(models.WordLevel({"<s>": 0}, unk_token="<s>"))
+    return PreTrainedTokenizerFast(tokenizer_object=empty, eos_token="<s>", pad_token="<s>", unk_token="<s>")
 
 def _boot(path: str, tokenizer: Any, device: torch.device, dtype: torch.dtype, revision: dict[str, Any]) -> Any:
     "Build a `TransformerBridge`; with `tokenizer` instead of its own, unless that is None"
@@ -160,6 +160,8 @@ def _load_bridge(
         if not (os.path.isdir(path) or _is_cached(path)) or _tokenizer(path, revision) is not None:
             raise
         model = _boot(path, _placeholder_tokenizer(), device, dtype, options)
+        model._tokenizer = None
+    if not getattr(model.tokenizer, "vocab_size", 1):  # some classes make an empty tokenizer when there are no files
         model._tokenizer = None
     if compatibility is not None:
         model.enable_compatibility_mode(disable_warnings=True, **compatibility)
