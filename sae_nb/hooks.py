@@ -567,16 +567,22 @@ def _check_writable(model: nn.Module, point: HookPoint) -> None:
 # %% ../nbs/31_hooks.ipynb #6ea3bd56
 def _attach_to_stream(point: HookPoint, change: Change) -> list[RemovableHandle]:
     "Attach hooks that apply `change` to a branch and add the difference to the residual stream; return their handles"
-    pending: list[Tensor] = []
+    pending: list[tuple[Tensor, bool]] = []
     def at_branch(x: Tensor) -> Tensor | None:
         pending.clear()
         y = point._checked(change, x)
         if y is not None:
             exact = torch.promote_types(x.dtype, torch.float32)
-            pending.append(y.to(exact) - x.to(exact))
+            pending.append((y.to(exact) - x.to(exact), torch.is_grad_enabled()))
         return y
     def at_stream(x: Tensor) -> Tensor | None:
-        return (x + pending.pop()).to(x.dtype) if pending else None
+        if not pending:
+            return None
+        difference, with_gradient = pending.pop()
+        if torch.is_grad_enabled() and not with_gradient:
+            raise ValueError(f"hook point {point.name!r}: gradient checkpointing with use_reentrant=True would lose the gradient "
+                             "of the replacement; use use_reentrant=False")
+        return (x + difference).to(x.dtype)
     assert point.stream is not None
     return [point.attach(at_branch), point.stream.attach(at_stream, first=True)]
 
