@@ -358,18 +358,29 @@ class ActivationsStore:
 def _as_vectors(x: Any, name: str) -> Float[Tensor, "n width"]:
     "Return activations as rows; raise ValueError or TypeError if they are something else"
     if isinstance(x, (list, tuple)) and x and all(isinstance(part, Tensor) for part in x):
+        widths = {part.shape[-1:] for part in x}
+        if len(widths) > 1:
+            raise ValueError(f"{name} is a list of tensors that are {', '.join(str(w[0]) for w in sorted(widths))} wide: must "
+                             "have one width")
         x = torch.cat([part.flatten(0, -2) for part in x]) if x[0].ndim > 1 else torch.stack(list(x))
     elif not isinstance(x, Tensor):
-        array = np.asarray(x)
+        try:
+            array = np.asarray(x)
+        except ValueError as error:
+            raise ValueError(f"{name} has rows of several lengths: must be [n, width]") from error
         if array.dtype.kind not in "fiub":
             raise TypeError(f"{name} is {type(x).__name__}: must be a tensor or an array of activations, [n, width] or "
                             "[n, position, width], or a dictionary of these")
+        if array.dtype == np.float64 and not hasattr(x, "dtype"):  # Numbers of Python
+            array = array.astype(np.float32)
         with warnings.catch_warnings():  # PyTorch warns of arrays that are read-only, such as memory-mapped ones
             warnings.simplefilter("ignore")
             x = torch.from_numpy(np.ascontiguousarray(array))
     if x.ndim not in (2, 3):
         raise ValueError(f"{name} has shape {tuple(x.shape)}: must be [n, width] or [n, position, width]; join several "
                          "heads into one vector")
+    if x.is_complex():
+        raise ValueError(f"{name} holds {x.dtype}: must be real numbers")
     return (x if x.is_floating_point() else x.float()).detach().flatten(0, -2)
 
 # %% ../nbs/35_activations.ipynb #a44c57db
@@ -394,7 +405,9 @@ class TensorStream:
         self.batch_size = batch_size
         self.seed = seed
         self.epochs = epochs
-        if not 1 <= batch_size <= self.n:
+        if epochs is not None and epochs < 1:
+            raise ValueError(f"epochs={epochs}: must be at least 1, or None for no limit")
+        if isinstance(batch_size, float) or not 1 <= batch_size <= self.n:
             raise ValueError(f"batch_size={batch_size}: must be at least 1 and at most the number of rows, {self.n}")
         self._begin(0)
 

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from .texts import Texts, load_texts
+from .texts import Texts, is_text, load_texts
 from .tokens import TokenStream
 
 # %% ../nbs/36_documents.ipynb #175689d0
@@ -102,6 +102,9 @@ def read_documents(
     **settings: Any,  # Settings of `TokenStream`: context_size, prepend_bos, separator, split, column, ...
 ) -> Documents:
     "Read the contexts of `TokenStream(..., epochs=1).read(n_tokens)`, with the origin of every token"
+    if n_tokens < 1:
+        raise ValueError(f"n_tokens={n_tokens}: must be at least 1")
+    dataset = [dataset] if is_text(dataset) else dataset
     opened = {name: settings.pop(name) for name in ("split", "column", "name", "streaming") if name in settings}
     texts, names = load_texts(dataset, **opened, tokenizer=tokenizer), []
     if texts.tokenized:

@@ -260,6 +260,7 @@ def _errors_about(name: str) -> Iterator[None]:
             raise
         cause = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
         hint = ": save the file as UTF-8" if isinstance(cause, UnicodeDecodeError) else ""
+        hint = hint or ("" if {"/", "."} & set(name) else "; give a text as a list, [text]")
         raise ValueError(f"data set {name!r}: {cause}{hint}") from error
 
 def _saved(path: Path) -> _Source:
@@ -337,7 +338,7 @@ def _open(dataset: Any, name: str | None, streaming: bool | None) -> _Source:
         with _errors_about(str(dataset)[:60]) if not is_text(dataset) else suppress():
             return _open_named(dataset, name, streaming)
     rows = _in_memory(dataset)
-    label = f"{type(dataset).__name__} in memory"
+    label = "generator" if isinstance(rows, _InOrder) else f"{type(dataset).__name__} in memory"
     if not isinstance(rows, Mapping):
         return _Source(label, [], lambda split: rows, in_memory=True)
     if rows and all(hasattr(part, "column_names") for part in rows.values()):

@@ -232,14 +232,26 @@ Separator: TypeAlias = Literal["auto", "bos", "eos", "sep"] | int | None  # As i
 
 def _token_id(token: Separator, tokenizer: Any) -> int | None:
     "Return the id of a special token given by name"
-    if token is None or isinstance(token, int):
+    if isinstance(token, (int, np.integer)) and not isinstance(token, bool) and token < 0:
+        raise ValueError(f"separator={token}: a token id must be at least 0")
+    if token is None or isinstance(token, (int, np.integer)) and not isinstance(token, bool):
         return token
     if token not in ("bos", "eos", "sep"):
-        raise ValueError(unknown("separator", token, ["auto", "bos", "eos", "sep"]))
+        raise ValueError(unknown("separator", str(token), ["auto", "bos", "eos", "sep"]))
     found = begin_id(tokenizer) if token == "bos" else getattr(tokenizer, f"{token}_token_id", None)
     if found is None:
         raise ValueError(f"separator={token!r}: the tokenizer has no such token: choose another or None")
     return found
+
+def _check_counts(**counts: int | None) -> None:
+    "Raise TypeError or ValueError if a setting is not a whole number, or too small"
+    for name, value in counts.items():
+        if value is None and name == "epochs":
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+            raise TypeError(f"{name}={value!r}: must be a whole number")
+        if value < (name != "seed"):
+            raise ValueError(f"{name}={value}: must be at least {int(name != 'seed')}")
 
 def _check_made(made: Mapping[str, Any], tokenizer: Any, context_size: int, prepend_bos: bool) -> None:
     "Compare how SAELens made a data set of tokens with what is asked for; raise ValueError if they differ"
@@ -292,8 +304,9 @@ class TokenStream:
         name: str | None = None,  # Configuration of a hub data set
         streaming: bool | None = None,  # Read while downloading; None: yes for the hub, no for files
     ):
-        if batch_size < 1 or (epochs is not None and epochs < 1):
-            raise ValueError(f"batch_size={batch_size}, epochs={epochs}: must be at least 1")
+        _check_counts(context_size=context_size, batch_size=batch_size, epochs=epochs, seed=seed)
+        if isinstance(tokenizer, str):
+            raise TypeError(f"tokenizer={tokenizer!r}: must be a tokenizer object, such as model.tokenizer")
         self.texts = load_texts(dataset, split, column, name, streaming, tokenizer)
         self.tokenizer = tokenizer
         self.batch_size = batch_size
