@@ -213,7 +213,9 @@ class ActivationsStore:
         if texts is None:
             raise ValueError("dataset=None: not in the SAE's metadata, so give the data set")
         tokenizer = getattr(model, "tokenizer", None)
+        more = metadata.extra if dataset is None else {}
         tokens = TokenStream([texts] if is_text(texts) else texts, tokenizer, context_size=metadata.context_size or 128,
+                             split=more.get("dataset_split", "auto"), column=more.get("dataset_column"),
                              **packing_of(sae, tokenizer))
         widths = tuple(hook_width(model, name) for name in names)
         if widths != sae.cfg.input_widths:
@@ -360,8 +362,8 @@ def _as_vectors(x: Any, name: str) -> Float[Tensor, "n width"]:
     if isinstance(x, (list, tuple)) and x and all(isinstance(part, Tensor) for part in x):
         widths = {part.shape[-1:] for part in x}
         if len(widths) > 1:
-            raise ValueError(f"{name} is a list of tensors that are {', '.join(str(w[0]) for w in sorted(widths))} wide: must "
-                             "have one width")
+            several = ", ".join(str(width[0]) for width in sorted(widths))
+            raise ValueError(f"{name} is a list of tensors that are {several} wide: must have one width")
         x = torch.cat([part.flatten(0, -2) for part in x]) if x[0].ndim > 1 else torch.stack(list(x))
     elif not isinstance(x, Tensor):
         try:

@@ -135,26 +135,30 @@ def _begins_with_batch(data: Any) -> tuple[bool, Any]:
         return False, data
     return _is_batch(next(iter(data), None)), data
 
-def _shortened(texts: Any, context_size: int, model: torch.nn.Module, settings: dict[str, Any]) -> int:
-    "Return the context size for texts in memory, which is smaller if they do not fill a context"
-    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
-        return context_size
-    if not any(texts):
-        raise ValueError("no tokens: the text is empty")
-    if sum(map(len, texts)) > 32 * context_size:
-        return context_size
-    packing = TokenStream(texts, model.tokenizer, context_size, **settings).packing
-    documents = model.tokenizer([text for text in texts if text], add_special_tokens=False, verbose=False)["input_ids"]
+def _shortened(texts: Texts, context_size: int, tokenizer: Any, settings: dict[str, Any]) -> int:
+    "Return the context size for texts, which is smaller if all of them together do not fill a context"
+    found, n_characters = list[str](), 0
+    for n, row in enumerate(islice(texts.look(), 10_000)):
+        found.append(texts.document(row, n) or "")
+        n_characters += len(found[-1])
+        if n_characters > 32 * context_size:
+            return context_size
+    documents = tokenizer([text for text in found if text], add_special_tokens=False, verbose=False)["input_ids"] \
+        if n_characters else []
+    if not any(documents):
+        raise ValueError(f"no tokens: the text is empty ({texts.describe()['text']})")
+    packing = TokenStream(texts, tokenizer, context_size, **settings).packing
     unfinished = list[int]()
     for document in documents:
         if list(packing.add(document, unfinished)):
             return context_size
     return len(unfinished) or max(map(len, documents)) + (packing.begin is not None)
 
-def _context_size(texts: Texts, data: Any, model: torch.nn.Module, sae: SAE | None, asked: int | None,
+def _context_size(texts: Texts, model: torch.nn.Module, sae: SAE | None, asked: int | None,
                   packing: dict[str, Any]) -> int:
     "Return the context size: what is asked for, or as in training, but not more than the model or the text has"
     own, longest = None if sae is None else sae.cfg.metadata.context_size, max_context(model)
+    tokenizer = getattr(model, "tokenizer", None)
     if asked is not None:
         if longest is not None and asked > longest:
             raise ValueError(f"context_size={asked}: the model has only {longest} positions")
@@ -163,9 +167,9 @@ def _context_size(texts: Texts, data: Any, model: torch.nn.Module, sae: SAE | No
     if texts.tokenized:
         rows = (texts.document(row, n) for n, row in enumerate(islice(texts.look(), 1000)))
         return min([size, *(len(row) for row in rows if row is not None)])
-    if getattr(model, "tokenizer", None) is None:
+    if tokenizer is None:
         return size
-    return max(_shortened(data, size, model, packing), 1 + packing["prepend_bos"])
+    return max(_shortened(texts, size, tokenizer, packing), 1 + packing["prepend_bos"])
 
 def _in_vocabulary(tokens: Any, model: torch.nn.Module) -> Any:
     "Return tokens unchanged; raise ValueError if they are not in the model's vocabulary"
@@ -193,12 +197,14 @@ def token_source(
     if ready:
         return _in_vocabulary(data, model)
     packing = {**packing_of(sae, getattr(model, "tokenizer", None)), **settings}
-    if is_text(data):
-        data = [data]
+    data = [data] if is_text(data) else data
     opened = {name: packing.pop(name) for name in ("column", "name", "streaming") if name in packing}
     tokenizer = getattr(model, "tokenizer", None)
-    texts = load_texts(data, split or ("test" if _trained_on(sae, data) else "test or all"), tokenizer=tokenizer, **opened)
-    size = _context_size(texts, data, model, sae, context_size, packing)
+    chosen = split or ("test" if _trained_on(sae, data) else "test or all")
+    if sae is not None and _trained_on(sae, data):
+        opened.setdefault("column", sae.cfg.metadata.extra.get("dataset_column"))
+    texts = load_texts(data, chosen, tokenizer=tokenizer, **opened)
+    size = _context_size(texts, model, sae, context_size, packing)
     return TokenStream(texts, tokenizer, **{"context_size": size, "epochs": 1, "vocabulary": vocabulary_size(model),
                                             **packing})
 

@@ -455,7 +455,7 @@ class TokenStream:
     def _note_dropped(self, n: int, length: int) -> None:
         "Count tokens that are left out, and say so the first time"
         if not self.n_dropped:
-            warnings.warn(f"context_size={self.context_size}: a row of {length} tokens does not fill complete contexts; "
+            warnings.warn(f"context_size={self.context_size}: a row of {length} tokens does not fill whole contexts; "
                           f"its last {n} are left out; describe()['tokens_dropped'] counts them", stacklevel=2)
         self.n_dropped += n
 
