@@ -646,8 +646,8 @@ class SAE(nn.Module, metaclass=_SAEType):
 
     @staticmethod
     def from_pretrained(
-        release: str,  # "demo", a release (see `find_saes`), or a repository of the Hugging Face hub
-        sae_id: str | None = None,  # Name in the release; folder or file in a repository
+        release: str | Path,  # "demo", a release (see `find_saes`), a repository of the Hugging Face hub, or a local folder
+        sae_id: str | None = None,  # Name in the release; folder or file in a repository or local folder
         device: str | torch.device = "cpu",
         dtype: str | torch.dtype | None = None,  # None: as stored
         **settings: Any,  # `revision`, `format`, `converter`, `token` and more: see `hub.from_pretrained`

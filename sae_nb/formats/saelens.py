@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import sae_nb
-from ..core import write_safely
+from ..core import local_path, write_safely
 from .base import (Checkpoint, Hints, file_format, fold_decoder_norms, has_files, per_latent_threshold,
                                  with_conversion)
 from .files import Files, ConfigValues, TensorFile, join_path, read_json
@@ -34,7 +34,9 @@ def save_model(
     path: str | Path,  # Folder; created if necessary
 ) -> Path:
     "Write `cfg.json` and `sae_weights.safetensors`; BatchTopK is saved as the JumpReLU SAE it is at inference"
-    folder = Path(path)
+    folder = local_path(path)
+    if folder.is_file():
+        raise ValueError(f"{folder}: a file; save_model needs the path of a folder")
     folder.mkdir(parents=True, exist_ok=True)
     cfg, tensors = sae.state_for_file()
     versions = {"sae_lens_version": _format_version, "sae_nb_version": sae_nb.__version__}
