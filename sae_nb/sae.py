@@ -230,7 +230,8 @@ def _destination(value: Any) -> Any:
         return as_dtype(value)
     return as_device(value) if isinstance(value, (str, int, torch.device)) and not isinstance(value, bool) else value
 
-_exact_methods = ("encode", "encode_sparse", "encode_with_predictions", "decode", "reconstruct", "forward", "loss")
+_exact_methods = ("encode", "encode_sparse", "encode_with_predictions", "combine", "decode", "reconstruct", "forward",
+                  "loss", "fold_W_dec_norm", "fold_activation_scale", "fold_activation_whitening")
 
 def _without_autocast(method: Callable[..., Any]) -> Callable[..., Any]:
     "Return a method that computes in the data type of the weights inside `torch.autocast`, too"
@@ -531,6 +532,7 @@ class SAE(nn.Module, metaclass=_SAEType):
         "Return latents as sparse codes, differentiable; they do not pass the hook points for activations"
         return self.sparse_codes(self.encoder_for(self.prepare(x), encoder_dtype))
 
+    @_without_autocast
     def combine(self, z: Float[Tensor, "... d_sae"] | Codes) -> Float[Tensor, "... d_out"]:
         "Return `z @ W_dec + b_dec`, before input normalization is undone"
         if z.shape[-1] != self.cfg.d_sae:
@@ -567,6 +569,7 @@ class SAE(nn.Module, metaclass=_SAEType):
 
     # Rescaling the weights
 
+    @_without_autocast
     @torch.no_grad()
     def fold_W_dec_norm(self) -> SAE:
         "Normalize the decoder rows to norm 1 and multiply the latents by the old norms; the output is unchanged"
@@ -590,6 +593,7 @@ class SAE(nn.Module, metaclass=_SAEType):
             raise ValueError(f"normalize_activations={self.cfg.normalize_activations!r}: each input is normalized "
                              "separately, so a transform of all inputs cannot be folded into the weights")
 
+    @_without_autocast
     @torch.no_grad()
     def fold_activation_scale(
         self,
@@ -604,6 +608,7 @@ class SAE(nn.Module, metaclass=_SAEType):
         self.b_dec /= scale_out
         return self
 
+    @_without_autocast
     @torch.no_grad()
     def fold_activation_whitening(
         self,
