@@ -63,7 +63,8 @@ def _looks_like(name: str, option: str) -> bool:
     short = min(len(name), len(option))
     match = difflib.SequenceMatcher(None, name, option, autojunk=False)
     least = 0.88 if short > 5 else 0.8
-    close = short > 2 and match.real_quick_ratio() > least and match.quick_ratio() > least and match.ratio() > least
+    near = abs(len(name) - len(option)) < 2 or short > 5
+    close = short > 2 and near and match.real_quick_ratio() > least and match.quick_ratio() > least and match.ratio() > least
     return name == option or close or short > 3 and sorted(name) == sorted(option)
 
 def misspelling_of(

@@ -312,6 +312,13 @@ def _demo_folder(sae_id: str | None) -> Path:
         raise ValueError(unknown("SAE id", sae_id, found))
     return found[sae_id]
 
+def _format_of(path: Path) -> str | None:
+    "Return the format of a local checkpoint, None if the path is not a checkpoint"
+    try:
+        return detect_format(*open_local(path))
+    except ValueError:
+        return None
+
 def _local_folder(release: str | Path, sae_id: str | None) -> Path | None:
     "Return the local folder or file that a release means; None for a release of the table, or a repository"
     if isinstance(release, str) and (not release or is_release(release)):
@@ -323,6 +330,10 @@ def _local_folder(release: str | Path, sae_id: str | None) -> Path | None:
     folder = path if sae_id is None else path / safe_name(sae_id)
     if not folder.exists():
         raise FileNotFoundError(f"{folder}: no such folder or file")
+    if sae_id is None and folder.is_dir() and _format_of(folder) is None:
+        inside = sorted(item.relative_to(folder).as_posix() for item in folder.rglob("*") if item.is_dir() and
+                        _format_of(item))
+        folder = folder / _only(str(folder), inside) if inside else folder
     return folder
 
 def _exists(source: _Source) -> bool:
@@ -454,13 +465,6 @@ def _single_name(path: str | Path, sae: SAE) -> str:
         name = str(sae.cfg.metadata.to_dict()["sae_id"])
     suffix = next((suffix for suffix in _weight_suffixes if name.endswith(suffix)), "")
     return name.removesuffix(suffix).rpartition("/")[2]
-
-def _format_of(path: Path) -> str | None:
-    "Return the format of a local checkpoint, None if the path is not a checkpoint"
-    try:
-        return detect_format(*open_local(path))
-    except ValueError:
-        return None
 
 def _load_local(path: Path, device: str | torch.device, dtype: str | torch.dtype | None) -> SAE | dict[str, SAE]:
     "Load the SAE or all SAEs of a file or folder"

@@ -25,7 +25,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 import sae_nb.architectures  # noqa: F401  (registers every architecture)
-from ..core import SAEConfig, architecture, as_device, as_dtype, field_types, local_path, unknown
+from ..core import (SAEConfig, architecture, as_device, as_dtype, field_types, local_path, misspelling_of,
+                         unknown)
 from .files import (ConfigValues, Files, LocalFiles, content_problem, join_path, opened_settings)
 from ..sae import SAE
 
@@ -124,8 +125,11 @@ def recognize_checkpoint(
     for name in names if isinstance(files, LocalFiles) else []:
         if (problem := content_problem(files, name)) is not None:
             raise ValueError(f"{join_path(files.label, name)}: {problem}")
+    place = files.folder / path if isinstance(files, LocalFiles) else None
+    folders = sorted(entry.name for entry in place.iterdir() if entry.is_dir()) if place and place.is_dir() else []
+    inside = f"; folders: {', '.join(folders[:12])}" if folders else ""
     raise ValueError(f"{join_path(files.label, path)}: no known checkpoint format ({', '.join(formats)}); files: "
-                     f"{', '.join(name.rpartition('/')[2] for name in names[:12]) or 'missing'}")
+                     f"{', '.join(name.rpartition('/')[2] for name in names[:12]) or 'missing'}{inside}")
 
 def detect_format(
     files: Files,
@@ -171,7 +175,9 @@ def _apply_hints(checkpoint: Checkpoint, hints: Hints, format: str) -> None:
     "Let hints replace settings of the architecture; add the others, and the name of the format, to the metadata"
     config_class = _config_class(checkpoint.config.get("architecture"), checkpoint.source)
     settings = {f.name for f in fields(config_class)} - {"metadata"}
-    config_class.check_names([*settings, *hints], ["metadata"])
+    for name in hints.keys() - settings:
+        if (meant := misspelling_of(name, settings)) is not None:
+            raise ValueError(f"{config_class.__name__} has no setting {name!r}; is {meant!r} meant?")
     facts = {name: value for name, value in hints.items() if name not in settings | {"metadata"}}
     origin = {} if format == _native else {"format": format}
     metadata = {**origin, **(checkpoint.config.get("metadata") or {}), **facts}
