@@ -7,9 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['unknown', 'misspelling_of', 'register', 'architecture', 'architecture_names', 'plain', 'whole_number', 'setting',
-           'field_types', 'Settings', 'as_dtype', 'dtype_name', 'default_device', 'available_devices', 'device_name',
-           'as_device', 'no_autocast', 'json_value', 'SAEMetadata', 'Schedule', 'SAEConfig', 'local_path',
-           'write_safely', 'assets']
+           'field_types', 'Settings', 'as_dtype', 'dtype_name', 'default_device', 'as_device', 'no_autocast',
+           'SAEMetadata', 'Schedule', 'SAEConfig', 'local_path', 'write_safely', 'assets']
 
 # %% ../nbs/00_core.ipynb #73c79fd6
 import difflib
@@ -64,7 +63,8 @@ def _looks_like(name: str, option: str) -> bool:
     match = difflib.SequenceMatcher(None, name, option, autojunk=False)
     least = 0.88 if short > 5 else 0.8
     near = abs(len(name) - len(option)) < 2 or short > 5
-    close = short > 2 and near and match.real_quick_ratio() > least and match.quick_ratio() > least and match.ratio() > least
+    tests = (match.real_quick_ratio, match.quick_ratio, match.ratio)  # from the fastest to the slowest
+    close = short > 2 and near and all(test() > least for test in tests)
     return name == option or close or short > 3 and sorted(name) == sorted(option)
 
 def misspelling_of(
@@ -254,26 +254,26 @@ def default_device() -> torch.device:
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
-def available_devices() -> list[str]:
+def _available_devices() -> list[str]:
     "Return the names of the devices of this machine"
     cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return ["cpu", *(["mps"] if torch.backends.mps.is_available() else []), *(f"cuda:{i}" for i in range(cards))]
 
-def device_name(
+def _device_name(
     device: str | torch.device,
 ) -> str:
     "Return the name of a device, which this machine need not have; raise ValueError if there is none of this name"
     try:
         return str(torch.device(device))
     except (RuntimeError, TypeError, ValueError):
-        there = ", ".join(available_devices())
+        there = ", ".join(_available_devices())
         raise ValueError(f"device={device!r}: not the name of a device; there is {there}") from None
 
 def as_device(
     device: str | int | torch.device | None,  # "cpu", "cuda", "cuda:1", `torch.device`, ...; None: the CPU
 ) -> torch.device:
     "Return a device from its name; raise ValueError if there is no such device on this machine"
-    there = f"there is {', '.join(available_devices())}"
+    there = f"there is {', '.join(_available_devices())}"
     try:
         if isinstance(device, bool):
             raise TypeError("a bool is not a device")
@@ -301,7 +301,7 @@ _longest_text = 10_000  # Characters of a text in the metadata; more is describe
 _longest_value = 2 ** 16  # Characters of a list or dictionary, as JSON
 _longest_name = 1000  # Characters of the name of a model, data set or hook point
 
-def json_value(
+def _json_value(
     value: Any,
     strict: bool = False,  # Raise TypeError for what JSON cannot store; False: describe it
 ) -> Any:
@@ -316,10 +316,10 @@ def json_value(
     elif hasattr(value, "tolist") and getattr(value, "size", 0) is not None:
         value = value.tolist() if math.prod(value.shape) <= _longest_value else [0] * _longest_value
     if isinstance(value, Mapping):
-        found: Any = {str(plain(name)): json_value(item, strict) for name, item in value.items()}
+        found: Any = {str(plain(name)): _json_value(item, strict) for name, item in value.items()}
     elif isinstance(value, (Sequence, Set)) and not isinstance(value, (bytes, bytearray)) and \
             type(value).__module__ in ("builtins", "torch"):
-        found = [json_value(item, strict) for item in value]
+        found = [_json_value(item, strict) for item in value]
     elif strict and not isinstance(value, float):
         raise TypeError(f"a {type(value).__name__} cannot be stored as JSON")
     else:
@@ -361,10 +361,10 @@ class SAEMetadata:
         return self.extra[name]
 
     def to_dict(self) -> dict[str, Any]:
-        "Return all known values in one flat dictionary, as JSON can store them: see `json_value`"
+        "Return all known values in one flat dictionary, as JSON can store them: see `_json_value`"
         known = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
         every = {**self.extra, **{name: value for name, value in known.items() if value is not None}}
-        return {str(name): json_value(value) for name, value in every.items()}
+        return {str(name): _json_value(value) for name, value in every.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SAEMetadata:
@@ -440,7 +440,7 @@ class SAEConfig(Settings):
             if name not in numbers:
                 raise ValueError(unknown("setting with a schedule", name, numbers))
         self.dtype = dtype_name(self.dtype)
-        device_name(self.device)
+        _device_name(self.device)
         for name, kind in (("schedules", dict), ("metadata", SAEMetadata)):
             if not isinstance(getattr(self, name), kind):
                 raise ValueError(f"{name}={getattr(self, name)!r:.80}: must be a {kind.__name__}")
@@ -450,8 +450,8 @@ class SAEConfig(Settings):
         known = [f.name for f in fields(SAEMetadata)] + ["hook_layer", "hook_head_index", "model_class_name"]
         if metadata is not None and not name.startswith("_") and (name in known or name in metadata.extra):
             where = "the layer is part of cfg.metadata.hook_name" if name == "hook_layer" else f"cfg.metadata.{name}"
-            raise AttributeError(f"{type(self).__name__} has no {name!r}; model, hook point and data of the training are "
-                                 f"metadata: {where}")
+            raise AttributeError(f"{type(self).__name__} has no {name!r}; model, hook point and data of the training "
+                                 f"are metadata: {where}")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @classmethod
@@ -502,7 +502,7 @@ class SAEConfig(Settings):
         found: dict[str, Any] = {}
         for name in (f.name for f in fields(self) if f.name != "metadata"):
             try:
-                found[name] = json_value(getattr(self, name), strict=True)
+                found[name] = _json_value(getattr(self, name), strict=True)
             except TypeError as error:
                 raise TypeError(f"{type(self).__name__}.{name}: {error}") from None
         return found

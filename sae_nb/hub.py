@@ -53,8 +53,8 @@ def clear_hub_errors(
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         from huggingface_hub import constants
         offline = " (offline mode: HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else ""
-        raise ConnectionError(f"{repo_id}: the hub cannot be reached{offline} and {wanted} is not in the cache; connect "
-                              "once to download it, or load a copy with SAE.load_from_disk") from error
+        raise ConnectionError(f"{repo_id}: the hub cannot be reached{offline} and {wanted} is not in the cache; "
+                              "connect once to download it, or load a copy with SAE.load_from_disk") from error
     except errors.EntryNotFoundError as error:
         raise FileNotFoundError(f"{repo_id}: the repository has no {wanted}") from error
     except errors.HFValidationError as error:
@@ -373,7 +373,7 @@ def _checkpoint(
 
 def from_pretrained(
     release: str | Path,  # "demo", the name of a release, a Hugging Face repository "owner/name", or a local folder
-    sae_id: str | None = None,  # Id in the release; folder or file in the repository or local folder; None: the only SAE
+    sae_id: str | None = None,  # Id in the release; folder or file in the repository or folder; None: the only SAE
     device: str | torch.device = "cpu",
     dtype: str | torch.dtype | None = None,  # None: as stored
     revision: str | None = None,  # Branch, tag or commit of the repository

@@ -130,7 +130,8 @@ class MatchingPursuitSAE(SAE):
         prepared: Float[Tensor, "... d_in"],  # Inputs, as `prepare` returns them
     ) -> Float[Tensor, "... d_sae"]:
         "Return the latents as a dense tensor, by operations that work in every transform of `torch.func`; slow"
-        cfg, rows, residual = self.cfg, self.W_dec, prepared
+        cfg, rows = self.cfg, self.W_dec
+        residual = prepared
         z = torch.zeros_like(prepared @ rows.T)
         going = torch.ones_like(prepared[..., 0], dtype=torch.bool)
         for _ in range(cfg.max_iterations or prepared.shape[-1]):

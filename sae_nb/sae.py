@@ -370,8 +370,8 @@ class SAE(nn.Module, metaclass=_SAEType):
             raise ValueError(f"cfg is a {type(cfg).__name__}: must be a {type(old or SAEConfig()).__name__}")
         for name in ("d_in", "d_sae", "d_out", "dtype", "device") if old is not None else ():
             if getattr(cfg, name) != getattr(old, name):
-                raise ValueError(f"{name}={getattr(cfg, name)!r}: the weights have {getattr(old, name)!r}; make a new SAE "
-                                 "with SAE.from_config, or convert this one with `to`")
+                raise ValueError(f"{name}={getattr(cfg, name)!r}: the weights have {getattr(old, name)!r}; make a new "
+                                 "SAE with SAE.from_config, or convert this one with `to`")
 
     # The encoder, the rule and the loss, which define an architecture
 
@@ -485,9 +485,9 @@ class SAE(nn.Module, metaclass=_SAEType):
         "Return the sentence that says what a class with `needs_target` is trained on"
         names = [self.cfg.metadata.hook_name or "hook_in", self.cfg.metadata.hook_name_out or "hook_out"]
         shown = [repr(name) if isinstance(name, str) else f"each of {name}" for name in names]
-        return (f"a {type(self).__name__} predicts the activations of one hook point from those of another; a batch must "
-                f"be a dictionary of both, {{{shown[0]}: [n, d_in], {shown[1]}: [n, d_out]}}, and the trainer must know "
-                "them from `hook` and `hook_out`")
+        return (f"a {type(self).__name__} predicts the activations of one hook point from those of another; a batch "
+                f"must be a dictionary of both, {{{shown[0]}: [n, d_in], {shown[1]}: [n, d_out]}}, and the trainer must "
+                "know them from `hook` and `hook_out`")
 
     @_without_autocast
     def loss(
@@ -651,7 +651,7 @@ class SAE(nn.Module, metaclass=_SAEType):
 
     @staticmethod
     def from_pretrained(
-        release: str | Path,  # "demo", a release (see `find_saes`), a repository of the Hugging Face hub, or a local folder
+        release: str | Path,  # "demo", a release (see `find_saes`), a Hugging Face repository, or a local folder
         sae_id: str | None = None,  # Name in the release; folder or file in a repository or local folder
         device: str | torch.device = "cpu",
         dtype: str | torch.dtype | None = None,  # None: as stored

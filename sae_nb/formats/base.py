@@ -284,7 +284,8 @@ def build_from_checkpoint(
     "Read the weights of a checkpoint and build its SAE, in eval mode"
     checkpoint.config = {**checkpoint.config, "device": "cpu",
                          "dtype": checkpoint.config.get("dtype", "float32") if dtype is None else str(as_dtype(dtype))}
-    cfg, source, device = checkpoint.cfg, checkpoint.source, as_device(device)
+    cfg, source = checkpoint.cfg, checkpoint.source
+    device = as_device(device)
     with _as_value_error(source, checkpoint.format, ValueError, *_reader_errors):
         tensors = checkpoint.tensors(as_dtype(cfg.dtype), device)
     for name, tensor in tensors.items():
@@ -306,8 +307,8 @@ def open_local(
     "Return the parent folder as `LocalFiles` and the name in it; raise FileNotFoundError if the path does not exist"
     location = local_path(path).absolute()
     if not location.exists() and not location.with_name(location.name + ".safetensors").exists():
-        raise FileNotFoundError(f"{path}: no such folder or file; SAEs of a release or of a repository on the Hugging Face "
-                                "hub are loaded by SAE.from_pretrained")
+        raise FileNotFoundError(f"{path}: no such folder or file; SAEs of a release or of a repository on the Hugging "
+                                "Face hub are loaded by SAE.from_pretrained")
     return LocalFiles(location.parent), location.name
 
 # %% ../../nbs/21_formats.ipynb #9161aa07
