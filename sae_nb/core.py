@@ -55,6 +55,10 @@ def _bare(name: str) -> str:
     "Return a name without case and separators, in American spelling"
     return name.lower().replace("_", "").replace("-", "").replace(" ", "").replace("alis", "aliz")
 
+def _abbreviates(name: str, option: str) -> bool:
+    "Return True if a name ends within the last word of another, as in `l1_coeff`"
+    return len(name) >= 5 and option.startswith(name.lower()) and "_" not in option[len(name):]
+
 def _looks_like(name: str, option: str) -> bool:
     "Return True if two names without separators differ by a few letters"
     if [c for c in name if c.isdigit()] != [c for c in option if c.isdigit()]:
@@ -74,7 +78,7 @@ def misspelling_of(
     "Return the known name that `name` looks like, or that other libraries call so; None if there is none"
     bare = _bare(str(name))
     return next((option for option in sorted(options) if _looks_like(bare, _bare(option)) or
-                 bare in map(_bare, _other_names.get(option, ()))), None)
+                 _abbreviates(str(name), option) or bare in map(_bare, _other_names.get(option, ()))), None)
 
 # %% ../nbs/00_core.ipynb #6c543e5f
 _Class = TypeVar("_Class", bound=type)
@@ -181,7 +185,8 @@ def setting(
         except (ValueError, TypeError):
             continue
     words = {int: "a whole number", float: "a finite number", str: "text", bool: "True or False", type(None): "None"}
-    wanted = " or ".join(words[o] if o in words else "a list of " + words[typing.get_args(o)[0]] for o in options)
+    wanted = " or ".join(words[o] if o in words else f"a list of {words[typing.get_args(o)[0]].removeprefix('a ')}s"
+                         for o in options)
     shown = f"={value!r}" if len(repr(value)) <= 80 else f" is a {type(value).__name__}"
     raise ValueError(f"{name}{shown}: must be {wanted}")
 
@@ -208,7 +213,9 @@ class Settings:
         if name in types:
             value = setting(name, value, types[name])
         elif not name.startswith("_") and not hasattr(type(self), name):
-            raise AttributeError(f"{type(self).__name__}: {unknown('setting', name, types)}")
+            meant = misspelling_of(name, types)
+            hint = unknown("setting", name, types) if meant is None else f"unknown setting {name!r}; is {meant!r} meant?"
+            raise AttributeError(f"{type(self).__name__}: {hint}")
         object.__setattr__(self, name, value)
 
     @classmethod
@@ -221,7 +228,8 @@ class Settings:
         own, names = {f.name for f in fields(cls)}, list(names)  # type: ignore[arg-type]
         others = [name for name in names if name not in {*own, *known}]
         for name in others:
-            meant = misspelling_of(name, {*own, *known} - set(names))
+            same = {option for option in own if _bare(option) == _bare(str(name))}  # wrong even if both are there
+            meant = misspelling_of(name, {*own, *known} - set(names) | same)
             if meant is not None:
                 raise ValueError(f"{cls.__name__} has no setting {name!r}; is {meant!r} meant?")
         return others
@@ -327,6 +335,20 @@ def _json_value(
     size = len(json.dumps(found))
     return found if size <= _longest_value else f"({len(found):,} values, {size:,} characters, left out)"
 
+
+def _fitting(
+    values: dict[str, Any],  # As JSON can store them
+) -> dict[str, Any]:
+    "Describe the largest values, instead of storing them, until the whole has at most 262,144 characters"
+    sizes = {name: len(json.dumps(value)) for name, value in values.items()}
+    total = sum(sizes.values())
+    for name in sorted(sizes, key=lambda name: -sizes[name]):
+        if total <= 4 * _longest_value:
+            break
+        values = {**values, name: f"({sizes[name]:,} characters, left out)"}
+        total -= sizes[name]
+    return values
+
 # %% ../nbs/00_core.ipynb #f84dd304
 @dataclass
 class SAEMetadata:
@@ -364,7 +386,7 @@ class SAEMetadata:
         "Return all known values in one flat dictionary, as JSON can store them: see `_json_value`"
         known = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
         every = {**self.extra, **{name: value for name, value in known.items() if value is not None}}
-        return {str(name): _json_value(value) for name, value in every.items()}
+        return _fitting({str(name): _json_value(value) for name, value in every.items()})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SAEMetadata:
@@ -436,14 +458,19 @@ class SAEConfig(Settings):
             if getattr(self, name) not in options:
                 raise ValueError(unknown(name, getattr(self, name), options))
         numbers = [f.name for f in fields(self) if type(getattr(self, f.name)) in (int, float)]
+        if not isinstance(self.schedules, Mapping):
+            raise ValueError(f"schedules={self.schedules!r:.80}: must be a dictionary of Schedule, by setting")
+        self.schedules = {name: kept if isinstance(kept, Schedule) else Schedule.from_dict(name, kept)
+                          for name, kept in self.schedules.items()}
         for name in self.schedules:
             if name not in numbers:
                 raise ValueError(unknown("setting with a schedule", name, numbers))
         self.dtype = dtype_name(self.dtype)
         _device_name(self.device)
-        for name, kind in (("schedules", dict), ("metadata", SAEMetadata)):
-            if not isinstance(getattr(self, name), kind):
-                raise ValueError(f"{name}={getattr(self, name)!r:.80}: must be a {kind.__name__}")
+        if isinstance(self.metadata, Mapping):
+            self.metadata = SAEMetadata.from_dict(self.metadata)
+        if not isinstance(self.metadata, SAEMetadata):
+            raise ValueError(f"metadata={self.metadata!r:.80}: must be a SAEMetadata")
 
     def __getattr__(self, name: str) -> Any:
         metadata = self.__dict__.get("metadata")
@@ -457,6 +484,8 @@ class SAEConfig(Settings):
     @classmethod
     def architecture(cls) -> str:
         "Return the registered name of the architecture"
+        if not hasattr(cls, "_architecture"):
+            raise TypeError(f"{cls.__name__} belongs to no architecture; use a configuration such as TopKSAEConfig")
         return cls._architecture
 
     @property
@@ -511,16 +540,17 @@ class SAEConfig(Settings):
     def from_dict(cls, values: Mapping[str, Any]) -> SAEConfig:
         """Create a configuration from a dictionary as `to_dict` returns; its architecture determines the class. Unknown
         names go to the metadata; one that looks like the misspelling of a setting raises ValueError"""
+        if not isinstance(values, Mapping):
+            raise TypeError(f"{values!r:.80}: must be a dictionary of settings, not a {type(values).__name__}")
         if "architecture" not in values and not hasattr(cls, "_architecture"):
             raise ValueError(f"'architecture' is missing; the names are {', '.join(map(str, values))}")
         kind = architecture(values["architecture"]).config_class if "architecture" in values else cls
         unknown_values = {name: values[name] for name in kind.check_names(values, ["architecture"])}
         own = {f.name for f in fields(kind)} - {"metadata", "schedules"}
-        schedules = {name: kept if isinstance(kept, Schedule) else Schedule.from_dict(name, kept)
-                     for name, kept in (values.get("schedules") or {}).items()}
         metadata = values.get("metadata") or {}
         known = metadata.to_dict() if isinstance(metadata, SAEMetadata) else metadata
-        return kind(**{name: value for name, value in values.items() if name in own}, schedules=schedules,
+        return kind(**{name: value for name, value in values.items() if name in own},
+                    schedules=values.get("schedules") or {},
                     metadata=SAEMetadata.from_dict({**unknown_values, **known}))
 
 # %% ../nbs/00_core.ipynb #b86d3900

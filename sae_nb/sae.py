@@ -144,6 +144,8 @@ _instead = {  # methods whose override would change only a part of the SAE, and 
     "prepare": "override normalized or subtract_bias",
     "encode": "override encoder_for, activate or select; or encode_sparse and compute_loss as well",
     "encode_sparse": "override sparse_codes; or encode and compute_loss as well",
+    "decode": "override combine, or compute_loss as well",
+    "reconstruct": "override combine, or compute_loss as well",
 }
 
 def _defines(cls: type[SAE], name: str) -> bool:
@@ -156,10 +158,12 @@ def _check_overrides(cls: type[SAE]) -> None:
     own = {name for name in (*_instead, *SAE.loss_follows, "compute_loss") if _defines(cls, name)}
     if {"encode", "encode_sparse", "compute_loss"} <= own:
         own -= {"encode", "encode_sparse"}
+    if "compute_loss" in own:
+        own -= {"decode", "reconstruct"}
     for name, advice in _instead.items():
         if name in own:
-            raise TypeError(f"{cls.__name__} overrides {name}, but the loss, encode and encode_sparse do not all use "
-                            f"it: {advice}")
+            users = "the loss does not use" if "combine" in advice else "the loss, encode and encode_sparse do not all use"
+            raise TypeError(f"{cls.__name__} overrides {name}, but {users} it: {advice}")
     ignored = [name for name in SAE.loss_follows if name in own and name not in cls.loss_follows]
     if ignored and "compute_loss" not in own:
         others = f", or override {' or '.join(cls.loss_follows)} instead" if cls.loss_follows else ""
@@ -205,18 +209,22 @@ _use_instead = {  # by name of an attribute that does not exist, or cannot be as
     "hook_z_reshaping_mode": "set reshape_activations='hook_z' in the configuration",
     "turn_on_forward_pass_hook_z_reshaping": "set reshape_activations='hook_z' in the configuration",
     "turn_off_forward_pass_hook_z_reshaping": "set reshape_activations='none' in the configuration",
+    "hook_layer": "the layer is part of sae.cfg.metadata.hook_name",
     "run_with_cache": "read sae.hook_sae_acts_post with register_forward_hook, or call sae.encode(x)",
     "run_with_hooks": "call register_forward_hook on a hook point, such as sae.hook_sae_acts_post",
     "add_hook": "call register_forward_hook on a hook point, such as sae.hook_sae_acts_post",
 }
 
+def _place(cfg: SAEConfig, name: str) -> str | None:
+    "Return where a setting or a fact of the metadata is: \"cfg\" or \"cfg.metadata\"; None if it is neither"
+    metadata = {*SAEMetadata.__dataclass_fields__, *cfg.metadata.extra} - {"extra"}
+    return "cfg" if name in type(cfg).__dataclass_fields__ else "cfg.metadata" if name in metadata else None
+
 def _no_attribute(owner: str, name: str, cfg: SAEConfig | None = None) -> NoReturn:
     "Raise AttributeError for an attribute that an SAE does not have; say what to use instead"
     advice = _use_instead.get(name, "")
-    if not advice and cfg is not None and not name.startswith("_"):
-        metadata = {*SAEMetadata.__dataclass_fields__, *cfg.metadata.extra} - {"extra"}
-        where = "cfg" if name in type(cfg).__dataclass_fields__ else "cfg.metadata" if name in metadata else None
-        advice = f"see sae.{where}.{name}" if where else ""
+    if not advice and cfg is not None and not name.startswith("_") and (where := _place(cfg, name)):
+        advice = f"see sae.{where}.{name}"
     raise AttributeError(f"{owner!r} object has no attribute {name!r}" + (f": {advice}" if advice else ""))
 
 class _SAEType(type):
@@ -229,6 +237,15 @@ def _destination(value: Any) -> Any:
     if isinstance(value, torch.dtype) or isinstance(value, str) and "float" in value:
         return as_dtype(value)
     return as_device(value) if isinstance(value, (str, int, torch.device)) and not isinstance(value, bool) else value
+
+def _as_tensor(value: Any, what: str, device: torch.device) -> Tensor:
+    "Return a tensor, array or nested lists of numbers as a tensor; raise TypeError for anything else"
+    if torch.is_tensor(value):
+        return value
+    try:
+        return torch.as_tensor(value, device=device)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{what} is a {type(value).__name__}: must be a tensor or array of numbers") from None
 
 _exact_methods = ("encode", "encode_sparse", "encode_with_predictions", "combine", "decode", "reconstruct", "forward",
                   "loss", "fold_W_dec_norm", "fold_activation_scale", "fold_activation_whitening")
@@ -283,6 +300,7 @@ class SAE(nn.Module, metaclass=_SAEType):
         self.create_parameters(generator or torch.Generator().manual_seed(0))
         wanted = torch.device("meta") if self.device.type == "meta" else cfg.device
         self.to(device=wanted, dtype=as_dtype(cfg.dtype))
+        self._complete = True  # from now on, shapes and names are fixed
 
     def create_parameters(self, generator: torch.Generator) -> None:
         "Create random decoder directions, an encoder that is their transpose, and zero biases"
@@ -318,6 +336,10 @@ class SAE(nn.Module, metaclass=_SAEType):
         named = {name: _destination(value) if name in ("device", "dtype") else value for name, value in kwargs.items()}
         return super().to(*(_destination(value) for value in args), **named)
 
+    def cuda(self, device: int | torch.device | None = None) -> SAE:
+        "Move the weights to a CUDA device; raise ValueError if there is none"
+        return self.to("cuda" if device is None else device)
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SAE:
         "Convert tensors as `nn.Module` does; keep thresholds in float32 if the weights have 16 bits"
         own = {**self._parameters, **self._buffers}
@@ -349,6 +371,11 @@ class SAE(nn.Module, metaclass=_SAEType):
             self._copy_into(name, self.W_enc, value)
         elif own is not None and not own.is_meta and value is not None and not isinstance(value, nn.Parameter):
             self._copy_into(name, own, value)
+        elif self.__dict__.get("_complete") and own is not None and isinstance(value, Tensor) and \
+                own.shape != value.shape and own.numel() > 1:
+            raise ValueError(f"{name} has shape {tuple(own.shape)}; the value has {tuple(value.shape)}")
+        elif self.__dict__.get("_complete") and not hasattr(self, name) and (where := _place(self.cfg, name)):
+            raise AttributeError(f"{name} cannot be set: see sae.{where}.{name}")
         elif isinstance(getattr(type(self), name, None), property):
             computed = ", which this architecture computes from other weights" if name.startswith(("W_", "enc")) else ""
             raise AttributeError(f"{name} of a {type(self).__name__} cannot be set{computed}: see `named_parameters`")
@@ -439,7 +466,7 @@ class SAE(nn.Module, metaclass=_SAEType):
 
     def as_input(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_in"]:
         "Return inputs as vectors in the data type of the weights; raise ValueError if their width is not `d_in`"
-        x = x if torch.is_tensor(x) else torch.as_tensor(x, device=self.device)
+        x = _as_tensor(x, "the input", self.device)
         if x.ndim == 0 or x.is_complex():
             raise ValueError(f"the input has shape {tuple(x.shape)} and type {x.dtype}: must be real vectors of d_in="
                              f"{self.cfg.d_in} numbers")
@@ -486,8 +513,8 @@ class SAE(nn.Module, metaclass=_SAEType):
         names = [self.cfg.metadata.hook_name or "hook_in", self.cfg.metadata.hook_name_out or "hook_out"]
         shown = [repr(name) if isinstance(name, str) else f"each of {name}" for name in names]
         return (f"a {type(self).__name__} predicts the activations of one hook point from those of another; a batch "
-                f"must be a dictionary of both, {{{shown[0]}: [n, d_in], {shown[1]}: [n, d_out]}}, and the trainer must "
-                "know them from `hook` and `hook_out`")
+                f"must be a dictionary of both, {{{shown[0]}: [n, d_in], {shown[1]}: [n, d_out]}}, and the trainer "
+                "must know them from `hook` and `hook_out`")
 
     @_without_autocast
     def loss(
@@ -535,6 +562,7 @@ class SAE(nn.Module, metaclass=_SAEType):
     @_without_autocast
     def combine(self, z: Float[Tensor, "... d_sae"] | Codes) -> Float[Tensor, "... d_out"]:
         "Return `z @ W_dec + b_dec`, before input normalization is undone"
+        z = z if isinstance(z, Codes) else _as_tensor(z, "z", self.device)
         if z.shape[-1] != self.cfg.d_sae:
             raise ValueError(f"there are {z.shape[-1]} latents, the SAE has d_sae={self.cfg.d_sae}")
         return as_codes(z) @ self.W_dec + self.b_dec
@@ -543,14 +571,14 @@ class SAE(nn.Module, metaclass=_SAEType):
     def decode(
         self,
         z: Float[Tensor, "... d_sae"] | Codes,  # Latents
-        norm: InputNorm | None = None,  # `input_norm(x)` of the inputs, if each input is normalized
+        norm: InputNorm | None = None,  # `input_norm(x)` of the inputs, if each is normalized; not for other outputs
     ) -> Float[Tensor, "... d_out"]:
         "Return the reconstruction from latents; raise ValueError if `norm` is needed and missing"
-        if norm is None and self.cfg.normalize_activations != "none":
+        if norm is None and self.cfg.normalize_activations != "none" and not self.needs_target:
             raise ValueError(f"normalize_activations={self.cfg.normalize_activations!r}: the latents do not contain "
                              "the mean and norm of the inputs; call decode(z, sae.input_norm(x)), or sae(x)")
         x_hat = self.hook_sae_recons(self.combine(z))
-        return x_hat if norm is None else norm.restore(x_hat)
+        return x_hat if norm is None or self.needs_target else norm.restore(x_hat)
 
     @_without_autocast
     def reconstruct(
@@ -559,6 +587,8 @@ class SAE(nn.Module, metaclass=_SAEType):
         z: Float[Tensor, "... d_sae"] | Codes,  # Their latents, possibly changed
     ) -> Float[Tensor, "... d_out"]:
         "Return the reconstruction of `x` from given latents"
+        if self.needs_target:
+            return self.decode(z)
         x_hat = self.decode(z, self.input_norm(x))
         return x_hat.reshape(x.shape) if self.cfg.reshape_activations == "hook_z" else x_hat
 
@@ -662,8 +692,12 @@ class SAE(nn.Module, metaclass=_SAEType):
         return from_pretrained(release, sae_id, device=device, dtype=dtype, **settings)
 
     @staticmethod
-    def from_config(cfg: SAEConfig, generator: torch.Generator | None = None) -> SAE:
+    def from_config(cfg: SAEConfig | dict[str, Any], generator: torch.Generator | None = None) -> SAE:
         "Make a new SAE of the architecture that `cfg` belongs to"
+        if isinstance(cfg, dict):
+            cfg = SAEConfig.from_dict(cfg)
+        if not isinstance(cfg, SAEConfig):
+            raise TypeError(f"cfg is a {type(cfg).__name__}: must be a configuration, such as TopKSAEConfig")
         return architecture(cfg.architecture())(cfg, generator)
 
     def __repr__(self) -> str:

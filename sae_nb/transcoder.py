@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from .core import SAEConfig, register, whole_number
 from .glu import GLUSAE, GLUSAEConfig, JumpReLUGLUSAE, JumpReLUGLUSAEConfig, TopKGLUSAE, TopKGLUSAEConfig
 from .jumprelu import JumpReLUSAE, JumpReLUSAEConfig
-from .sae import SAE, InputNorm, LossInputs, SAELoss
+from .sae import SAE, LossInputs, SAELoss
 from .standard import StandardSAE, StandardSAEConfig
 from .sparse import Codes
 from .topk import TopKSAE, TopKSAEConfig
@@ -68,16 +68,6 @@ class TranscoderMixin(SAE):
         super().create_parameters(generator)
         rows = F.normalize(torch.randn(self.encoder.shape, generator=generator), dim=1)
         self.encoder = nn.Parameter(rows * self.decoder_init_norm)
-
-    def decode(self, z: Float[Tensor, "... d_sae"] | Codes,
-               norm: InputNorm | None = None) -> Float[Tensor, "... d_out"]:
-        "Return the output from latents; `norm` belongs to the input and is not used"
-        return self.hook_sae_recons(self.combine(z))
-
-    def reconstruct(self, x: Float[Tensor, "... d_in"], z: Float[Tensor, "... d_sae"] | Codes,
-                    ) -> Float[Tensor, "... d_out"]:
-        "Return the output from given latents; `x` is not used"
-        return self.decode(z)
 
     def fold_activation_scale(
         self,

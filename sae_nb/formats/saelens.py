@@ -36,6 +36,8 @@ def save_model(
 ) -> Path:
     "Write `cfg.json` and `sae_weights.safetensors`; BatchTopK is saved as the JumpReLU SAE it is at inference"
     folder = local_path(path)
+    if "://" in str(path):
+        raise ValueError(f"{path}: an address; save_model needs a local folder, `push_to_hub` publishes an SAE")
     if folder.is_file():
         raise ValueError(f"{folder}: a file; save_model needs the path of a folder")
     folder.mkdir(parents=True, exist_ok=True)
