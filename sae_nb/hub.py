@@ -66,11 +66,13 @@ def clear_hub_errors(
             raise  # for example a full disk
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status in (401, 403) or isinstance(error, errors.LocalTokenNotFoundError):
-            raise PermissionError(f"{repo_id}: access denied; log in (`hf auth login`) or pass token=...") from error
+            raise PermissionError(f"{repo_id}: access to {wanted} is denied; log in (`hf auth login`) or pass "
+                              "token=...") from error
         if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _transport:
             raise
         reason = str(error).strip().split("\n")[0]
-        raise ConnectionError(f"{repo_id}: {wanted}: {reason or type(error).__name__}") from error
+        raise ConnectionError(f"{repo_id}: {wanted} cannot be read from the hub ({reason or type(error).__name__}); check "
+                              "the connection and try again, or load a copy with SAE.load_from_disk") from error
 
 _transport = ("huggingface_hub", "requests", "httpx", "httpx2", "httpcore")  # packages that raise connection errors
 
