@@ -214,7 +214,7 @@ class Settings:
             value = setting(name, value, types[name])
         elif not name.startswith("_") and not hasattr(type(self), name):
             meant = misspelling_of(name, types)
-            hint = unknown("setting", name, types) if meant is None else f"unknown setting {name!r}; is {meant!r} meant?"
+            hint = f"unknown setting {name!r}; is {meant!r} meant?" if meant else unknown("setting", name, types)
             raise AttributeError(f"{type(self).__name__}: {hint}")
         object.__setattr__(self, name, value)
 

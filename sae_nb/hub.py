@@ -71,8 +71,8 @@ def clear_hub_errors(
         if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _transport:
             raise
         reason = str(error).strip().split("\n")[0]
-        raise ConnectionError(f"{repo_id}: {wanted} cannot be read from the hub ({reason or type(error).__name__}); check "
-                              "the connection and try again, or load a copy with SAE.load_from_disk") from error
+        raise ConnectionError(f"{repo_id}: {wanted} cannot be read from the hub ({reason or type(error).__name__}); "
+                              "check the connection, or load a copy with SAE.load_from_disk") from error
 
 _transport = ("huggingface_hub", "requests", "httpx", "httpx2", "httpcore")  # packages that raise connection errors
 

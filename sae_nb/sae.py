@@ -162,8 +162,9 @@ def _check_overrides(cls: type[SAE]) -> None:
         own -= {"decode", "reconstruct"}
     for name, advice in _instead.items():
         if name in own:
-            users = "the loss does not use" if "combine" in advice else "the loss, encode and encode_sparse do not all use"
-            raise TypeError(f"{cls.__name__} overrides {name}, but {users} it: {advice}")
+            unused = "the loss does not use it" if name in ("decode", "reconstruct") else \
+                "the loss, encode and encode_sparse do not all use it"
+            raise TypeError(f"{cls.__name__} overrides {name}, but {unused}: {advice}")
     ignored = [name for name in SAE.loss_follows if name in own and name not in cls.loss_follows]
     if ignored and "compute_loss" not in own:
         others = f", or override {' or '.join(cls.loss_follows)} instead" if cls.loss_follows else ""
