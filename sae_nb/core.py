@@ -213,9 +213,8 @@ class Settings:
         if name in types:
             value = setting(name, value, types[name])
         elif not name.startswith("_") and not hasattr(type(self), name):
-            meant = misspelling_of(name, types)
-            hint = f"unknown setting {name!r}; is {meant!r} meant?" if meant else unknown("setting", name, types)
-            raise AttributeError(f"{type(self).__name__}: {hint}")
+            if (meant := misspelling_of(name, types)) is not None:
+                raise AttributeError(f"{type(self).__name__}: unknown setting {name!r}; is {meant!r} meant?")
         object.__setattr__(self, name, value)
 
     @classmethod
