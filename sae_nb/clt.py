@@ -11,6 +11,7 @@ __all__ = ['CrossLayerTranscoderConfig', 'CrossLayerTranscoder']
 # %% ../nbs/17_clt.ipynb #0084f8e2
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ from .core import register
 from .crosscoder import MultiHookConfig, MultiHookSAE
 from .encoder import Encoder, affine_at
 from .sae import SAE, LossInputs, SAELoss, reconstruction_loss
-from .sparse import Codes, SparseCodes, as_codes
+from .sparse import Codes, SparseCodes, as_codes, transformed
 
 # %% ../nbs/17_clt.ipynb #1a1c9efc
 @dataclass(kw_only=True)
@@ -92,6 +93,8 @@ class _LayerEncoder(Encoder):
 
     def at(self, chosen: SparseCodes, at_zero: bool = False) -> SparseCodes:
         "Return the pre-activations at chosen entries, differentiable; each token's entries must be sorted by latent"
+        if transformed():
+            return super().at(chosen, at_zero)
         clt = self.clt
         x = clt.by_layer(self.x).flatten(0, -2)  # one row per token and layer
         rows = chosen.rows().long() * clt.n_layers + chosen.indices // clt.d_layer
@@ -103,6 +106,7 @@ class _LayerEncoder(Encoder):
 class CrossLayerTranscoder(MultiHookSAE):
     "Latents of each layer encode its MLP input and contribute to the MLP outputs of this and later layers"
     cfg: CrossLayerTranscoderConfig  # pyright: ignore[reportIncompatibleVariableOverride]
+    needs_target: ClassVar[bool] = True
     W_skip: Float[Tensor, "n_layers d_layer_out d_layer_in"]  # with `skip`
 
     def create_weights(self, generator: torch.Generator) -> None:
@@ -139,13 +143,6 @@ class CrossLayerTranscoder(MultiHookSAE):
     def by_layer(self, z: Float[Tensor, "... d_sae"]) -> Float[Tensor, "... n_layers d_layer"]:
         "Split the last axis into layers; works for latents, inputs and outputs"
         return z.unflatten(-1, (self.n_layers, z.shape[-1] // self.n_layers))
-
-    def loss_target(self, normalized: Float[Tensor, "tokens d_in"], target: Float[Tensor, "tokens d_out"] | None,
-                    ) -> Float[Tensor, "tokens d_out"]:
-        "Return the target; raise ValueError if it is None"
-        if target is None:
-            raise ValueError(f"target is None: a {type(self).__name__} does not reconstruct its input")
-        return target.to(self.dtype)
 
     def encoder_for(self, prepared: Float[Tensor, "... d_in"], dtype: torch.dtype | None = None) -> Encoder:
         "Return the encoder, which has a separate affine map for each layer"
@@ -206,7 +203,8 @@ class CrossLayerTranscoder(MultiHookSAE):
     ) -> SAE:
         "Fold scales of inputs and targets into the weights, with the same latents; BatchTopK becomes JumpReLU"
         if scale_out is None:
-            raise ValueError("scale_out is None: inputs and targets have different factors; give both")
+            raise ValueError("scale_out is None: inputs and targets have different factors; give both. "
+                             f"In training, {self.both_needed()}")
         self.freeze_threshold()
         kind = {"dtype": self.dtype, "device": self.device}
         encoder = self.encoder.view(self.n_layers, self.d_layer, -1)

@@ -6,16 +6,21 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['unknown', 'register', 'architecture', 'architecture_names', 'whole_number', 'as_dtype', 'dtype_name',
-           'default_device', 'available_devices', 'as_device', 'SAEMetadata', 'Schedule', 'SAEConfig', 'field_types',
-           'local_path', 'write_safely', 'assets']
+__all__ = ['unknown', 'misspelling_of', 'register', 'architecture', 'architecture_names', 'plain', 'whole_number', 'setting',
+           'field_types', 'Settings', 'as_dtype', 'dtype_name', 'default_device', 'as_device', 'no_autocast',
+           'SAEMetadata', 'Schedule', 'SAEConfig', 'local_path', 'write_safely', 'assets']
 
 # %% ../nbs/00_core.ipynb #73c79fd6
 import difflib
+import functools
+import json
+import math
+import numbers
 import os
 import typing
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -34,6 +39,46 @@ def unknown(
     if len(options) <= n:
         return f"unknown {kind} {name!r}; there is: {', '.join(options) or 'none'}"
     return f"unknown {kind} {name!r}; nearest: {', '.join(nearest)}"
+
+# %% ../nbs/00_core.ipynb #0e303aa9
+_other_names = {  # what other libraries and papers call a setting
+    "apply_b_dec_to_input": ("apply_b_dec", "subtract_b_dec", "subtract_b_dec_from_input", "apply_bias_to_input"),
+    "k": ("top_k", "topk", "num_k", "n_active", "num_active"),
+    "d_in": ("act_size", "activation_dim", "d_model", "input_dim"),
+    "d_sae": ("dict_size", "d_dict", "num_latents", "n_latents", "d_hidden", "num_features", "n_features"),
+    "d_out": ("output_dim",),
+    "normalize_activations": ("normalize", "norm_activations", "normalize_acts", "activation_normalization",
+                              "normalize_input", "normalize_inputs", "input_normalization"),
+    "reshape_activations": ("reshape", "reshape_acts"), "architecture": ("arch", "sae_type", "sae_class")}
+
+def _bare(name: str) -> str:
+    "Return a name without case and separators, in American spelling"
+    return name.lower().replace("_", "").replace("-", "").replace(" ", "").replace("alis", "aliz")
+
+def _abbreviates(name: str, option: str) -> bool:
+    "Return True if a name ends within the last word of another, as in `l1_coeff`"
+    return len(name) >= 5 and option.startswith(name.lower()) and "_" not in option[len(name):]
+
+def _looks_like(name: str, option: str) -> bool:
+    "Return True if two names without separators differ by a few letters"
+    if [c for c in name if c.isdigit()] != [c for c in option if c.isdigit()]:
+        return False  # `l0_coefficient` is not `l1_coefficient`
+    short = min(len(name), len(option))
+    match = difflib.SequenceMatcher(None, name, option, autojunk=False)
+    least = 0.88 if short > 5 else 0.8
+    near = abs(len(name) - len(option)) < 2 or short > 5
+    tests = (match.real_quick_ratio, match.quick_ratio, match.ratio)  # from the fastest to the slowest
+    close = short > 2 and near and all(test() > least for test in tests)
+    return name == option or close or short > 3 and sorted(name) == sorted(option)
+
+def misspelling_of(
+    name: str,  # An unknown name
+    options: Iterable[str],  # Known names that it may stand for
+) -> str | None:
+    "Return the known name that `name` looks like, or that other libraries call so; None if there is none"
+    bare = _bare(str(name))
+    return next((option for option in sorted(options) if _looks_like(bare, _bare(option)) or
+                 _abbreviates(str(name), option) or bare in map(_bare, _other_names.get(option, ()))), None)
 
 # %% ../nbs/00_core.ipynb #6c543e5f
 _Class = TypeVar("_Class", bound=type)
@@ -63,6 +108,8 @@ def architecture(
 ) -> type:
     "Return the SAE class registered under `name`; raise ValueError if there is none"
     if name not in _architectures:
+        import sae_nb.architectures  # noqa: F401  (registers those of the library)
+    if name not in _architectures:
         hint = "; to use an architecture of your own, first run the module or cell that registers it"
         raise ValueError(unknown("architecture", name, _architectures) + hint)
     return _architectures[name]
@@ -72,17 +119,119 @@ def architecture_names() -> list[str]:
     return sorted(_architectures)
 
 # %% ../nbs/00_core.ipynb #22e30087
+def plain(
+    value: Any,
+) -> Any:
+    "Convert a NumPy or PyTorch number to a Python number, and a path, data type or device to text; keep other values"
+    if isinstance(value, (os.PathLike, torch.dtype, torch.device)):
+        return str(value)
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        return value.item()
+    if isinstance(value, numbers.Real) and not isinstance(value, (bool, int, float)):
+        return float(value)  # a fraction
+    return value
+
 def whole_number(
     name: str,  # Name of the setting, for the error message
     value: Any,  # Value of the setting; None is allowed
     least: int = 1,  # Smallest value allowed
 ) -> int | None:
     "Convert `value` to an int, except None; raise ValueError if it is not a whole number of at least `least`"
-    if value is None:
+    number = plain(value)
+    if number is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value // 1 or value < least:
-        raise ValueError(f"{name}={value!r}: must be a whole number of at least {least}")
-    return int(value)
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or number != number // 1 or number < least:
+        raise ValueError(f"{name}={value!r:.80}: must be a whole number of at least {least}")
+    return int(number)
+
+# %% ../nbs/00_core.ipynb #69f93238
+def _setting_options(kind: Any) -> list[Any]:
+    "Return the types that a field accepts: the members of a union, or the type itself"
+    union = typing.get_origin(kind) in (typing.Union, type(int | None))
+    return [option for member in typing.get_args(kind) for option in _setting_options(member)] if union else [kind]
+
+def _as_type(value: Any, kind: Any) -> Any:
+    "Return a value as one type of a setting; raise ValueError if it does not have it"
+    if isinstance(value, bool) and kind is not bool or isinstance(value, float) and not math.isfinite(value):
+        raise ValueError
+    if typing.get_origin(kind) in (list, tuple):
+        items = value.tolist() if hasattr(value, "tolist") else value
+        if isinstance(items, (str, bytes, Mapping, Set)) or not isinstance(items, Iterable):
+            raise ValueError
+        return typing.get_origin(kind)(_as_type(plain(item), typing.get_args(kind)[0]) for item in items)
+    if kind is bool and type(value) is int and value in (0, 1):
+        return bool(value)
+    if kind is int and type(value) is float and value % 1 == 0:
+        return int(value)
+    if not (isinstance(value, (int, float)) if kind is float else isinstance(value, kind)):
+        raise ValueError
+    return value
+
+def setting(
+    name: str,  # Name of the setting, for the error message
+    value: Any,
+    kind: Any,  # Its type: int, float, str, bool, None, lists of these, or a union; others are not checked
+) -> Any:
+    "Return the value of a setting as its type; raise ValueError if it has another type or is not finite"
+    simple, options = (int, float, str, bool, type(None), Ellipsis), _setting_options(kind)
+    lists = [option for option in options if typing.get_origin(option) in (list, tuple)]
+    parts = [*(part for option in lists for part in typing.get_args(option)), *(o for o in options if o not in lists)]
+    if not all(part in simple for part in parts):
+        return value
+    number = plain(value)
+    for option in sorted(options, key=lambda option: option is not type(number)):
+        try:
+            return _as_type(number, option)
+        except (ValueError, TypeError):
+            continue
+    words = {int: "a whole number", float: "a finite number", str: "text", bool: "True or False", type(None): "None"}
+    wanted = " or ".join(words[o] if o in words else f"a list of {words[typing.get_args(o)[0]].removeprefix('a ')}s"
+                         for o in options)
+    shown = f"={value!r}" if len(repr(value)) <= 80 else f" is a {type(value).__name__}"
+    raise ValueError(f"{name}{shown}: must be {wanted}")
+
+# %% ../nbs/00_core.ipynb #ffadff0c
+def field_types(
+    kind: type,  # A dataclass
+) -> dict[str, Any]:
+    "Return the types of the fields of a configuration, by name"
+    return typing.get_type_hints(kind, localns={**vars(typing), **globals()})
+
+@functools.lru_cache(maxsize=256)
+def _types_to_check(kind: type) -> dict[str, Any]:
+    "Return the types of the fields; Any where a type cannot be resolved"
+    names = [f.name for f in fields(kind)]
+    try:
+        return {name: field_types(kind)[name] for name in names}
+    except (NameError, TypeError, KeyError):  # an annotation of a notebook that names something defined later
+        return dict.fromkeys(names, Any)
+
+class Settings:
+    "Base class of dataclasses whose values are checked where they are set"
+    def __setattr__(self, name: str, value: Any) -> None:
+        types = _types_to_check(type(self))
+        if name in types:
+            value = setting(name, value, types[name])
+        elif not name.startswith("_") and not hasattr(type(self), name):
+            if (meant := misspelling_of(name, types)) is not None:
+                raise AttributeError(f"{type(self).__name__}: unknown setting {name!r}; is {meant!r} meant?")
+        object.__setattr__(self, name, value)
+
+    @classmethod
+    def check_names(
+        cls,
+        names: Iterable[str],  # Names of settings, as a file has them
+        known: Iterable[str] = (),  # Names that are not fields, but known
+    ) -> list[str]:
+        "Return the names that are not settings; raise ValueError if one looks like the misspelling of a missing one"
+        own, names = {f.name for f in fields(cls)}, list(names)  # type: ignore[arg-type]
+        others = [name for name in names if name not in {*own, *known}]
+        for name in others:
+            same = {option for option in own if _bare(option) == _bare(str(name))}  # wrong even if both are there
+            meant = misspelling_of(name, {*own, *known} - set(names) | same)
+            if meant is not None:
+                raise ValueError(f"{cls.__name__} has no setting {name!r}; is {meant!r} meant?")
+        return others
 
 # %% ../nbs/00_core.ipynb #0b205127
 _dtypes = {str(dtype).removeprefix("torch."): dtype for dtype in
@@ -112,16 +261,26 @@ def default_device() -> torch.device:
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
-def available_devices() -> list[str]:
+def _available_devices() -> list[str]:
     "Return the names of the devices of this machine"
-    others = ["mps"] if torch.backends.mps.is_available() else []
-    return ["cpu", *others, *(f"cuda:{i}" for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0))]
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return ["cpu", *(["mps"] if torch.backends.mps.is_available() else []), *(f"cuda:{i}" for i in range(cards))]
+
+def _device_name(
+    device: str | torch.device,
+) -> str:
+    "Return the name of a device, which this machine need not have; raise ValueError if there is none of this name"
+    try:
+        return str(torch.device(device))
+    except (RuntimeError, TypeError, ValueError):
+        there = ", ".join(_available_devices())
+        raise ValueError(f"device={device!r}: not the name of a device; there is {there}") from None
 
 def as_device(
     device: str | int | torch.device | None,  # "cpu", "cuda", "cuda:1", `torch.device`, ...; None: the CPU
 ) -> torch.device:
     "Return a device from its name; raise ValueError if there is no such device on this machine"
-    there = f"there is {', '.join(available_devices())}"
+    there = f"there is {', '.join(_available_devices())}"
     try:
         if isinstance(device, bool):
             raise TypeError("a bool is not a device")
@@ -134,7 +293,62 @@ def as_device(
         raise ValueError(f"device={device!r}: not available on this machine; {there}") from None
     return wanted
 
+# %% ../nbs/00_core.ipynb #a5343476
+@contextmanager
+def no_autocast() -> Iterator[None]:
+    "Switch `torch.autocast` off in a block, for all devices"
+    with ExitStack() as stack:
+        for kind in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
 # %% ../nbs/00_core.ipynb #ac0340d3
+_longest_text = 10_000  # Characters of a text in the metadata; more is described, not stored
+_longest_value = 2 ** 16  # Characters of a list or dictionary, as JSON
+_longest_name = 1000  # Characters of the name of a model, data set or hook point
+
+def _json_value(
+    value: Any,
+    strict: bool = False,  # Raise TypeError for what JSON cannot store; False: describe it
+) -> Any:
+    "Return a value as JSON can store it; objects and texts of more than 10,000 characters become a description"
+    value = plain(value)
+    if isinstance(value, str):
+        return value if len(value) <= _longest_text else f"(a text of {len(value):,} characters, left out)"
+    if value is None or isinstance(value, (bool, int)) or isinstance(value, float) and math.isfinite(value):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {f.name: getattr(value, f.name) for f in fields(value)}
+    elif hasattr(value, "tolist") and getattr(value, "size", 0) is not None:
+        value = value.tolist() if math.prod(value.shape) <= _longest_value else [0] * _longest_value
+    if isinstance(value, Mapping):
+        found: Any = {str(plain(name)): _json_value(item, strict) for name, item in value.items()}
+    elif isinstance(value, (Sequence, Set)) and not isinstance(value, (bytes, bytearray)) and \
+            type(value).__module__ in ("builtins", "torch"):
+        found = [_json_value(item, strict) for item in value]
+    elif strict and not isinstance(value, float):
+        raise TypeError(f"a {type(value).__name__} cannot be stored as JSON")
+    else:
+        return str(value) if isinstance(value, float) else f"({type(value).__name__}, left out)"
+    size = len(json.dumps(found))
+    return found if size <= _longest_value else f"({len(found):,} values, {size:,} characters, left out)"
+
+
+def _fitting(
+    values: dict[str, Any],  # As JSON can store them
+) -> dict[str, Any]:
+    "Describe the largest values, instead of storing them, until the whole has at most 262,144 characters"
+    sizes = {name: len(json.dumps(value)) for name, value in values.items()}
+    total = sum(sizes.values())
+    for name in sorted(sizes, key=lambda name: -sizes[name]):
+        if total <= 4 * _longest_value:
+            break
+        values = {**values, name: f"({sizes[name]:,} characters, left out)"}
+        total -= sizes[name]
+    return values
+
+# %% ../nbs/00_core.ipynb #f84dd304
 @dataclass
 class SAEMetadata:
     "Model, hook point and data that an SAE was trained on; None where unknown"
@@ -149,22 +363,44 @@ class SAEMetadata:
     neuronpedia_id: str | None = None  # Name on neuronpedia.org
     extra: dict[str, Any] = field(default_factory=dict)  # All other metadata in the file
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        types = _types_to_check(SAEMetadata)
+        if name not in types and not name.startswith("_") and not hasattr(type(self), name):
+            if (meant := misspelling_of(name, types)) is not None:
+                raise AttributeError(f"unknown metadata {name!r}; is {meant!r} meant? Others belong into `extra`")
+            self.extra[name] = value
+            return
+        if name in types and name != "extra":
+            value = setting(name, value, types[name])
+            if isinstance(value, str) and (len(value) > _longest_name or "\n" in value):
+                raise ValueError(f"{name} is a text of {len(value):,} characters: must be a name or a path")
+        object.__setattr__(self, name, value)
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "extra" or name not in self.extra:
             raise AttributeError(unknown("metadata", name, [*self.__dict__, *self.__dict__.get("extra", {})]))
         return self.extra[name]
 
     def to_dict(self) -> dict[str, Any]:
-        "Return all known values in one flat dictionary"
+        "Return all known values in one flat dictionary, as JSON can store them: see `_json_value`"
         known = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
-        return {**self.extra, **{name: value for name, value in known.items() if value is not None}}
+        every = {**self.extra, **{name: value for name, value in known.items() if value is not None}}
+        return _fitting({str(name): _json_value(value) for name, value in every.items()})
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> SAEMetadata:
-        "Create metadata from a flat dictionary; names without a field go to `extra`"
+    def from_dict(cls, values: Mapping[str, Any]) -> SAEMetadata:
+        "Create metadata from a flat dictionary; names without a field, and values of another type, go to `extra`"
+        metadata = cls()
         own = {f.name for f in fields(cls)} - {"extra"}
-        extra = {name: value for name, value in values.items() if name not in own}
-        return cls(**{name: value for name, value in values.items() if name in own}, extra=extra)
+        for name, value in values.items():
+            try:
+                if name in own:
+                    setattr(metadata, name, value)
+            except ValueError:
+                metadata.extra[name] = value
+            if name not in own:
+                metadata.extra[name] = value
+        return metadata
 
 # %% ../nbs/00_core.ipynb #f5b6bba5
 @dataclass(frozen=True)
@@ -175,8 +411,21 @@ class Schedule:
     wait: int = 0  # Steps at the initial value before the change begins
 
     def __post_init__(self) -> None:
+        for name, kind in (("steps", int), ("start", float), ("wait", int)):
+            object.__setattr__(self, name, setting(name, getattr(self, name), kind))
         if self.steps < 1 or self.wait < 0:
             raise ValueError(f"steps={self.steps}, wait={self.wait}: steps must be at least 1, wait at least 0")
+
+    @classmethod
+    def from_dict(
+        cls,
+        name: str,  # Name of the setting, for the error message
+        values: Mapping[str, Any],
+    ) -> Schedule:
+        "Create a schedule from a dictionary; raise ValueError if it has other names than the fields"
+        if not isinstance(values, Mapping) or "steps" not in values or set(values) - {"steps", "start", "wait"}:
+            raise ValueError(f"schedules[{name!r}]={values!r:.80}: must have 'steps', and may have 'start' and 'wait'")
+        return cls(**values)
 
     def at(self, step: int, final: float) -> float:
         "Return the value for the training step that follows `step` completed steps"
@@ -185,7 +434,7 @@ class Schedule:
 
 # %% ../nbs/00_core.ipynb #1e5ac2c4
 @dataclass(kw_only=True)
-class SAEConfig:
+class SAEConfig(Settings):
     "Settings that all architectures share"
     d_in: int | None = None  # Width of the inputs; None: taken from the model
     d_sae: int  # Number of latents
@@ -208,14 +457,34 @@ class SAEConfig:
             if getattr(self, name) not in options:
                 raise ValueError(unknown(name, getattr(self, name), options))
         numbers = [f.name for f in fields(self) if type(getattr(self, f.name)) in (int, float)]
+        if not isinstance(self.schedules, Mapping):
+            raise ValueError(f"schedules={self.schedules!r:.80}: must be a dictionary of Schedule, by setting")
+        self.schedules = {name: kept if isinstance(kept, Schedule) else Schedule.from_dict(name, kept)
+                          for name, kept in self.schedules.items()}
         for name in self.schedules:
             if name not in numbers:
                 raise ValueError(unknown("setting with a schedule", name, numbers))
         self.dtype = dtype_name(self.dtype)
+        _device_name(self.device)
+        if isinstance(self.metadata, Mapping):
+            self.metadata = SAEMetadata.from_dict(self.metadata)
+        if not isinstance(self.metadata, SAEMetadata):
+            raise ValueError(f"metadata={self.metadata!r:.80}: must be a SAEMetadata")
+
+    def __getattr__(self, name: str) -> Any:
+        metadata = self.__dict__.get("metadata")
+        known = [f.name for f in fields(SAEMetadata)] + ["hook_layer", "hook_head_index", "model_class_name"]
+        if metadata is not None and not name.startswith("_") and (name in known or name in metadata.extra):
+            where = "the layer is part of cfg.metadata.hook_name" if name == "hook_layer" else f"cfg.metadata.{name}"
+            raise AttributeError(f"{type(self).__name__} has no {name!r}; model, hook point and data of the training "
+                                 f"are metadata: {where}")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @classmethod
     def architecture(cls) -> str:
         "Return the registered name of the architecture"
+        if not hasattr(cls, "_architecture"):
+            raise TypeError(f"{cls.__name__} belongs to no architecture; use a configuration such as TopKSAEConfig")
         return cls._architecture
 
     @property
@@ -253,24 +522,35 @@ class SAEConfig:
         self.d_in = width
 
     def to_dict(self) -> dict[str, Any]:
-        "Return the settings as `cfg.json` stores them"
-        return {**asdict(self), "architecture": self.architecture(), "metadata": self.metadata.to_dict()}
+        "Return the settings as `cfg.json` stores them; raise TypeError if JSON cannot store one"
+        return {**self.without_metadata(), "architecture": self.architecture(), "metadata": self.metadata.to_dict()}
+
+    def without_metadata(self) -> dict[str, Any]:
+        "Return the settings as `cfg.json` stores them, without architecture and metadata"
+        found: dict[str, Any] = {}
+        for name in (f.name for f in fields(self) if f.name != "metadata"):
+            try:
+                found[name] = _json_value(getattr(self, name), strict=True)
+            except TypeError as error:
+                raise TypeError(f"{type(self).__name__}.{name}: {error}") from None
+        return found
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SAEConfig:
-        "Create a configuration from a dictionary as `to_dict` returns; its architecture determines the class"
+        """Create a configuration from a dictionary as `to_dict` returns; its architecture determines the class. Unknown
+        names go to the metadata; one that looks like the misspelling of a setting raises ValueError"""
+        if not isinstance(values, Mapping):
+            raise TypeError(f"{values!r:.80}: must be a dictionary of settings, not a {type(values).__name__}")
+        if "architecture" not in values and not hasattr(cls, "_architecture"):
+            raise ValueError(f"'architecture' is missing; the names are {', '.join(map(str, values))}")
         kind = architecture(values["architecture"]).config_class if "architecture" in values else cls
+        unknown_values = {name: values[name] for name in kind.check_names(values, ["architecture"])}
         own = {f.name for f in fields(kind)} - {"metadata", "schedules"}
+        metadata = values.get("metadata") or {}
+        known = metadata.to_dict() if isinstance(metadata, SAEMetadata) else metadata
         return kind(**{name: value for name, value in values.items() if name in own},
-                    schedules={name: Schedule(**kept) for name, kept in (values.get("schedules") or {}).items()},
-                    metadata=SAEMetadata.from_dict(values.get("metadata") or {}))
-
-# %% ../nbs/00_core.ipynb #2262b15c
-def field_types(
-    kind: type,  # A dataclass
-) -> dict[str, Any]:
-    "Return the types of the fields of a configuration, by name"
-    return typing.get_type_hints(kind, localns={**vars(typing), **globals()})
+                    schedules=values.get("schedules") or {},
+                    metadata=SAEMetadata.from_dict({**unknown_values, **known}))
 
 # %% ../nbs/00_core.ipynb #b86d3900
 def local_path(

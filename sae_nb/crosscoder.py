@@ -95,9 +95,14 @@ class MultiHookSAE(SAE):
 
     def activate(self, pre: Float[Tensor, "... d_sae"]) -> Float[Tensor, "... d_sae"]:
         "Return latents from pre-activations, as a dense tensor"
-        if self.cfg.activation == "jumprelu":
-            return jump(pre, self.threshold.clamp_min(0), self.cfg.bandwidth, self.cfg.ste_to_input)
-        return pre.relu() if self.cfg.activation == "relu" else self._selected(pre).dense()
+        if self.cfg.activation == "relu":
+            return pre.relu()
+        if self.cfg.activation == "batchtopk" and self.training:
+            return self._selected(pre).dense()
+        limits = self.threshold.clamp_min(0).to(pre.dtype) if self.training else self.thresholds().clamp_min(0)
+        if self.training:
+            return jump(pre, limits, self.cfg.bandwidth, self.cfg.ste_to_input)
+        return torch.where(pre > limits, pre, pre.new_zeros(()))
 
     def select(self, pre: Float[Tensor, "... d_sae"]) -> SparseCodes:
         "Return latents from pre-activations, as sparse codes; in training, BatchTopK compares the complete batch"
@@ -119,7 +124,8 @@ class MultiHookSAE(SAE):
     def thresholds(self) -> Float[Tensor, "d_sae"]:
         "Return the thresholds that pre-activations must exceed at inference"
         if self.cfg.activation == "batchtopk":
-            return self.batch_threshold / self.latent_weights().clamp_min(1e-12)
+            weights = self.latent_weights().to(self.batch_threshold.dtype)
+            return self.batch_threshold / weights.clamp_min(1e-12)
         return self.threshold if self.cfg.activation == "jumprelu" else torch.zeros_like(self.b_enc)
 
     @torch.no_grad()
@@ -245,7 +251,6 @@ class CrosscoderConfig(MultiHookConfig):
 
     def __post_init__(self) -> None:
         if self.hook_widths is not None:
-            self.hook_widths = [int(width) for width in self.hook_widths]
             if not self.hook_widths or min(self.hook_widths) < 1:
                 raise ValueError(f"hook_widths={self.hook_widths}: must be whole numbers of at least 1")
             if self.d_in not in (None, sum(self.hook_widths)):

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .sparse import SparseCodes, summed_by_latent, weighted_rows
+from .sparse import SparseCodes, summed_by_latent, transformed, weighted_rows
 
 # %% ../nbs/04_encoder.ipynb #12c7200e
 _T = TypeVar("_T")
@@ -153,6 +153,8 @@ class Encoder:
         latents: Int[Tensor, "n"] | None = None,  # Latents to compute; None: all
     ) -> RowChunks:
         "Return pre-activations in chunks of rows, without gradient"
+        if transformed():
+            return self.dense_chunks(latents)
         flat = self.x.detach().reshape(-1, self.x.shape[-1])
         @torch.no_grad()
         def compute(rows: slice) -> Tensor:
@@ -160,6 +162,11 @@ class Encoder:
             return pre if latents is None else pre[:, latents]
         n = compute(slice(0, 1)).shape[-1]
         return RowChunks(compute, (*self.x.shape[:-1], n), self.rows_at_once)
+
+    def dense_chunks(self, latents: Int[Tensor, "n"] | None = None) -> RowChunks:
+        "Return the dense pre-activations as one chunk, for the transforms of `torch.func`"
+        with torch.no_grad():
+            return RowChunks.of(self.dense(latents))
 
     def at(
         self,
@@ -195,6 +202,8 @@ class AffineEncoder(Encoder):
 
     def chunks(self, latents: Int[Tensor, "n"] | None = None) -> RowChunks:
         "Return pre-activations in chunks of rows, without gradient"
+        if transformed():
+            return self.dense_chunks(latents)
         if latents is None:
             return affine_chunks(self.x, self.matrix, self.bias, self.dtype)
         bias = None if self.bias is None else self.bias[latents]
@@ -202,4 +211,6 @@ class AffineEncoder(Encoder):
 
     def at(self, chosen: SparseCodes, at_zero: bool = False) -> SparseCodes:
         "Return the values of `chosen`, differentiable in the inputs, `matrix` and `bias`"
+        if transformed():
+            return super().at(chosen, at_zero)
         return affine_at(chosen, self.x, self.matrix, self.bias, at_zero)

@@ -20,7 +20,7 @@ from .encoder import AffineEncoder, Encoder, RowChunks, affine_at
 from .jumprelu import JumpReLUSAE, JumpReLUSAEConfig
 from .sae import SAE
 from .standard import StandardSAE, StandardSAEConfig
-from .sparse import SparseCodes, dot_products
+from .sparse import SparseCodes, dot_products, transformed
 from .topk import TopKSAE, TopKSAEConfig
 
 # %% ../nbs/12_glu.ipynb #3e9fb8f7
@@ -37,15 +37,20 @@ class _GLUEncoder(Encoder):
 
     def chunks(self, latents: Int[Tensor, "n"] | None = None) -> RowChunks:
         "Return the pre-activations of some or all latents in chunks of rows, without gradient"
+        if transformed():
+            return self.dense_chunks(latents)
         linear, gate = self.linear.chunks(latents), self.gate.chunks(latents)
         return RowChunks(lambda rows: linear.compute(rows).mul_(gate.compute(rows).sigmoid_()), linear.shape,
                          linear.rows_at_once)
 
     def at(self, chosen: SparseCodes, at_zero: bool = False) -> SparseCodes:
         "Return the pre-activations at the chosen entries, differentiable in the inputs and in both maps"
+        if transformed():
+            return super().at(chosen, at_zero)
         linear, gate = self._part_at(self.linear, chosen), self._part_at(self.gate, chosen)
         values = linear * gate.sigmoid()
-        return chosen.with_values(values if at_zero else values.masked_fill(chosen.values == 0, 0))
+        inactive = chosen.values.sign() != values.sign()  # also where this sum is rounded to another sign
+        return chosen.with_values(values if at_zero else values.masked_fill(inactive, 0))
 
     def _part_at(self, part: AffineEncoder, chosen: SparseCodes) -> Float[Tensor, "entries"]:
         "Return one of the two maps at the chosen entries, differentiable"

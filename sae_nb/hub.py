@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .core import SAEConfig, assets, unknown
+from .core import SAEConfig, as_device, assets, local_path, unknown
 from .formats.all import load_from_disk
 from .formats.base import (Checkpoint, Converter, build_from_checkpoint, detect_format, formats, open_local,
                                  read_checkpoint, recognize_checkpoint)
@@ -44,14 +44,17 @@ def clear_hub_errors(
     try:
         yield
     except errors.GatedRepoError as error:
-        raise PermissionError(f"{repo_id}: gated; accept its terms on the hub, then log in (`hf auth login`) or pass "
-                              "token=...") from error
+        raise PermissionError(f"{repo_id}: gated, so {wanted} cannot be read; accept its terms on the hub, then log in "
+                              "(`hf auth login`) or pass token=...") from error
     except errors.RepositoryNotFoundError as error:
         raise ValueError(f"{repo_id}: no such repository on the hub, or it is private and needs a token") from error
     except errors.RevisionNotFoundError as error:
         raise ValueError(f"{repo_id}: no such branch, tag or commit") from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
-        raise ConnectionError(f"{repo_id}: the hub cannot be reached and {wanted} is not in the cache") from error
+        from huggingface_hub import constants
+        offline = " (offline mode: HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else ""
+        raise ConnectionError(f"{repo_id}: the hub cannot be reached{offline} and {wanted} is not in the cache; "
+                              "connect once to download it, or load a copy with SAE.load_from_disk") from error
     except errors.EntryNotFoundError as error:
         raise FileNotFoundError(f"{repo_id}: the repository has no {wanted}") from error
     except errors.HFValidationError as error:
@@ -63,11 +66,13 @@ def clear_hub_errors(
             raise  # for example a full disk
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status in (401, 403) or isinstance(error, errors.LocalTokenNotFoundError):
-            raise PermissionError(f"{repo_id}: access denied; log in (`hf auth login`) or pass token=...") from error
+            raise PermissionError(f"{repo_id}: access to {wanted} is denied; log in (`hf auth login`) or pass "
+                              "token=...") from error
         if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _transport:
             raise
         reason = str(error).strip().split("\n")[0]
-        raise ConnectionError(f"{repo_id}: {wanted}: {reason or type(error).__name__}") from error
+        raise ConnectionError(f"{repo_id}: {wanted} cannot be read from the hub ({reason or type(error).__name__}); "
+                              "check the connection, or load a copy with SAE.load_from_disk") from error
 
 _transport = ("huggingface_hub", "requests", "httpx", "httpx2", "httpcore")  # packages that raise connection errors
 
@@ -75,7 +80,9 @@ _transport = ("huggingface_hub", "requests", "httpx", "httpx2", "httpcore")  # p
 class _Ranges(io.RawIOBase):
     "A file on the hub, read by byte ranges"
 
-    def __init__(self, url: str, size: int, headers: dict[str, str]):
+    def __init__(self, repo_id: str, name: str, url: str, size: int, headers: dict[str, str]):
+        self.repo_id = repo_id
+        self.name = name  # Of the file
         self.url = url
         self.size = size
         self.headers = headers
@@ -97,8 +104,9 @@ class _Ranges(io.RawIOBase):
         if end <= self.position:
             return 0
         span = {"Range": f"bytes={self.position}-{end - 1}"}
-        response = get_session().get(self.url, headers={**self.headers, **span})
-        hf_raise_for_status(response)
+        with clear_hub_errors(self.repo_id, self.name):
+            response = get_session().get(self.url, headers={**self.headers, **span})
+            hf_raise_for_status(response)
         content = response.content[:end - self.position]
         buffer[:len(content)] = content
         self.position += len(content)
@@ -216,7 +224,7 @@ class HubFiles:
             if about.size is None:
                 return open(self.local_path(name), "rb")
             headers = {**build_hf_headers(token=self.token), "Accept-Encoding": "identity"}
-            return cast(BinaryIO, io.BufferedReader(_Ranges(url, about.size, headers), 2 ** 16))
+            return cast(BinaryIO, io.BufferedReader(_Ranges(self.repo_id, name, url, about.size, headers), 2 ** 16))
 
     def fetch(self, *names: str) -> list[Path]:
         "Download several files in parallel and return their paths"
@@ -306,6 +314,30 @@ def _demo_folder(sae_id: str | None) -> Path:
         raise ValueError(unknown("SAE id", sae_id, found))
     return found[sae_id]
 
+def _format_of(path: Path) -> str | None:
+    "Return the format of a local checkpoint, None if the path is not a checkpoint"
+    try:
+        return detect_format(*open_local(path))
+    except ValueError:
+        return None
+
+def _local_folder(release: str | Path, sae_id: str | None) -> Path | None:
+    "Return the local folder or file that a release means; None for a release of the table, or a repository"
+    if isinstance(release, str) and (not release or is_release(release)):
+        return None
+    path = local_path(release)
+    is_path = isinstance(release, Path) or release.startswith(("/", "~", "./", "../", ".\\")) or path.is_absolute()
+    if not path.exists() and not is_path:
+        return None
+    folder = path if sae_id is None else path / safe_name(sae_id)
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder}: no such folder or file")
+    if sae_id is None and folder.is_dir() and _format_of(folder) is None:
+        inside = sorted(item.relative_to(folder).as_posix() for item in folder.rglob("*") if item.is_dir() and
+                        _format_of(item))
+        folder = folder / _only(str(folder), inside) if inside else folder
+    return folder
+
 def _exists(source: _Source) -> bool:
     "Return True if the path exists in the repository; rows of the release table are assumed to exist"
     files, path = source.files, source.path
@@ -342,8 +374,8 @@ def _checkpoint(
     return checkpoint
 
 def from_pretrained(
-    release: str,  # "demo", the name of a release, or a Hugging Face repository "owner/name"
-    sae_id: str | None = None,  # Id in the release; folder or file in the repository; None: the only SAE
+    release: str | Path,  # "demo", the name of a release, a Hugging Face repository "owner/name", or a local folder
+    sae_id: str | None = None,  # Id in the release; folder or file in the repository or folder; None: the only SAE
     device: str | torch.device = "cpu",
     dtype: str | torch.dtype | None = None,  # None: as stored
     revision: str | None = None,  # Branch, tag or commit of the repository
@@ -355,13 +387,16 @@ def from_pretrained(
 ) -> SAE:
     """Download a published SAE and return it in eval mode; raise ValueError (with the nearest names) or
     FileNotFoundError if it does not exist, PermissionError if it is gated, ConnectionError if the hub is unreachable"""
+    device = as_device(device)
     if release == "demo":
-        return load_from_disk(_demo_folder(sae_id), device=device, dtype=dtype)
-    source = _find_source(release, sae_id, revision, token, force_download)
+        return load_from_disk(_demo_folder(sae_id), device=device, dtype=dtype, hints=overrides)
+    if revision is None and (folder := _local_folder(release, sae_id)) is not None:
+        return load_from_disk(folder, device, dtype, format, overrides, converter)
+    source = _find_source(str(release), sae_id, revision, token, force_download)
     return build_from_checkpoint(_checkpoint(source, format, converter, overrides), device, dtype)
 
 def sae_config(
-    release: str,  # As in `from_pretrained`
+    release: str | Path,  # As in `from_pretrained`
     sae_id: str | None = None,
     revision: str | None = None,
     format: str | None = None,
@@ -371,12 +406,14 @@ def sae_config(
     "Return the configuration of a published SAE; of safetensors and `.npz` files, only headers are downloaded"
     if release == "demo":
         return load_from_disk(_demo_folder(sae_id)).cfg
-    source = _find_source(release, sae_id, revision, token)
+    if revision is None and (folder := _local_folder(release, sae_id)) is not None:
+        return read_checkpoint(*open_local(folder), format=format, converter=converter).cfg
+    source = _find_source(str(release), sae_id, revision, token)
     source.files.download = False
     return _checkpoint(source, format, converter, {}).cfg
 
 def sae_sparsity(
-    release: str,  # As in `from_pretrained`
+    release: str | Path,  # As in `from_pretrained`
     sae_id: str | None = None,
     revision: str | None = None,
     token: str | None = None,
@@ -384,7 +421,9 @@ def sae_sparsity(
     "Return log10 of the fraction of tokens on which each latent fires; None if it was not published"
     if release == "demo":
         return read_sparsity(*open_local(_demo_folder(sae_id)))
-    source = _find_source(release, sae_id, revision, token)
+    if revision is None and (folder := _local_folder(release, sae_id)) is not None:
+        return read_sparsity(*open_local(folder))
+    source = _find_source(str(release), sae_id, revision, token)
     found = read_sparsity(source.files, source.path)
     if found is None and not _exists(source):
         raise _missing_error(source)
@@ -397,8 +436,8 @@ def load_sae_or_saes(
     dtype: str | torch.dtype | None = None,  # None: as stored
 ) -> SAE | dict[str, SAE]:
     "Load an SAE, or a dictionary of all SAEs in a folder; raise ValueError or FileNotFoundError if there is none"
-    if Path(path).expanduser().exists():
-        return _load_local(Path(path).expanduser(), device, dtype)
+    if local_path(path).exists():
+        return _load_local(local_path(path), device, dtype)
     release, _, sae_id = str(path).partition("/")
     if release == "demo" or is_release(release):
         return from_pretrained(release, sae_id or None, device, dtype)
@@ -419,8 +458,8 @@ def load_saes(
 def _single_name(path: str | Path, sae: SAE) -> str:
     "Return the name of the SAE that a path leads to: the last part of its folder, its file without suffix, or its id"
     name = str(path).rstrip("/")
-    if Path(path).expanduser().exists():
-        files, name = open_local(os.path.abspath(Path(path).expanduser()))
+    if local_path(path).exists():
+        files, name = open_local(os.path.abspath(local_path(path)))
         name = recognize_checkpoint(files, name)[1] or files.folder.name  # a file can mean the folder around it
     elif name == "demo":
         name = next(iter(_demo_saes()))
@@ -428,13 +467,6 @@ def _single_name(path: str | Path, sae: SAE) -> str:
         name = str(sae.cfg.metadata.to_dict()["sae_id"])
     suffix = next((suffix for suffix in _weight_suffixes if name.endswith(suffix)), "")
     return name.removesuffix(suffix).rpartition("/")[2]
-
-def _format_of(path: Path) -> str | None:
-    "Return the format of a local checkpoint, None if the path is not a checkpoint"
-    try:
-        return detect_format(*open_local(path))
-    except ValueError:
-        return None
 
 def _load_local(path: Path, device: str | torch.device, dtype: str | torch.dtype | None) -> SAE | dict[str, SAE]:
     "Load the SAE or all SAEs of a file or folder"

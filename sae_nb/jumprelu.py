@@ -9,14 +9,12 @@ from __future__ import annotations
 __all__ = ['jump', 'JumpReLUSAEConfig', 'JumpReLUSAE', 'MatryoshkaJumpReLUSAEConfig', 'MatryoshkaJumpReLUSAE']
 
 # %% ../nbs/10_jumprelu.ipynb #1d84a3aa
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from . import selection
 from .core import SAEConfig, register, unknown
@@ -31,33 +29,59 @@ def _window(pre: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
     return ((pre - threshold).abs() < bandwidth / 2).to(pre.dtype) / bandwidth
 
 class _Jump(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, pre, threshold, bandwidth, ste_to_input):  # type: ignore[override]
-        ctx.save_for_backward(pre, threshold)
-        ctx.bandwidth, ctx.ste_to_input = bandwidth, ste_to_input
+    def forward(pre, threshold, bandwidth, ste_to_input):  # type: ignore[override]
         return pre * (pre > threshold)
 
     @staticmethod
-    @once_differentiable
+    def setup_context(ctx, inputs, output):  # type: ignore[override]
+        pre, threshold, *settings = inputs
+        ctx.save_for_backward(pre, threshold)
+        ctx.save_for_forward(pre, threshold)
+        ctx.bandwidth, ctx.ste_to_input = settings
+
+    @staticmethod
     def backward(ctx, grad):  # type: ignore[override]
         pre, threshold = ctx.saved_tensors
         estimate = threshold * _window(pre, threshold, ctx.bandwidth) * grad
         grad_pre = grad * (pre > threshold) + (estimate if ctx.ste_to_input else 0)
         return grad_pre, -estimate.sum_to_size(threshold.shape), None, None
 
-class _Step(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, pre, threshold, bandwidth, ste_to_input):  # type: ignore[override]
-        ctx.save_for_backward(pre, threshold)
-        ctx.bandwidth, ctx.ste_to_input = bandwidth, ste_to_input
+    def jvp(ctx, pre_tangent, threshold_tangent, *_):  # type: ignore[override]
+        pre, threshold = ctx.saved_tensors
+        weight = threshold * _window(pre, threshold, ctx.bandwidth)
+        from_pre = pre_tangent * ((pre > threshold) + (weight if ctx.ste_to_input else 0))
+        return from_pre if threshold_tangent is None else from_pre - weight * threshold_tangent
+
+class _Step(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(pre, threshold, bandwidth, ste_to_input):  # type: ignore[override]
         return (pre > threshold).to(pre.dtype)
 
     @staticmethod
-    @once_differentiable
+    def setup_context(ctx, inputs, output):  # type: ignore[override]
+        pre, threshold, *settings = inputs
+        ctx.save_for_backward(pre, threshold)
+        ctx.save_for_forward(pre, threshold)
+        ctx.bandwidth, ctx.ste_to_input = settings
+
+    @staticmethod
     def backward(ctx, grad):  # type: ignore[override]
         pre, threshold = ctx.saved_tensors
         estimate = _window(pre, threshold, ctx.bandwidth) * grad
         return estimate if ctx.ste_to_input else None, -estimate.sum_to_size(threshold.shape), None, None
+
+    @staticmethod
+    def jvp(ctx, pre_tangent, threshold_tangent, *_):  # type: ignore[override]
+        pre, threshold = ctx.saved_tensors
+        window = _window(pre, threshold, ctx.bandwidth)
+        from_pre = pre_tangent * (window if ctx.ste_to_input else 0)
+        return from_pre if threshold_tangent is None else from_pre - window * threshold_tangent
 
 def jump(
     pre: Float[Tensor, "... d_sae"],  # Pre-activations
@@ -115,15 +139,6 @@ class JumpReLUSAE(SAE):
         super().create_parameters(generator)
         self.threshold = nn.Parameter(torch.full((self.cfg.d_sae,), self.cfg.init_threshold))
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> JumpReLUSAE:
-        "Convert tensors as `nn.Module` does, but keep the thresholds in float32 if the weights have 16 bits"
-        exact = self.threshold.detach()
-        super()._apply(fn, recurse)
-        if self.threshold.dtype in (torch.bfloat16, torch.float16):
-            source = self.threshold.detach() if exact.is_meta else exact
-            self.threshold.data = source.to(self.threshold.device, torch.float32)
-        return self
-
     def threshold_for(self, pre: Float[Tensor, "... d_sae"]) -> Float[Tensor, "d_sae"]:
         "Return the thresholds in the data type of the pre-activations, negative ones as zero"
         return self.threshold.clamp_min(0).to(pre.dtype)
@@ -138,7 +153,9 @@ class JumpReLUSAE(SAE):
         self.threshold.clamp_(min=0)
 
     def activate(self, pre: Float[Tensor, "... d_sae"]) -> Float[Tensor, "... d_sae"]:
-        "Set pre-activations to zero unless they exceed their thresholds"
+        "Set pre-activations to zero unless they exceed their thresholds; in training, thresholds get a gradient, too"
+        if not self.training:
+            return torch.where(pre > self.threshold_for(pre), pre, pre.new_zeros(()))
         return jump(pre, self.threshold_for(pre), self.cfg.bandwidth, self.cfg.ste_to_input)
 
     def select(self, pre: Float[Tensor, "... d_sae"]) -> SparseCodes:
@@ -146,9 +163,12 @@ class JumpReLUSAE(SAE):
         return selection.above(pre, self.threshold_for(pre))
 
     def scale_latents(self, factors: Float[Tensor, "d_sae"]) -> None:
-        "Multiply each latent and its threshold by a positive factor"
+        "Multiply each latent and its threshold by a positive factor; one threshold for all becomes one for each"
         super().scale_latents(factors)
-        self.threshold *= factors
+        if self.threshold.numel() == 1 < len(factors):
+            self.threshold = nn.Parameter(self.threshold * factors)
+        else:
+            self.threshold *= factors
 
     def penalty(self, pre: Codes, z: Codes, thresholds: Float[Tensor, "d_sae"]) -> Float[Tensor, ""]:
         "Return the sparsity penalty, averaged over tokens, before its coefficient"

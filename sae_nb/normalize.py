@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .core import unknown
+from .core import no_autocast, unknown
 from .sae import SAE
 
 # %% ../nbs/19_normalize.ipynb #fa3efb0e
@@ -34,6 +34,16 @@ def geometric_median(
     return median
 
 # %% ../nbs/19_normalize.ipynb #749166bf
+def _as_rows(
+    x: Float[Tensor, "... d"],  # A sample
+    width: int,  # Width that the SAE expects
+) -> Float[Tensor, "n d"]:
+    "Return a sample with one vector per row; raise ValueError if it has another width or is a single vector"
+    if x.ndim < 2 or x.shape[-1] != width:
+        raise ValueError(f"the activations have shape {tuple(x.shape)}: must be [n, {width}], because the SAE has "
+                         f"d_in={width}")
+    return x.reshape(-1, width)
+
 @dataclass(frozen=True)
 class Scaling:
     "Multiplies each dimension by a factor: x -> x * factors"
@@ -45,6 +55,7 @@ class Scaling:
         widths: Sequence[int],  # Widths of its hook points
     ) -> Scaling:
         "Estimate the factors that bring the mean norm of each hook point to the square root of its width"
+        x = _as_rows(x, sum(widths))
         factors = [w ** 0.5 / part.norm(dim=1).mean().clamp_min(1e-12) for w, part in zip(widths, x.split(widths, 1))]
         return Scaling(torch.cat([factor.expand(w) for w, factor in zip(widths, factors)]))
 
@@ -85,10 +96,12 @@ class Whitening:
         parts = (mean, vectors / size, (vectors * size).T)
         return Whitening(*(part.to(x.dtype).contiguous() for part in parts))
 
+    @no_autocast()
     def __call__(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         "Return the whitened vectors"
         return (x - self.mean) @ self.matrix
 
+    @no_autocast()
     def undo(self, x_hat: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         "Return the vectors before whitening"
         return x_hat @ self.inverse + self.mean
@@ -103,6 +116,7 @@ InputTransform = Scaling | Whitening
 # %% ../nbs/19_normalize.ipynb #4ee73bc6
 input_normalizations = ("scale", "whiten", "none")
 
+@no_autocast()
 def estimate_transform(
     x: Float[Tensor, "n d"],  # A sample
     kind: str,  # "scale", "whiten" or "none"
@@ -111,9 +125,10 @@ def estimate_transform(
     "Estimate a transform from a sample"
     if kind not in input_normalizations:
         raise ValueError(unknown("normalize_inputs", kind, input_normalizations))
+    rows = _as_rows(x, sum(widths))
     if kind == "whiten":
-        return Whitening.of(x)
-    return Scaling.of(x, widths) if kind == "scale" else Scaling(torch.ones_like(x[0]))
+        return Whitening.of(rows)
+    return Scaling.of(rows, widths) if kind == "scale" else Scaling(torch.ones_like(rows[0]))
 
 def transform_from_state(
     state: Mapping[str, Tensor],  # `vars` of a transform
@@ -126,6 +141,7 @@ def _converted(transform: InputTransform, dtype: torch.dtype) -> InputTransform:
     "Return a transform with tensors of another data type"
     return transform_from_state({name: tensor.to(dtype) for name, tensor in vars(transform).items()})
 
+@no_autocast()
 @torch.no_grad()
 def check_fold(
     sae: SAE,
@@ -133,7 +149,10 @@ def check_fold(
     inputs: InputTransform,  # Transform of the inputs
     outputs: InputTransform | None = None,  # Transform of the targets, if they are not the inputs
 ) -> None:
-    "Check that folding does not change the SAE's function; raise NotImplementedError if it does not"
+    """Check that folding does not change the SAE's function; raise NotImplementedError if it does, and ValueError if
+    the SAE needs a target and there is none"""
+    if sae.needs_target and outputs is None:
+        raise ValueError(f"there is no target: {sae.both_needed()}")
     exact = torch.promote_types(x.dtype, torch.float32)
     trial, x = copy.deepcopy(sae).to(dtype=exact).eval(), x[:32].to(exact)
     generator = torch.Generator().manual_seed(0)

@@ -133,10 +133,11 @@ class L0Controller:
         return (self.total + self.proportional * present).clamp(-20, 20).exp()
 
     def observe(self, l0: Float[Tensor, ""]) -> None:
-        "Update the deviations with the L0 of a batch"
+        "Update the deviations with the L0 of a batch; an empty batch, whose L0 is NaN, changes nothing"
+        known = ~l0.isnan()
         deviation = (l0.clamp_min(1e-2) / self.target).log()
-        self.deviation.lerp_(deviation, 1 - self.memory)
-        self.total += self.integral * self.deviation.clamp(-self.largest_summed, self.largest_summed)
+        self.deviation.copy_(torch.where(known, self.deviation.lerp(deviation, 1 - self.memory), self.deviation))
+        self.total += known * self.integral * self.deviation.clamp(-self.largest_summed, self.largest_summed)
 
     def state_dict(self) -> dict[str, Tensor]:
         "Return both deviations"

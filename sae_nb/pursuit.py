@@ -22,8 +22,8 @@ from torch.autograd.function import once_differentiable
 from .core import SAEConfig, register
 from .encoder import AffineEncoder, Encoder
 from .sae import SAE, LossInputs, SAELoss, reconstruction_loss
-from .selection import fixed_width
-from .sparse import Codes, SparseCodes, as_codes, weighted_rows
+from .selection import fixed_width, from_dense
+from .sparse import Codes, SparseCodes, as_codes, transformed, weighted_rows
 
 # %% ../nbs/13_pursuit.ipynb #191c4727
 _gram_limit = 2 ** 14  # Latents up to which the Gram matrix is computed: 1 GiB in float32
@@ -125,12 +125,34 @@ class MatchingPursuitSAE(SAE):
         "Return the dot products with all decoder rows, from which the first step selects a latent"
         return AffineEncoder(prepared, self.W_dec, None, dtype)
 
+    def pursue_dense(
+        self,
+        prepared: Float[Tensor, "... d_in"],  # Inputs, as `prepare` returns them
+    ) -> Float[Tensor, "... d_sae"]:
+        "Return the latents as a dense tensor, by operations that work in every transform of `torch.func`; slow"
+        cfg, rows = self.cfg, self.W_dec
+        residual = prepared
+        z = torch.zeros_like(prepared @ rows.T)
+        going = torch.ones_like(prepared[..., 0], dtype=torch.bool)
+        for _ in range(cfg.max_iterations or prepared.shape[-1]):
+            latent = (residual @ rows.T).detach().argmax(-1, keepdim=True)
+            choice = (torch.arange(len(rows), device=rows.device) == latent).to(rows.dtype)
+            chosen = choice @ rows
+            value = torch.where(going, torch.linalg.vecdot(residual, chosen).relu(), 0)
+            again = (z.detach() * choice).sum(-1) > 0
+            z, residual = z + value[..., None] * choice, residual - value[..., None] * chosen
+            large = residual.detach().square().sum(-1) >= cfg.residual_threshold ** 2
+            going = going & (value > 0) & large & ~(again & cfg.stop_on_duplicate_support)
+        return z
+
     def pursue(
         self,
         prepared: Float[Tensor, "... d_in"],  # Inputs, as `prepare` returns them
         dtype: torch.dtype | None = None,  # Data type of the dot products; None: that of the weights
     ) -> SparseCodes:
         "Return the latents, differentiable, each at most once per token"
+        if transformed():
+            return from_dense(self.pursue_dense(prepared))
         cfg, kind = self.cfg, dtype or self.dtype
         flat = prepared.reshape(-1, prepared.shape[-1])
         indices, values, first = _pursue(
@@ -148,7 +170,8 @@ class MatchingPursuitSAE(SAE):
 
     def encode(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_sae"]:
         "Return latents as a dense tensor; `hook_sae_acts_pre` is not called, as each step has its own dot products"
-        return self.hook_sae_acts_post(self.encode_sparse(x).dense())
+        z = self.pursue_dense(self.prepare(x)) if transformed() else self.encode_sparse(x).dense()
+        return self.hook_sae_acts_post(z)
 
     def combine(self, z: Float[Tensor, "... d_sae"] | Codes) -> Float[Tensor, "... d_out"]:
         "Return `z @ W_dec`, plus `b_dec` if it was subtracted from the input"

@@ -11,20 +11,22 @@ __all__ = ['hook_points', 'SAEHookPoint', 'pre_activations_at', 'LossInputs', 'S
 
 # %% ../nbs/06_sae.ipynb #6c77e468
 import copy
+import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .core import SAEConfig, architecture, as_dtype, dtype_name
+from .core import SAEConfig, SAEMetadata, architecture, as_device, as_dtype, dtype_name, no_autocast, plain
 from .encoder import AffineEncoder, Encoder, RowChunks
-from .selection import from_dense
-from .sparse import Codes, DenseCodes, SparseCodes, as_codes
+from .selection import from_dense, keep_by
+from .sparse import Codes, DenseCodes, SparseCodes, as_codes, transformed
 
 # %% ../nbs/06_sae.ipynb #18cb0ee0
 class SAEHookPoint(nn.Identity):
@@ -142,6 +144,8 @@ _instead = {  # methods whose override would change only a part of the SAE, and 
     "prepare": "override normalized or subtract_bias",
     "encode": "override encoder_for, activate or select; or encode_sparse and compute_loss as well",
     "encode_sparse": "override sparse_codes; or encode and compute_loss as well",
+    "decode": "override combine, or compute_loss as well",
+    "reconstruct": "override combine, or compute_loss as well",
 }
 
 def _defines(cls: type[SAE], name: str) -> bool:
@@ -154,10 +158,13 @@ def _check_overrides(cls: type[SAE]) -> None:
     own = {name for name in (*_instead, *SAE.loss_follows, "compute_loss") if _defines(cls, name)}
     if {"encode", "encode_sparse", "compute_loss"} <= own:
         own -= {"encode", "encode_sparse"}
+    if "compute_loss" in own:
+        own -= {"decode", "reconstruct"}
     for name, advice in _instead.items():
         if name in own:
-            raise TypeError(f"{cls.__name__} overrides {name}, but the loss, encode and encode_sparse do not all use "
-                            f"it: {advice}")
+            unused = "the loss does not use it" if name in ("decode", "reconstruct") else \
+                "the loss, encode and encode_sparse do not all use it"
+            raise TypeError(f"{cls.__name__} overrides {name}, but {unused}: {advice}")
     ignored = [name for name in SAE.loss_follows if name in own and name not in cls.loss_follows]
     if ignored and "compute_loss" not in own:
         others = f", or override {' or '.join(cls.loss_follows)} instead" if cls.loss_follows else ""
@@ -176,6 +183,8 @@ def _complete_rule(cls: type[SAE]) -> None:
             setattr(cls, "sparse_codes", SAE.sparse_codes)
     def activate(self: SAE, pre: Float[Tensor, "... d_sae"]) -> Float[Tensor, "... d_sae"]:
         "Return latents from pre-activations, as a dense tensor"
+        if transformed() and self.latents_are_pre_activations:
+            return keep_by(pre, lambda pre: cls.select(self, pre), by_row=not self.training)
         return cls.select(self, pre).dense()
     def select(self: SAE, pre: Float[Tensor, "... d_sae"]) -> SparseCodes:
         "Return latents from pre-activations, as sparse codes"
@@ -189,7 +198,69 @@ def _complete_rule(cls: type[SAE]) -> None:
             setattr(cls, method.__name__, method)
 
 # %% ../nbs/06_sae.ipynb #a6e78b53
-class SAE(nn.Module):
+_use_instead = {  # by name of an attribute that does not exist, or cannot be assigned
+    "use_error_term": "pass error_term=True to splice, run_with_saes or run_with_cache_with_saes",
+    "device": "call sae.to(device=...)", "dtype": "call sae.to(dtype=...)",
+    "from_pretrained_with_cfg_and_sparsity": "call SAE.from_pretrained(release, sae_id), whose result has .cfg; the "
+                                             "sparsity is sae_nb.sae_sparsity(release, sae_id)",
+    "load_from_pretrained": "call SAE.load_from_disk(path)", "save_inference_model": "call sae.save_model(path)",
+    "from_dict": "call SAE.from_config(SAEConfig.from_dict(...))",
+    "fold_activation_norm_scaling_factor": "call sae.fold_activation_scale(factor)",
+    "process_sae_in": "call sae.prepare(x)", "encode_with_hidden_pre": "call sae.encoder_for(sae.prepare(x)).dense()",
+    "hook_z_reshaping_mode": "set reshape_activations='hook_z' in the configuration",
+    "turn_on_forward_pass_hook_z_reshaping": "set reshape_activations='hook_z' in the configuration",
+    "turn_off_forward_pass_hook_z_reshaping": "set reshape_activations='none' in the configuration",
+    "hook_layer": "the layer is part of sae.cfg.metadata.hook_name",
+    "run_with_cache": "read sae.hook_sae_acts_post with register_forward_hook, or call sae.encode(x)",
+    "run_with_hooks": "call register_forward_hook on a hook point, such as sae.hook_sae_acts_post",
+    "add_hook": "call register_forward_hook on a hook point, such as sae.hook_sae_acts_post",
+}
+
+def _place(cfg: SAEConfig, name: str) -> str | None:
+    "Return where a setting or a fact of the metadata is: \"cfg\" or \"cfg.metadata\"; None if it is neither"
+    metadata = {*SAEMetadata.__dataclass_fields__, *cfg.metadata.extra} - {"extra"}
+    return "cfg" if name in type(cfg).__dataclass_fields__ else "cfg.metadata" if name in metadata else None
+
+def _no_attribute(owner: str, name: str, cfg: SAEConfig | None = None) -> NoReturn:
+    "Raise AttributeError for an attribute that an SAE does not have; say what to use instead"
+    advice = _use_instead.get(name, "")
+    if not advice and cfg is not None and not name.startswith("_") and (where := _place(cfg, name)):
+        advice = f"see sae.{where}.{name}"
+    raise AttributeError(f"{owner!r} object has no attribute {name!r}" + (f": {advice}" if advice else ""))
+
+class _SAEType(type):
+    "Type of SAE classes, which explains attributes that do not exist"
+    def __getattr__(cls, name: str) -> Any:
+        _no_attribute(cls.__name__, name)
+
+def _destination(value: Any) -> Any:
+    "Return the device or data type of a name; keep other arguments of `nn.Module.to`"
+    if isinstance(value, torch.dtype) or isinstance(value, str) and "float" in value:
+        return as_dtype(value)
+    return as_device(value) if isinstance(value, (str, int, torch.device)) and not isinstance(value, bool) else value
+
+def _as_tensor(value: Any, what: str, device: torch.device) -> Tensor:
+    "Return a tensor, array or nested lists of numbers as a tensor; raise TypeError for anything else"
+    if torch.is_tensor(value):
+        return value
+    try:
+        return torch.as_tensor(value, device=device)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{what} is a {type(value).__name__}: must be a tensor or array of numbers") from None
+
+_exact_methods = ("encode", "encode_sparse", "encode_with_predictions", "combine", "decode", "reconstruct", "forward",
+                  "loss", "fold_W_dec_norm", "fold_activation_scale", "fold_activation_whitening")
+
+def _without_autocast(method: Callable[..., Any]) -> Callable[..., Any]:
+    "Return a method that computes in the data type of the weights inside `torch.autocast`, too"
+    @functools.wraps(method)
+    def exact(*args: Any, **kwargs: Any) -> Any:
+        with no_autocast():
+            return method(*args, **kwargs)
+    return exact
+
+# %% ../nbs/06_sae.ipynb #f7f1c75e
+class SAE(nn.Module, metaclass=_SAEType):
     "A sparse autoencoder; each architecture is a subclass"
     hook_sae_input: SAEHookPoint
     hook_sae_acts_pre: SAEHookPoint
@@ -205,9 +276,15 @@ class SAE(nn.Module):
 
     loss_follows: ClassVar[tuple[str, ...]] = ("activate", "select", "select_chunks", "encoder_for")  # Methods that a
     # subclass may override without `compute_loss`, because the loss uses them
+    needs_target: ClassVar[bool] = False  # Whether it predicts other activations than its inputs
+    float32_tensors: ClassVar[tuple[str, ...]] = ("threshold", "batch_threshold")  # Kept in float32 if weights have 16
+    # bits: small steps of an average would be rounded away
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
+        for name in _exact_methods:
+            if name in vars(cls):
+                setattr(cls, name, _without_autocast(vars(cls)[name]))
         _check_overrides(cls)
         _complete_rule(cls)
 
@@ -217,12 +294,14 @@ class SAE(nn.Module):
         generator: torch.Generator | None = None,  # Source of the initial weights; None: seed 0
     ):
         super().__init__()
+        cfg.without_metadata()  # raises TypeError for a setting that cannot be saved
         self.cfg = copy.deepcopy(cfg)  # `to` changes device and dtype in this copy only
         for name in hook_points:
             self.add_module(name, SAEHookPoint())
         self.create_parameters(generator or torch.Generator().manual_seed(0))
         wanted = torch.device("meta") if self.device.type == "meta" else cfg.device
         self.to(device=wanted, dtype=as_dtype(cfg.dtype))
+        self._complete = True  # from now on, shapes and names are fixed
 
     def create_parameters(self, generator: torch.Generator) -> None:
         "Create random decoder directions, an encoder that is their transpose, and zero biases"
@@ -254,10 +333,73 @@ class SAE(nn.Module):
         return self.b_dec.dtype
 
     def to(self, *args: Any, **kwargs: Any) -> SAE:
-        "Move or convert the weights, as `nn.Module.to` does, and update the configuration"
-        super().to(*args, **kwargs)
-        self.cfg.device, self.cfg.dtype = str(self.device), dtype_name(self.dtype)
+        "Move or convert the weights, as `nn.Module.to` does, and update the configuration; data types may be names"
+        named = {name: _destination(value) if name in ("device", "dtype") else value for name, value in kwargs.items()}
+        return super().to(*(_destination(value) for value in args), **named)
+
+    def cuda(self, device: int | torch.device | None = None) -> SAE:
+        "Move the weights to a CUDA device; raise ValueError if there is none"
+        return self.to("cuda" if device is None else device)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SAE:
+        "Convert tensors as `nn.Module` does; keep thresholds in float32 if the weights have 16 bits"
+        own = {**self._parameters, **self._buffers}
+        exact = {name: own[name].detach() for name in self.float32_tensors if own.get(name) is not None}
+        super()._apply(fn, recurse)
+        for name, before in exact.items():
+            now = getattr(self, name)
+            if now.dtype in (torch.bfloat16, torch.float16):
+                now.data = (now.detach() if before.is_meta else before).to(now.device, torch.float32)
+        if "b_dec" in self._parameters:
+            self.cfg.device, self.cfg.dtype = str(self.device), dtype_name(self.dtype)
         return self
+
+    # Attributes
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            _no_attribute(type(self).__name__, name, self.__dict__.get("cfg"))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _use_instead:
+            raise AttributeError(f"{name} cannot be set: {_use_instead[name]}")
+        if name == "cfg":
+            self._check_config(value)
+        own = self.__dict__.get("_parameters", {}).get(name, self.__dict__.get("_buffers", {}).get(name))
+        if name == "W_enc" and "encoder" in self.__dict__.get("_parameters", {}):
+            self._copy_into(name, self.W_enc, value)
+        elif own is not None and not own.is_meta and value is not None and not isinstance(value, nn.Parameter):
+            self._copy_into(name, own, value)
+        elif self.__dict__.get("_complete") and own is not None and isinstance(value, Tensor) and \
+                own.shape != value.shape and own.numel() > 1:
+            raise ValueError(f"{name} has shape {tuple(own.shape)}; the value has {tuple(value.shape)}")
+        elif self.__dict__.get("_complete") and not hasattr(self, name) and (where := _place(self.cfg, name)):
+            raise AttributeError(f"{name} cannot be set: see sae.{where}.{name}")
+        elif isinstance(getattr(type(self), name, None), property):
+            computed = ", which this architecture computes from other weights" if name.startswith(("W_", "enc")) else ""
+            raise AttributeError(f"{name} of a {type(self).__name__} cannot be set{computed}: see `named_parameters`")
+        else:
+            super().__setattr__(name, value)
+
+    @torch.no_grad()
+    def _copy_into(self, name: str, target: Tensor, value: Any) -> None:
+        "Copy the value that was assigned to a weight into it; raise ValueError if the shape differs"
+        values = torch.as_tensor(plain(value), dtype=target.dtype, device=target.device)
+        if values.shape not in (target.shape, torch.Size()):
+            raise ValueError(f"{name} has shape {tuple(target.shape)}; the value has {tuple(values.shape)}")
+        target.copy_(values)
+
+    def _check_config(self, cfg: Any) -> None:
+        "Raise ValueError if a new configuration does not fit the weights"
+        old = self.__dict__.get("cfg")
+        if not isinstance(cfg, SAEConfig) or old is not None and type(cfg) is not type(old):
+            raise ValueError(f"cfg is a {type(cfg).__name__}: must be a {type(old or SAEConfig()).__name__}")
+        for name in ("d_in", "d_sae", "d_out", "dtype", "device") if old is not None else ():
+            if getattr(cfg, name) != getattr(old, name):
+                raise ValueError(f"{name}={getattr(cfg, name)!r}: the weights have {getattr(old, name)!r}; make a new "
+                                 "SAE with SAE.from_config, or convert this one with `to`")
 
     # The encoder, the rule and the loss, which define an architecture
 
@@ -325,6 +467,12 @@ class SAE(nn.Module):
 
     def as_input(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_in"]:
         "Return inputs as vectors in the data type of the weights; raise ValueError if their width is not `d_in`"
+        x = _as_tensor(x, "the input", self.device)
+        if x.ndim == 0 or x.is_complex():
+            raise ValueError(f"the input has shape {tuple(x.shape)} and type {x.dtype}: must be real vectors of d_in="
+                             f"{self.cfg.d_in} numbers")
+        if x.device != self.device and "meta" not in (x.device.type, self.device.type):
+            raise ValueError(f"the input is on {x.device}, the SAE on {self.device}: move one with `to`")
         if self.cfg.reshape_activations == "hook_z" and x.shape[-1] != self.cfg.d_in and x.ndim > 1:
             x = x.flatten(-2)
         if x.shape[-1] != self.cfg.d_in:
@@ -354,9 +502,22 @@ class SAE(nn.Module):
         normalized: Float[Tensor, "tokens d_in"],  # Inputs, normalized if configured
         target: Float[Tensor, "tokens d_out"] | None,
     ) -> Float[Tensor, "tokens d_out"]:
-        "Return the vectors to reconstruct: the target, or the inputs if it is None"
+        "Return the vectors to reconstruct: the target, or the inputs if it is None; raise ValueError if it is needed"
+        if target is None and self.needs_target:
+            raise ValueError(f"target is None: {self.both_needed()}")
+        if target is not None and target.shape[-1] != self.cfg.d_out:
+            raise ValueError(f"the target is {target.shape[-1]} wide, the SAE predicts d_out={self.cfg.d_out}")
         return normalized if target is None else target.to(self.dtype)
 
+    def both_needed(self) -> str:
+        "Return the sentence that says what a class with `needs_target` is trained on"
+        names = [self.cfg.metadata.hook_name or "hook_in", self.cfg.metadata.hook_name_out or "hook_out"]
+        shown = [repr(name) if isinstance(name, str) else f"each of {name}" for name in names]
+        return (f"a {type(self).__name__} predicts the activations of one hook point from those of another; a batch "
+                f"must be a dictionary of both, {{{shown[0]}: [n, d_in], {shown[1]}: [n, d_out]}}, and the trainer "
+                "must know them from `hook` and `hook_out`")
+
+    @_without_autocast
     def loss(
         self,
         x: Float[Tensor, "tokens d_in"],  # Inputs
@@ -384,11 +545,13 @@ class SAE(nn.Module):
             chosen = self.select_chunks(encoder.chunks())
         return encoder.at(chosen)
 
+    @_without_autocast
     def encode(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_sae"]:
         "Return latents as a dense tensor"
         pre = self.hook_sae_acts_pre(self.encoder_for(self.prepare(x)).dense())
         return self.hook_sae_acts_post(self.activate(pre))
 
+    @_without_autocast
     def encode_sparse(
         self,
         x: Float[Tensor, "... d_in"],  # Inputs
@@ -397,39 +560,47 @@ class SAE(nn.Module):
         "Return latents as sparse codes, differentiable; they do not pass the hook points for activations"
         return self.sparse_codes(self.encoder_for(self.prepare(x), encoder_dtype))
 
+    @_without_autocast
     def combine(self, z: Float[Tensor, "... d_sae"] | Codes) -> Float[Tensor, "... d_out"]:
         "Return `z @ W_dec + b_dec`, before input normalization is undone"
+        z = z if isinstance(z, Codes) else _as_tensor(z, "z", self.device)
         if z.shape[-1] != self.cfg.d_sae:
             raise ValueError(f"there are {z.shape[-1]} latents, the SAE has d_sae={self.cfg.d_sae}")
         return as_codes(z) @ self.W_dec + self.b_dec
 
+    @_without_autocast
     def decode(
         self,
         z: Float[Tensor, "... d_sae"] | Codes,  # Latents
-        norm: InputNorm | None = None,  # `input_norm(x)` of the inputs, if each input is normalized
+        norm: InputNorm | None = None,  # `input_norm(x)` of the inputs, if each is normalized; not for other outputs
     ) -> Float[Tensor, "... d_out"]:
         "Return the reconstruction from latents; raise ValueError if `norm` is needed and missing"
-        if norm is None and self.cfg.normalize_activations != "none":
+        if norm is None and self.cfg.normalize_activations != "none" and not self.needs_target:
             raise ValueError(f"normalize_activations={self.cfg.normalize_activations!r}: the latents do not contain "
                              "the mean and norm of the inputs; call decode(z, sae.input_norm(x)), or sae(x)")
         x_hat = self.hook_sae_recons(self.combine(z))
-        return x_hat if norm is None else norm.restore(x_hat)
+        return x_hat if norm is None or self.needs_target else norm.restore(x_hat)
 
+    @_without_autocast
     def reconstruct(
         self,
         x: Float[Tensor, "... d_in"],  # Inputs
         z: Float[Tensor, "... d_sae"] | Codes,  # Their latents, possibly changed
     ) -> Float[Tensor, "... d_out"]:
         "Return the reconstruction of `x` from given latents"
+        if self.needs_target:
+            return self.decode(z)
         x_hat = self.decode(z, self.input_norm(x))
-        return x_hat.view_as(x) if self.cfg.reshape_activations == "hook_z" else x_hat
+        return x_hat.reshape(x.shape) if self.cfg.reshape_activations == "hook_z" else x_hat
 
+    @_without_autocast
     def forward(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_out"]:
         "Return the reconstruction of `x`"
         return self.hook_sae_output(self.reconstruct(x, self.encode(x)))
 
     # Rescaling the weights
 
+    @_without_autocast
     @torch.no_grad()
     def fold_W_dec_norm(self) -> SAE:
         "Normalize the decoder rows to norm 1 and multiply the latents by the old norms; the output is unchanged"
@@ -453,6 +624,7 @@ class SAE(nn.Module):
             raise ValueError(f"normalize_activations={self.cfg.normalize_activations!r}: each input is normalized "
                              "separately, so a transform of all inputs cannot be folded into the weights")
 
+    @_without_autocast
     @torch.no_grad()
     def fold_activation_scale(
         self,
@@ -467,6 +639,7 @@ class SAE(nn.Module):
         self.b_dec /= scale_out
         return self
 
+    @_without_autocast
     @torch.no_grad()
     def fold_activation_whitening(
         self,
@@ -509,8 +682,8 @@ class SAE(nn.Module):
 
     @staticmethod
     def from_pretrained(
-        release: str,  # "demo", a release (see `find_saes`), or a repository of the Hugging Face hub
-        sae_id: str | None = None,  # Name in the release; folder or file in a repository
+        release: str | Path,  # "demo", a release (see `find_saes`), a Hugging Face repository, or a local folder
+        sae_id: str | None = None,  # Name in the release; folder or file in a repository or local folder
         device: str | torch.device = "cpu",
         dtype: str | torch.dtype | None = None,  # None: as stored
         **settings: Any,  # `revision`, `format`, `converter`, `token` and more: see `hub.from_pretrained`
@@ -520,8 +693,12 @@ class SAE(nn.Module):
         return from_pretrained(release, sae_id, device=device, dtype=dtype, **settings)
 
     @staticmethod
-    def from_config(cfg: SAEConfig, generator: torch.Generator | None = None) -> SAE:
+    def from_config(cfg: SAEConfig | dict[str, Any], generator: torch.Generator | None = None) -> SAE:
         "Make a new SAE of the architecture that `cfg` belongs to"
+        if isinstance(cfg, dict):
+            cfg = SAEConfig.from_dict(cfg)
+        if not isinstance(cfg, SAEConfig):
+            raise TypeError(f"cfg is a {type(cfg).__name__}: must be a configuration, such as TopKSAEConfig")
         return architecture(cfg.architecture())(cfg, generator)
 
     def __repr__(self) -> str:

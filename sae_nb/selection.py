@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['fixed_width', 'top_k', 'top_k_signed', 'group_max', 'above', 'from_dense', 'batch_top_k']
+__all__ = ['fixed_width', 'top_k', 'top_k_signed', 'group_max', 'above', 'from_dense', 'keep_by', 'batch_top_k']
 
 # %% ../nbs/05_selection.ipynb #ec2e46e8
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -132,6 +133,37 @@ def from_dense(
     "Return the non-zero entries as codes, differentiable in them"
     kept = _where_true(z.detach() != 0)
     return _from_positions(z.flatten()[kept], kept, z.shape)
+
+class _Kept(torch.autograd.Function):
+    @staticmethod
+    def forward(pre, rule, by_row):  # type: ignore[override]
+        return rule(pre).dense() != 0
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):  # type: ignore[override]
+        ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def backward(ctx, grad):  # type: ignore[override]
+        return None, None, None
+
+    @staticmethod
+    def jvp(ctx, *tangents):  # type: ignore[override]
+        return None
+
+    @staticmethod
+    def vmap(info, in_dims, pre, rule, by_row):  # type: ignore[override]
+        pre = pre.movedim(in_dims[0], 0)
+        kept = _Kept.apply(pre, rule, by_row) if by_row else torch.stack([_Kept.apply(x, rule, by_row) for x in pre])
+        return kept, 0
+
+def keep_by(
+    pre: Float[Tensor, "... d_sae"],  # Pre-activations
+    rule: Callable[[Float[Tensor, "... d_sae"]], SparseCodes],  # Keeps entries, with their values
+    by_row: bool = True,  # Whether the rule looks at each row separately
+) -> Float[Tensor, "... d_sae"]:
+    "Return the entries that `rule` keeps, and 0 elsewhere, by operations that work in every transform of `torch.func`"
+    return torch.where(_Kept.apply(pre.detach(), rule, by_row), pre, pre.new_zeros(()))
 
 # %% ../nbs/05_selection.ipynb #29942deb
 def _lower_bound(flat: Float[Tensor, "entries"], wanted: float, stride: int = 97) -> Tensor:

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['weighted_rows', 'dot_products', 'Codes', 'DenseCodes', 'SparseCodes', 'as_codes', 'summed_by_latent', 'decode',
-           'trial']
+__all__ = ['weighted_rows', 'dot_products', 'transformed', 'Codes', 'DenseCodes', 'SparseCodes', 'as_codes', 'summed_by_latent',
+           'decode', 'trial']
 
 # %% ../nbs/03_sparse.ipynb #6113ba65
 import math
@@ -61,6 +61,11 @@ def dot_products(
         return torch.autograd.grad(product, weights, x.to(matrix.dtype))[0]
 
 # %% ../nbs/03_sparse.ipynb #b3e50dd5
+def transformed() -> bool:
+    "Return True inside a transform of `torch.func` (grad, vmap, jacrev, ...), which needs ordinary dense operations"
+    return torch._C._are_functorch_transforms_active()
+
+# %% ../nbs/03_sparse.ipynb #18727fe7
 class Codes:
     "Latents of a batch of tokens; the interface of `DenseCodes` and `SparseCodes`"
     values: Tensor  # The numbers that are stored
@@ -322,6 +327,8 @@ def decode(
     matrix: Float[Tensor, "d_sae d_out"],  # Decoder, one row per latent
 ) -> Float[Tensor, "... d_out"]:
     "Return `codes.dense() @ matrix`, reading only the rows of active latents, forward and backward"
+    if transformed():
+        return codes.dense() @ matrix
     out = _Decode.apply(codes.values, matrix, codes)
     return out.view(*codes.shape[:-1], matrix.shape[1])
 

@@ -10,6 +10,7 @@ __all__ = ['TemporalSAEConfig', 'TemporalSAE']
 
 # %% ../nbs/14_temporal.ipynb #38aef5b1
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -17,12 +18,13 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import selection
 from .core import SAEConfig, register, unknown
 from .encoder import AffineEncoder, Encoder
 from .sae import SAE, InputNorm, LossInputs, SAELoss, reconstruction_loss
-from .sparse import Codes, SparseCodes, as_codes
+from .sparse import Codes, SparseCodes, as_codes, transformed
 
 # %% ../nbs/14_temporal.ipynb #f38249f0
 def _scaled_linear(
@@ -60,7 +62,8 @@ class _ContextAttention(nn.Module):
         parts = (self.q_target(latents), self.k_ctx(context), self.v_ctx(context))
         query, key, value = (part.unflatten(-1, (self.n_heads, part.shape[-1] // self.n_heads)).transpose(1, 2)
                              for part in parts)
-        attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        with sdpa_kernel(SDPBackend.MATH) if transformed() else nullcontext():  # the others lack some derivatives
+            attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         return self.c_proj(attended.transpose(1, 2).flatten(2))
 
 # %% ../nbs/14_temporal.ipynb #5abcdca5

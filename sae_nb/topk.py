@@ -10,7 +10,7 @@ __all__ = ['variance', 'auxk_loss', 'TopKSAEConfig', 'TopKSAE', 'AbsTopKSAEConfi
            'GroupMaxSAE', 'move_threshold', 'BatchTopKSAEConfig', 'BatchTopKSAE']
 
 # %% ../nbs/08_topk.ipynb #ab287a84
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -29,7 +29,7 @@ def variance(
     x: Float[Tensor, "tokens d"],
 ) -> Float[Tensor, ""]:
     "Return the squared distance from the mean of the batch, summed over dimensions and averaged over tokens"
-    return (x - x.mean(0)).square().sum(-1).mean()
+    return (x - x.mean(0)).square().sum(-1).mean() if len(x) else x.sum()
 
 def auxk_loss(
     sae: TopKSAE,
@@ -188,14 +188,6 @@ class BatchTopKSAE(TopKSAE):
         super().create_parameters(generator)
         self.register_buffer("threshold", torch.zeros(()))
         self.register_buffer("threshold_steps", torch.zeros((), dtype=torch.int64))
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> BatchTopKSAE:
-        "Convert tensors as `nn.Module` does, but keep the threshold in float32 if the weights have 16 bits"
-        exact = self.threshold
-        super()._apply(fn, recurse)
-        if self.threshold.dtype in (torch.bfloat16, torch.float16):
-            self.threshold = (self.threshold if exact.is_meta else exact).to(self.threshold.device, torch.float32)
-        return self
 
     def select_chunks(self, chunks: RowChunks, k: float | None = None) -> SparseCodes:
         "Keep the k·n largest latents of n tokens in training, and those above the threshold at inference"

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .core import unknown, whole_number
+from .core import no_autocast, unknown, whole_number
 from .normalize import (InputTransform, check_fold, estimate_transform, geometric_median, input_normalizations,
                               transform_from_state)
 from .optim import L0Controller, SAEOptimizer, lr_factor, resample_dead, schedules
@@ -114,6 +114,7 @@ class SAETraining:
         self.last: SAELoss | None = None
         self.last_batch: tuple[Tensor, Tensor | None] | None = None  # inputs and targets, transformed
 
+    @no_autocast()
     @torch.no_grad()
     def start(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"] | None = None) -> None:
         "Estimate the transform of the inputs, and set `b_dec`, from a first sample"
@@ -141,6 +142,7 @@ class SAETraining:
         decay = int(self.cfg.lr_decay * self.cfg.steps)
         return lr_factor(self.steps_done, self.cfg.steps, self.warm_up, decay, self.cfg.lr_schedule)
 
+    @no_autocast()
     def step(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"] | None = None) -> None:
         "Train on one batch"
         if self.finished:
@@ -223,6 +225,7 @@ class SAETraining:
                              "or infinite inputs, or use a smaller lr")
         return {**found, "sparsity/dead_features": len(self.dead_latents())}
 
+    @no_autocast()
     def finish(self) -> SAE:
         "Finish training: fold the input transform into the weights and return the SAE in eval mode"
         if self.finished:

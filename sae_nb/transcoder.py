@@ -15,16 +15,17 @@ __all__ = ['TranscoderBaseConfig', 'TranscoderMixin', 'SkipMixin', 'TranscoderCo
 # %% ../nbs/15_transcoder.ipynb #b9011453
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .core import SAEConfig, register
+from .core import SAEConfig, register, whole_number
 from .glu import GLUSAE, GLUSAEConfig, JumpReLUGLUSAE, JumpReLUGLUSAEConfig, TopKGLUSAE, TopKGLUSAEConfig
 from .jumprelu import JumpReLUSAE, JumpReLUSAEConfig
-from .sae import SAE, InputNorm, LossInputs, SAELoss
+from .sae import SAE, LossInputs, SAELoss
 from .standard import StandardSAE, StandardSAEConfig
 from .sparse import Codes
 from .topk import TopKSAE, TopKSAEConfig
@@ -41,8 +42,7 @@ class TranscoderBaseConfig(SAEConfig):
         if self.apply_b_dec_to_input:
             raise ValueError("apply_b_dec_to_input=True: b_dec of a transcoder belongs to the output, so it cannot be "
                              "subtracted from the input")
-        if self.d_out is not None and (isinstance(self.d_out, bool) or int(self.d_out) != self.d_out or self.d_out < 1):
-            raise ValueError(f"d_out={self.d_out!r}: must be a whole number of at least 1")
+        self.d_out = whole_number("d_out", self.d_out)
 
     def fit_widths(
         self,
@@ -61,29 +61,13 @@ class TranscoderBaseConfig(SAEConfig):
 
 class TranscoderMixin(SAE):
     "Mixin with the methods that all transcoders share; list it before the SAE class"
+    needs_target: ClassVar[bool] = True
 
     def create_parameters(self, generator: torch.Generator) -> None:
         "Create the parameters of the SAE class, with an encoder that is independent of the decoder"
         super().create_parameters(generator)
         rows = F.normalize(torch.randn(self.encoder.shape, generator=generator), dim=1)
         self.encoder = nn.Parameter(rows * self.decoder_init_norm)
-
-    def loss_target(self, normalized: Float[Tensor, "tokens d_in"], target: Float[Tensor, "tokens d_out"] | None,
-                    ) -> Float[Tensor, "tokens d_out"]:
-        "Return the target; raise ValueError if it is None"
-        if target is None:
-            raise ValueError(f"target is None: a {type(self).__name__} does not reconstruct its input")
-        return target.to(self.dtype)
-
-    def decode(self, z: Float[Tensor, "... d_sae"] | Codes,
-               norm: InputNorm | None = None) -> Float[Tensor, "... d_out"]:
-        "Return the output from latents; `norm` belongs to the input and is not used"
-        return self.hook_sae_recons(self.combine(z))
-
-    def reconstruct(self, x: Float[Tensor, "... d_in"], z: Float[Tensor, "... d_sae"] | Codes,
-                    ) -> Float[Tensor, "... d_out"]:
-        "Return the output from given latents; `x` is not used"
-        return self.decode(z)
 
     def fold_activation_scale(
         self,
@@ -92,7 +76,8 @@ class TranscoderMixin(SAE):
     ) -> SAE:
         "Fold scales: a transcoder of `scale * x -> scale_out * y` becomes one of `x -> y`, with the same latents"
         if scale_out is None:
-            raise ValueError("scale_out is None: inputs and targets of a transcoder have different factors; give both")
+            raise ValueError("scale_out is None: inputs and targets have different factors; give both. "
+                             f"In training, {self.both_needed()}")
         return super().fold_activation_scale(scale, scale_out)
 
     def fold_activation_whitening(self, mean: Tensor, matrix: Tensor, inverse: Tensor) -> SAE:

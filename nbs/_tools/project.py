@@ -20,7 +20,7 @@ NOTEBOOKS = ROOT / "nbs"
 LIBRARY = ROOT / PACKAGE
 
 DOORS = {  # Methods that may import from a higher number: files for an SAE, pages for statistics of latents
-    *("SAE.from_pretrained", "SAE.load_from_disk", "SAE.save_model"),
+    *("SAE.from_pretrained", "SAE.load_from_disk", "SAE.save_model", "architecture"),
     *("Latent._repr_html_", "FeatureStats.page", "FeatureStats.table"),
 }
 DECADES = {

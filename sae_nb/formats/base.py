@@ -25,8 +25,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 import sae_nb.architectures  # noqa: F401  (registers every architecture)
-from ..core import SAEConfig, architecture, as_dtype, field_types, unknown
-from .files import Files, LocalFiles, ConfigValues, join_path
+from ..core import (SAEConfig, architecture, as_device, as_dtype, field_types, local_path, misspelling_of,
+                         unknown)
+from .files import (ConfigValues, Files, LocalFiles, content_problem, join_path, opened_settings)
 from ..sae import SAE
 
 # %% ../../nbs/21_formats.ipynb #1e6eac44
@@ -63,7 +64,7 @@ def _config_class(name: Any, source: str) -> type[SAEConfig]:
         raise ValueError(f"{source}: {error}") from None
 
 def _checked_config(
-    values: Mapping[str, Any],  # As in `cfg.json`; unknown names are ignored
+    values: Mapping[str, Any],  # As in `cfg.json`; unknown names go to the metadata
     source: str,  # Name for error messages
 ) -> SAEConfig:
     "Build a configuration from `values`; raise ValueError if one has the wrong type or is not allowed"
@@ -71,7 +72,9 @@ def _checked_config(
     types = field_types(kind)
     config = ConfigValues(values, source)
     good: dict[str, Any] = {"architecture": values["architecture"], "metadata": config.get("metadata", dict, {})}
-    for name in (f.name for f in fields(kind) if f.name in values and f.name not in ("metadata", "schedules")):
+    good |= {name: value for name, value in values.items() if name not in {f.name for f in fields(kind)}}
+    skipped = ("metadata", "schedules", "device")  # an SAE is loaded to the device that the caller asks for
+    for name in (f.name for f in fields(kind) if f.name in values and f.name not in skipped):
         kinds = [k for k in (get_args(types[name]) or (types[name],)) if k in (int, float, str, bool)]
         if type(None) in get_args(types[name]) and values[name] is None:
             continue
@@ -119,8 +122,14 @@ def recognize_checkpoint(
             except (ValueError, FileNotFoundError):
                 continue  # for example a file with a matching name but other content
     names = [path] if is_file else files.list_files(path)
+    for name in names if isinstance(files, LocalFiles) else []:
+        if (problem := content_problem(files, name)) is not None:
+            raise ValueError(f"{join_path(files.label, name)}: {problem}")
+    place = files.folder / path if isinstance(files, LocalFiles) else None
+    folders = sorted(entry.name for entry in place.iterdir() if entry.is_dir()) if place and place.is_dir() else []
+    inside = f"; folders: {', '.join(folders[:12])}" if folders else ""
     raise ValueError(f"{join_path(files.label, path)}: no known checkpoint format ({', '.join(formats)}); files: "
-                     f"{', '.join(name.rpartition('/')[2] for name in names[:12]) or 'missing'}")
+                     f"{', '.join(name.rpartition('/')[2] for name in names[:12]) or 'missing'}{inside}")
 
 def detect_format(
     files: Files,
@@ -144,6 +153,8 @@ def _as_value_error(location: str, format: str | None, *errors: type[Exception])
     except errors as error:
         if format is None or isinstance(error, ValueError) and location in str(error):
             raise
+        if str(error).startswith("device="):  # says what is wrong
+            raise
         reason = (str(error).strip().splitlines() or [""])[0]
         raise ValueError(f"{location}: not a {format} checkpoint ({type(error).__name__}: {reason})") from error
 
@@ -164,6 +175,9 @@ def _apply_hints(checkpoint: Checkpoint, hints: Hints, format: str) -> None:
     "Let hints replace settings of the architecture; add the others, and the name of the format, to the metadata"
     config_class = _config_class(checkpoint.config.get("architecture"), checkpoint.source)
     settings = {f.name for f in fields(config_class)} - {"metadata"}
+    for name in hints.keys() - settings:
+        if (meant := misspelling_of(name, settings)) is not None:
+            raise ValueError(f"{config_class.__name__} has no setting {name!r}; is {meant!r} meant?")
     facts = {name: value for name, value in hints.items() if name not in settings | {"metadata"}}
     origin = {} if format == _native else {"format": format}
     metadata = {**origin, **(checkpoint.config.get("metadata") or {}), **facts}
@@ -189,10 +203,18 @@ def read_checkpoint(
     reader, path, format = _select_reader(files, path, format, converter)
     source = join_path(files.label, path)
     error_format = format if converter is None else None
-    with _as_value_error(source, error_format, *_reader_errors):
-        checkpoint = reader(files, path, hints)
+    opened: list[ConfigValues] = []
+    token = opened_settings.set(opened)
+    try:
+        with _as_value_error(source, error_format, *_reader_errors):
+            checkpoint = reader(files, path, hints)
+    finally:
+        opened_settings.reset(token)
     checkpoint.source = source
     checkpoint.format = error_format
+    unread = {name: value for settings in opened for name, value in settings.unread().items()}
+    if unread and format != _native:
+        checkpoint.config.setdefault("metadata", {}).setdefault("unread_settings", unread)
     factor = hints.pop("norm_scaling_factor", None)
     if factor is not None and checkpoint.config.get("normalize_activations") == _scaled_inputs:
         checkpoint.fold_scale = float(factor)
@@ -236,7 +258,9 @@ def build_sae(
     _check_tensors(sae, tensors, Path(source))
     weights = {"encoder" if name == "W_enc" else name: tensor.T.contiguous() if name == "W_enc" else tensor
                for name, tensor in tensors.items()}
-    sae.load_state_dict({name: tensor.to(as_dtype(cfg.dtype)) for name, tensor in weights.items()}, assign=True)
+    kinds = {name: torch.promote_types(as_dtype(cfg.dtype), torch.float32) for name in sae.float32_tensors}
+    weights = {name: tensor.to(kinds.get(name, as_dtype(cfg.dtype))) for name, tensor in weights.items()}
+    sae.load_state_dict(weights, assign=True)
     return sae.requires_grad_(True).eval()
 
 # %% ../../nbs/21_formats.ipynb #0d056d36
@@ -261,6 +285,7 @@ def build_from_checkpoint(
     checkpoint.config = {**checkpoint.config, "device": "cpu",
                          "dtype": checkpoint.config.get("dtype", "float32") if dtype is None else str(as_dtype(dtype))}
     cfg, source = checkpoint.cfg, checkpoint.source
+    device = as_device(device)
     with _as_value_error(source, checkpoint.format, ValueError, *_reader_errors):
         tensors = checkpoint.tensors(as_dtype(cfg.dtype), device)
     for name, tensor in tensors.items():
@@ -280,9 +305,10 @@ def open_local(
     path: str | Path,  # Path of a folder or file on this machine
 ) -> tuple[LocalFiles, str]:
     "Return the parent folder as `LocalFiles` and the name in it; raise FileNotFoundError if the path does not exist"
-    location = Path(path).expanduser().absolute()
+    location = local_path(path).absolute()
     if not location.exists() and not location.with_name(location.name + ".safetensors").exists():
-        raise FileNotFoundError(f"{path}: no such folder or file")
+        raise FileNotFoundError(f"{path}: no such folder or file; SAEs of a release or of a repository on the Hugging "
+                                "Face hub are loaded by SAE.from_pretrained")
     return LocalFiles(location.parent), location.name
 
 # %% ../../nbs/21_formats.ipynb #9161aa07
@@ -328,7 +354,7 @@ def per_latent_threshold(
     like: Tensor,  # A tensor with one number per latent
 ) -> Tensor:
     "Expand a threshold that all latents share to one number per latent"
-    return torch.full_like(like, float(threshold))
+    return torch.full_like(like, float(threshold), dtype=torch.promote_types(like.dtype, torch.float32))
 
 def fold_decoder_norms(
     tensors: dict[str, Tensor],  # Canonical tensors; changed in location

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['safe_name', 'Files', 'LocalFiles', 'join_path', 'ConfigValues', 'read_json', 'read_yaml', 'TensorInfo', 'TensorFile']
+__all__ = ['opened_settings', 'safe_name', 'Files', 'LocalFiles', 'join_path', 'content_problem', 'ConfigValues', 'read_json',
+           'read_yaml', 'TensorInfo', 'TensorFile']
 
 # %% ../../nbs/20_files.ipynb #460deaf7
 import ast
@@ -16,12 +17,15 @@ import os
 import re
 import struct
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
+
+from ..core import local_path, misspelling_of
 
 # %% ../../nbs/20_files.ipynb #88775685
 def safe_name(
@@ -57,7 +61,7 @@ class LocalFiles:
     "A folder on this machine"
 
     def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+        self.folder = local_path(folder)
         self.label = str(folder)
 
     def list_files(self, folder: str = "") -> list[str]:
@@ -86,8 +90,24 @@ def join_path(*parts: str) -> str:
     return "/".join(part.rstrip("/") if len(part) > 1 else part for part in parts if part)
 
 # %% ../../nbs/20_files.ipynb #b5092eed
+def content_problem(
+    files: Files,
+    name: str,  # Name of a file
+) -> str | None:
+    "Return what a file contains instead of data: nothing, a git-lfs pointer or a web page; None if it looks fine"
+    with files.open(name) as file:
+        head = file.read(256).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not head:
+        return "the file is empty; download it again"
+    if head.startswith(b"version https://git-lfs"):
+        return "the file is a git-lfs pointer, not the data; run `git lfs pull` in the repository, or download the file"
+    if head[:15].lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "the file is a web page, probably the error page of a failed download; download it again"
+    return None
+
 _T = TypeVar("_T")
 _required: Any = object()
+opened_settings: ContextVar[list[ConfigValues] | None] = ContextVar("opened_settings", default=None)  # by a reader
 
 class ConfigValues:
     "Settings of a JSON or YAML file, read by key and type"
@@ -98,12 +118,14 @@ class ConfigValues:
         source: str,  # Name for error messages
     ):
         self.values, self.source = dict(values), source
+        self.requested: set[str] = set()  # Keys that a reader has looked for
 
     def __contains__(self, key: str) -> bool:
         return self._find(key) is not None
 
     def _find(self, key: str) -> Any:
         "Return the value of a key, None if it is missing"
+        self.requested.add(key)
         if key in self.values:
             return self.values[key]
         found: Any = self.values
@@ -111,15 +133,39 @@ class ConfigValues:
             found = found.get(part) if isinstance(found, Mapping) else None
         return found
 
+    def _check_spelling(self, key: str) -> None:
+        "Raise ValueError if the settings have another key that looks like a misspelling of a missing one"
+        level: Any = self.values
+        for part in key.split("."):
+            if part not in level:
+                found = next((name for name in level if misspelling_of(str(name), [part])), None)
+                if found is not None and found not in self.requested:
+                    raise ValueError(f"{self.source}: unknown setting {found!r}; is {part!r} meant?")
+            level = level.get(part)
+            if not isinstance(level, Mapping):
+                return
+
+    def unread(self) -> dict[str, Any]:
+        "Return the settings that no reader has looked for, with dotted keys"
+        def visit(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+            for name, value in values.items():
+                key = f"{prefix}{name}"
+                if isinstance(value, Mapping) and any(seen.startswith(f"{key}.") for seen in self.requested):
+                    yield from visit(value, f"{key}.")
+                elif key not in self.requested:
+                    yield key, value
+        return dict(visit(self.values, ""))
+
     def get(
         self,
         key: str,  # "trainer.k" is the key "k" of the object "trainer"
         kind: type[_T],  # int, float, str, bool, list or dict
         default: Any = _required,  # Result for a missing or null key; without a default, such a key is an error
     ) -> _T:
-        "Return the value of a key; raise ValueError if it is missing or has another type"
+        "Return the value of a key; raise ValueError if it is missing, misspelled or has another type"
         value = self._find(key)
         if value is None:
+            self._check_spelling(key)
             if default is _required:
                 raise ValueError(f"{self.source}: {key!r} is missing; the keys are {', '.join(map(str, self.values))}")
             return default
@@ -142,10 +188,14 @@ def _parse_file(files: Files, name: str, parse: Any) -> ConfigValues:
     try:
         values = parse(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{source}: not valid {Path(name).suffix[1:].upper()} ({error})") from None
+        reason = content_problem(files, name) or f"not valid {Path(name).suffix[1:].upper()} ({error})"
+        raise ValueError(f"{source}: {reason}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{source}: contains a {type(values).__name__}, not named settings")
-    return ConfigValues({str(key): value for key, value in values.items()}, source)
+    settings = ConfigValues({str(key): value for key, value in values.items()}, source)
+    if (opened := opened_settings.get()) is not None:
+        opened.append(settings)
+    return settings
 
 def read_json(
     files: Files,
@@ -242,6 +292,7 @@ def _npy_header(stream: Any, size: int, source: str) -> tuple[TensorInfo, bool]:
 
 # %% ../../nbs/20_files.ipynb #ffee84b7
 _block_bytes = 2 ** 22
+_not_about_content = (FileNotFoundError, ConnectionError, PermissionError, TimeoutError)  # errors of a hub or a disk
 
 def _allocate(info: TensorInfo, dtype: torch.dtype | None, device: Any, by_column: bool) -> Tensor:
     "Allocate memory for a tensor; tensors that are not floating point keep their type"
@@ -300,19 +351,27 @@ class TensorFile:
     def stored(self) -> dict[str, TensorInfo]:
         "Return type and shape of every tensor, by its name in the file"
         if self._stored is None:
-            if self.kind == ".safetensors":
-                with self.files.open(self.name) as file:
-                    self._stored, self.metadata = _safetensors_header(file, self.source)
-            elif self.kind == ".npz":
-                with self._zip() as archive:
-                    self._stored = {member.removesuffix(".npy"): self._member(archive, member)[0]
-                                    for member in archive.namelist()}
-            else:
-                content = self._torch_load()
-                self.values = {n: v for n, v in content.items() if isinstance(v, (str, int, float))}
-                self._stored = {name: TensorInfo(value.dtype, tuple(value.shape)) for name, value in content.items()
-                                if torch.is_tensor(value)}
+            try:
+                self._stored = self._read_headers()
+            except ValueError as error:
+                if (problem := content_problem(self.files, self.name)) is not None:
+                    raise ValueError(f"{self.source}: {problem}") from None
+                raise error
         return self._stored
+
+    def _read_headers(self) -> dict[str, TensorInfo]:
+        "Return type and shape of every tensor, from the file"
+        if self.kind == ".safetensors":
+            with self.files.open(self.name) as file:
+                stored, self.metadata = _safetensors_header(file, self.source)
+            return stored
+        if self.kind == ".npz":
+            with self._zip() as archive:
+                return {member.removesuffix(".npy"): self._member(archive, member)[0] for member in archive.namelist()}
+        content = self._torch_load()
+        self.values = {n: v for n, v in content.items() if isinstance(v, (str, int, float))}
+        return {name: TensorInfo(value.dtype, tuple(value.shape)) for name, value in content.items()
+                if torch.is_tensor(value)}
 
     @property
     def names(self) -> dict[str, str]:
@@ -363,15 +422,16 @@ class TensorFile:
         device: str | torch.device = "cpu",
         only: Iterable[str] | None = None,  # Canonical names; None: all
     ) -> dict[str, Tensor]:
-        "Read the tensors, by canonical name"
+        "Read the tensors, by canonical name; thresholds at least in float32, as 16 bits would move them"
         selected = {name: self.names[name] for name in self.names if only is None or name in set(only)}
         found = {}
         for name, stored in selected.items():
+            kind = torch.float32 if "threshold" in name and dtype in (torch.bfloat16, torch.float16) else dtype
             try:
-                tensor = self._read_one(stored, dtype, device, name == "W_enc" and name not in self.transposed)
+                tensor = self._read_one(stored, kind, device, name == "W_enc" and name not in self.transposed)
+            except _not_about_content:
+                raise
             except (ValueError, OSError, zipfile.BadZipFile) as error:
-                if isinstance(error, FileNotFoundError):
-                    raise
                 raise ValueError(f"{self.source}: tensor {stored!r} cannot be read ({error})") from None
             found[name] = tensor.T if name in self.transposed and tensor.ndim == 2 else tensor
         return found
@@ -414,9 +474,9 @@ class TensorFile:
         "Open an `.npz` file"
         try:
             return zipfile.ZipFile(self.files.open(self.name))
+        except _not_about_content:
+            raise
         except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
-            if isinstance(error, FileNotFoundError):
-                raise
             raise ValueError(f"{self.source}: not a complete .npz file ({error})") from None
 
     def _member(self, archive: zipfile.ZipFile, member: str) -> tuple[TensorInfo, bool]:
@@ -424,6 +484,8 @@ class TensorFile:
         try:
             with archive.open(member) as stream:
                 return _npy_header(stream, archive.getinfo(member).file_size, f"{self.source}: {member}")
+        except _not_about_content:
+            raise
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
             raise ValueError(f"{self.source}: {member} cannot be read ({error})") from None
 

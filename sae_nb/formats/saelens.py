@@ -10,6 +10,7 @@ __all__ = ['config_file', 'save_model', 'apply_stored_settings', 'sae_lens', 're
 
 # %% ../../nbs/22_saelens.ipynb #92d80dee
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import sae_nb
-from ..core import write_safely
+from ..core import architecture_names, local_path, misspelling_of, write_safely
 from .base import (Checkpoint, Hints, file_format, fold_decoder_norms, has_files, per_latent_threshold,
                                  with_conversion)
 from .files import Files, ConfigValues, TensorFile, join_path, read_json
@@ -34,7 +35,11 @@ def save_model(
     path: str | Path,  # Folder; created if necessary
 ) -> Path:
     "Write `cfg.json` and `sae_weights.safetensors`; BatchTopK is saved as the JumpReLU SAE it is at inference"
-    folder = Path(path)
+    folder = local_path(path)
+    if "://" in str(path):
+        raise ValueError(f"{path}: an address; save_model needs a local folder, `push_to_hub` publishes an SAE")
+    if folder.is_file():
+        raise ValueError(f"{folder}: a file; save_model needs the path of a folder")
     folder.mkdir(parents=True, exist_ok=True)
     cfg, tensors = sae.state_for_file()
     versions = {"sae_lens_version": _format_version, "sae_nb_version": sae_nb.__version__}
@@ -96,10 +101,22 @@ def _unwhiten(whitening: TensorFile) -> Any:
         sae.to(dtype=dtype)
     return fold
 
+def _check_rule(cfg: Mapping[str, Any], source: str) -> None:
+    "Raise ValueError if k is missing, or if the activation function is not that of the architecture"
+    kind, names = str(cfg.get("architecture", "standard")), {"k", *map(str, cfg)}
+    fixed_k = kind.startswith(("topk", "abstopk", "groupmax")) and kind in architecture_names()
+    if fixed_k and "k" not in cfg and not any(misspelling_of(name, ["k"]) for name in names - {"k"}):
+        raise ValueError(f"{source}: 'k' is missing, the number of latents that {kind} keeps per token")
+    activation = cfg.get("activation_fn", cfg.get("activation_fn_str"))
+    if activation not in (None, "topk" if fixed_k else "relu") and not kind.startswith(("jumprelu", "batchtopk")):
+        raise ValueError(f"{source}: activation_fn is {str(activation)[:60]!r}, which {kind} does not have")
+
 @file_format("sae_lens", detect=has_files(config_file, _weights_file))
 def sae_lens(files: Files, path: str, hints: Hints) -> Checkpoint:
     "Read SAELens' and this library's own `cfg.json` and `sae_weights.safetensors`"
-    cfg = _upgrade_config(read_json(files, join_path(path, config_file)))
+    config = read_json(files, join_path(path, config_file))
+    cfg = _upgrade_config(config)
+    _check_rule(cfg, config.source)
     weights = TensorFile(files, join_path(path, _weights_file))
     if not str(cfg.get("architecture")).endswith("topk"):
         cfg.pop("rescale_acts_by_decoder_norm", None)
