@@ -25,7 +25,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from .core import unknown
 from .models import reads_tokens, run_model, unwrapped, without_hooks
 
 # %% ../nbs/31_hooks.ipynb #27742cb0
@@ -375,15 +374,31 @@ def _unhooked_mlp(model: nn.Module, name: str) -> tuple[nn.Module, Literal["inpu
 
 # %% ../nbs/31_hooks.ipynb #8a2d1c81
 _tl_name = re.compile(r"(?:blocks\.(\d+)\.)?((?:attn\.|mlp\.|ln\w+\.)?hook_\w+)")
-_tl_words = set("embed pos_embed resid_pre resid_mid resid_post attn_out attn_in mlp_in mlp_out in out q k v z pre post "
-                "pre_linear result pattern attn_scores rot_q rot_k scale normalized q_input k_input v_input".split())
+_tl_words = set("embed pos_embed resid_pre resid_mid resid_post attn_out attn_in mlp_in mlp_out in out q k v z pre "
+                "post pre_linear result pattern attn_scores rot_q rot_k scale normalized q_input k_input v_input".split())
+
+def _missing_path(name: str, names: Sequence[str], modules: Mapping[str, nn.Module]) -> str:
+    "Return the message for a module path that the model does not have; it never suggests another layer"
+    def numbers(path: str) -> list[str]:
+        return re.findall(r"-?\d+", path)
+    same = [path for path in names if numbers(path) == numbers(name)]
+    if close := difflib.get_close_matches(name, same, n=1, cutoff=0.8):
+        return f"unknown hook point {name!r}; nearest: {close[0]}"
+    stem = name
+    while stem and stem not in modules:
+        stem = stem.rpartition(".")[0]
+    inside = dict.fromkeys(path[len(stem) + 1:].partition(".")[0] for path in modules if path.startswith(f"{stem}."))
+    if stem:
+        return f"unknown hook point {name!r}: {stem!r} has {', '.join(inside) or 'no modules inside'}"
+    outermost = dict.fromkeys(path.partition(".")[0] for path in names)
+    return f"unknown hook point {name!r}; names begin with: {', '.join(outermost)} (hook_names lists all)"
 
 def _missing(model: nn.Module, name: str) -> str:
     "Return the message for a hook point that the model does not have"
     found, names = _tl_name.fullmatch(name), hook_names(model)
     layers = {int(match[1]) for match in map(_tl_name.fullmatch, names) if match and match[1]}
     if found is None or not layers:
-        return unknown("hook point", name, names)
+        return _missing_path(name, names, _modules(model))
     start = f"unknown hook point {name!r}: "
     if found[1] and int(found[1]) not in layers:
         return start + f"the model has {len(layers)} blocks, {min(layers)} to {max(layers)}"
@@ -584,8 +599,8 @@ def _attach_to_stream(point: HookPoint, change: Change) -> list[RemovableHandle]
             return None
         difference, with_gradient = pending.pop()
         if torch.is_grad_enabled() and not with_gradient:
-            raise ValueError(f"hook point {point.name!r}: gradient checkpointing with use_reentrant=True would lose the "
-                             "gradient of the replacement; use use_reentrant=False")
+            raise ValueError(f"hook point {point.name!r}: gradient checkpointing with use_reentrant=True would lose "
+                             "the gradient of the replacement; use use_reentrant=False")
         return (x + difference).to(x.dtype)
     assert point.stream is not None
     return [point.attach(at_branch), point.stream.attach(at_stream, first=True)]
