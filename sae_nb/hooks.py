@@ -375,7 +375,8 @@ def _unhooked_mlp(model: nn.Module, name: str) -> tuple[nn.Module, Literal["inpu
 # %% ../nbs/31_hooks.ipynb #8a2d1c81
 _tl_name = re.compile(r"(?:blocks\.(\d+)\.)?((?:attn\.|mlp\.|ln\w+\.)?hook_\w+)")
 _tl_words = set("embed pos_embed resid_pre resid_mid resid_post attn_out attn_in mlp_in mlp_out in out q k v z pre "
-                "post pre_linear result pattern attn_scores rot_q rot_k scale normalized q_input k_input v_input".split())
+                "post pre_linear result pattern attn_scores rot_q rot_k scale normalized q_input k_input "
+                "v_input".split())
 
 def _missing_path(name: str, names: Sequence[str], modules: Mapping[str, nn.Module]) -> str:
     "Return the message for a module path that the model does not have; it never suggests another layer"
@@ -426,10 +427,11 @@ def find_hook_point(
     "Return the hook point called `name`; raise ValueError with the names that there are if there is none"
     if not isinstance(name, str):
         raise TypeError(f"hook point {name!r:.80}: the name must be text, not {type(name).__name__}")
-    own, view = _own_hooks(model), None
+    own, view = getattr(model, "hook_dict", {}), None
     if flag := _switched_off(model, name):
         raise ValueError(f"hook point {name!r} fires only after model.set_{flag}(True)")
-    found = (own[name], "output") if name in own else _module_and_side(model, name)
+    called = re.sub(r"\.hook_mlp_in$", ".mlp.hook_in", name) if own else name
+    found = (own[called], "output") if called in own else _module_and_side(model, called)
     if found is None and own:
         found = _unhooked_mlp(model, name)
     elif found is None and name in (places := _places(model)):
