@@ -224,30 +224,32 @@ def _parts(recorded: _Recorded, block: str) -> tuple[list[str], tuple[str, str] 
              if _equal(pre + recorded[pair[0]][1] + recorded[pair[1]][1], post, scale=post - pre))
     return parts, next(pairs, None)
 
+def _unviewed(paths: dict[str, str]) -> dict[str, _Place]:
+    "Return the places of names that mean the input or output of a module"
+    return {name: (path, None) for name, path in paths.items()}
+
 def _norm_places(recorded: _Recorded, norm: str, name: str, model: nn.Module) -> dict[str, _Place]:
     "Return the place of each name within a norm that TransformerLens calls `name`"
-    places: dict[str, _Place] = {f"{name}.hook_in": (f"{norm}.input", None),
-                                 f"{name}.hook_out": (f"{norm}.output", None)}
+    places = _unviewed({f"{name}.hook_in": f"{norm}.input", f"{name}.hook_out": f"{norm}.output"})
     view = _norm_view(recorded, norm, model)
     return places if view is None else {**places, f"{name}.hook_normalized": (f"{norm}.input", view)}
 
 def _mlp_places(recorded: _Recorded, mlp: str, last: str | None, model: nn.Module) -> dict[str, _Place]:
     "Return the place of each name within an MLP whose last matrix is `last`"
-    x, places = recorded[mlp][0], {"mlp.hook_out": (f"{mlp}.output", None)}
+    x, places = recorded[mlp][0], _unviewed({"mlp.hook_out": f"{mlp}.output"})
     if last == mlp:  # the block has no module for the whole MLP
         return places
-    places |= {"mlp.hook_in": (f"{mlp}.input", None), "hook_mlp_in": (f"{mlp}.input", None)}
+    places |= _unviewed({"mlp.hook_in": f"{mlp}.input", "hook_mlp_in": f"{mlp}.input"})
     hidden = recorded[last][0] if last else x.new_empty(0)
     inside = {path: pair for path, pair in recorded.items() if path.startswith(f"{mlp}.")}
     reading = _outermost([path for path, (a, b) in inside.items() if _equal(a, x) and b.shape == hidden.shape
                           and _weight_dims(model.get_submodule(path)) == 2])
     if len(reading) == 1:
-        return {**places, "mlp.hook_pre": (f"{reading[0]}.output", None)}
+        return places | _unviewed({"mlp.hook_pre": f"{reading[0]}.output"})
     for gate, linear in permutations(reading, 2):
         gates = [b for a, b in inside.values() if a is recorded[gate][1] or _equal(a, recorded[gate][1])]
         if any(b.shape == hidden.shape and _equal(b * recorded[linear][1], hidden) for b in gates):
-            names = {"mlp.hook_pre": gate, "mlp.hook_pre_linear": linear}
-            return {**places, **{name: (f"{path}.output", None) for name, path in names.items()}}
+            return places | _unviewed({"mlp.hook_pre": f"{gate}.output", "mlp.hook_pre_linear": f"{linear}.output"})
     return places
 
 def _attention_places(recorded: _Recorded, attention: str, z: str, model: nn.Module) -> dict[str, _Place]:
@@ -259,7 +261,7 @@ def _attention_places(recorded: _Recorded, attention: str, z: str, model: nn.Mod
                          and _weight_dims(model.get_submodule(path)) == 2])
     separate = {path.rpartition(".")[2][0]: path for path in inside if path.endswith((".q_proj", ".k_proj", ".v_proj"))}
     if len(separate) == 3:
-        return {f"attn.hook_{letter}": (f"{path}.output", None) for letter, path in separate.items()}
+        return _unviewed({f"attn.hook_{letter}": f"{path}.output" for letter, path in separate.items()})
     first = recorded[z][0][0, 0]
     for path, by_head in ((path, by_head) for path in inside for by_head in (False, True)):
         joint, y = _JointHeads(2, n_heads, n_kv, by_head), recorded[path][1]
@@ -274,8 +276,7 @@ def _attention_places(recorded: _Recorded, attention: str, z: str, model: nn.Mod
 # %% ../nbs/31_hooks.ipynb #fd42dcaf
 def _block_places(model: nn.Module, recorded: _Recorded, block: str) -> dict[str, _Place]:
     "Return the place of each verified name within a block"
-    places: dict[str, _Place] = {"hook_resid_pre": (f"{block}.input", None),
-                                 "hook_resid_post": (f"{block}.output", None)}
+    places = _unviewed({"hook_resid_pre": f"{block}.input", "hook_resid_post": f"{block}.output"})
     parts, pair = _parts(recorded, block)
     if pair is None:
         return places
@@ -286,7 +287,7 @@ def _block_places(model: nn.Module, recorded: _Recorded, block: str) -> dict[str
     plain = {"hook_attn_out": f"{attention}.output", "hook_mlp_out": f"{mlp}.output",
              "hook_resid_mid": reader and f"{reader}.input",
              "attn.hook_z": z and f"{z}.input", "mlp.hook_post": hidden and f"{hidden}.input"}
-    places |= {name: (path, None) for name, path in plain.items() if path}
+    places |= _unviewed({name: path for name, path in plain.items() if path})
     before = [*_norms(recorded, parts, model, pre), *_norms(recorded, parts, model, mid)]
     after = {f"{name}_post": part for name, part in (("ln1", attention), ("ln2", mlp))
              if _weight_dims(model.get_submodule(part)) == 1}

@@ -595,7 +595,7 @@ def run_logits(
                          "model")
     output = run_model(model, tokens, attention_mask)
     logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
-    headless = hasattr(model, "get_output_embeddings") and model.get_output_embeddings() is None
+    headless = hasattr(model, "get_output_embeddings") and getattr(model, "get_output_embeddings")() is None
     if logits is None or logits.ndim != 3 or headless and logits.shape[-1] != vocabulary_size(model):
         raise ValueError(f"{type(unwrapped(model)).__name__} has no next-token logits: it is not a language model "
                          "(AutoModelForCausalLM, or load_model)")
