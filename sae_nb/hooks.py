@@ -25,7 +25,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from .core import unknown
 from .models import reads_tokens, run_model, unwrapped, without_hooks
 
 # %% ../nbs/31_hooks.ipynb #27742cb0
@@ -225,30 +224,32 @@ def _parts(recorded: _Recorded, block: str) -> tuple[list[str], tuple[str, str] 
              if _equal(pre + recorded[pair[0]][1] + recorded[pair[1]][1], post, scale=post - pre))
     return parts, next(pairs, None)
 
+def _unviewed(paths: dict[str, str]) -> dict[str, _Place]:
+    "Return the places of names that mean the input or output of a module"
+    return {name: (path, None) for name, path in paths.items()}
+
 def _norm_places(recorded: _Recorded, norm: str, name: str, model: nn.Module) -> dict[str, _Place]:
     "Return the place of each name within a norm that TransformerLens calls `name`"
-    places: dict[str, _Place] = {f"{name}.hook_in": (f"{norm}.input", None),
-                                 f"{name}.hook_out": (f"{norm}.output", None)}
+    places = _unviewed({f"{name}.hook_in": f"{norm}.input", f"{name}.hook_out": f"{norm}.output"})
     view = _norm_view(recorded, norm, model)
     return places if view is None else {**places, f"{name}.hook_normalized": (f"{norm}.input", view)}
 
 def _mlp_places(recorded: _Recorded, mlp: str, last: str | None, model: nn.Module) -> dict[str, _Place]:
     "Return the place of each name within an MLP whose last matrix is `last`"
-    x, places = recorded[mlp][0], {"mlp.hook_out": (f"{mlp}.output", None)}
+    x, places = recorded[mlp][0], _unviewed({"mlp.hook_out": f"{mlp}.output"})
     if last == mlp:  # the block has no module for the whole MLP
         return places
-    places |= {"mlp.hook_in": (f"{mlp}.input", None), "hook_mlp_in": (f"{mlp}.input", None)}
+    places |= _unviewed({"mlp.hook_in": f"{mlp}.input", "hook_mlp_in": f"{mlp}.input"})
     hidden = recorded[last][0] if last else x.new_empty(0)
     inside = {path: pair for path, pair in recorded.items() if path.startswith(f"{mlp}.")}
     reading = _outermost([path for path, (a, b) in inside.items() if _equal(a, x) and b.shape == hidden.shape
                           and _weight_dims(model.get_submodule(path)) == 2])
     if len(reading) == 1:
-        return {**places, "mlp.hook_pre": (f"{reading[0]}.output", None)}
+        return places | _unviewed({"mlp.hook_pre": f"{reading[0]}.output"})
     for gate, linear in permutations(reading, 2):
         gates = [b for a, b in inside.values() if a is recorded[gate][1] or _equal(a, recorded[gate][1])]
         if any(b.shape == hidden.shape and _equal(b * recorded[linear][1], hidden) for b in gates):
-            names = {"mlp.hook_pre": gate, "mlp.hook_pre_linear": linear}
-            return {**places, **{name: (f"{path}.output", None) for name, path in names.items()}}
+            return places | _unviewed({"mlp.hook_pre": f"{gate}.output", "mlp.hook_pre_linear": f"{linear}.output"})
     return places
 
 def _attention_places(recorded: _Recorded, attention: str, z: str, model: nn.Module) -> dict[str, _Place]:
@@ -260,7 +261,7 @@ def _attention_places(recorded: _Recorded, attention: str, z: str, model: nn.Mod
                          and _weight_dims(model.get_submodule(path)) == 2])
     separate = {path.rpartition(".")[2][0]: path for path in inside if path.endswith((".q_proj", ".k_proj", ".v_proj"))}
     if len(separate) == 3:
-        return {f"attn.hook_{letter}": (f"{path}.output", None) for letter, path in separate.items()}
+        return _unviewed({f"attn.hook_{letter}": f"{path}.output" for letter, path in separate.items()})
     first = recorded[z][0][0, 0]
     for path, by_head in ((path, by_head) for path in inside for by_head in (False, True)):
         joint, y = _JointHeads(2, n_heads, n_kv, by_head), recorded[path][1]
@@ -275,8 +276,7 @@ def _attention_places(recorded: _Recorded, attention: str, z: str, model: nn.Mod
 # %% ../nbs/31_hooks.ipynb #fd42dcaf
 def _block_places(model: nn.Module, recorded: _Recorded, block: str) -> dict[str, _Place]:
     "Return the place of each verified name within a block"
-    places: dict[str, _Place] = {"hook_resid_pre": (f"{block}.input", None),
-                                 "hook_resid_post": (f"{block}.output", None)}
+    places = _unviewed({"hook_resid_pre": f"{block}.input", "hook_resid_post": f"{block}.output"})
     parts, pair = _parts(recorded, block)
     if pair is None:
         return places
@@ -287,7 +287,7 @@ def _block_places(model: nn.Module, recorded: _Recorded, block: str) -> dict[str
     plain = {"hook_attn_out": f"{attention}.output", "hook_mlp_out": f"{mlp}.output",
              "hook_resid_mid": reader and f"{reader}.input",
              "attn.hook_z": z and f"{z}.input", "mlp.hook_post": hidden and f"{hidden}.input"}
-    places |= {name: (path, None) for name, path in plain.items() if path}
+    places |= _unviewed({name: path for name, path in plain.items() if path})
     before = [*_norms(recorded, parts, model, pre), *_norms(recorded, parts, model, mid)]
     after = {f"{name}_post": part for name, part in (("ln1", attention), ("ln2", mlp))
              if _weight_dims(model.get_submodule(part)) == 1}
@@ -375,15 +375,32 @@ def _unhooked_mlp(model: nn.Module, name: str) -> tuple[nn.Module, Literal["inpu
 
 # %% ../nbs/31_hooks.ipynb #8a2d1c81
 _tl_name = re.compile(r"(?:blocks\.(\d+)\.)?((?:attn\.|mlp\.|ln\w+\.)?hook_\w+)")
-_tl_words = set("embed pos_embed resid_pre resid_mid resid_post attn_out attn_in mlp_in mlp_out in out q k v z pre post "
-                "pre_linear result pattern attn_scores rot_q rot_k scale normalized q_input k_input v_input".split())
+_tl_words = set("embed pos_embed resid_pre resid_mid resid_post attn_out attn_in mlp_in mlp_out in out q k v z pre "
+                "post pre_linear result pattern attn_scores rot_q rot_k scale normalized q_input k_input "
+                "v_input".split())
+
+def _missing_path(name: str, names: Sequence[str], modules: Mapping[str, nn.Module]) -> str:
+    "Return the message for a module path that the model does not have; it never suggests another layer"
+    def numbers(path: str) -> list[str]:
+        return re.findall(r"-?\d+", path)
+    same = [path for path in names if numbers(path) == numbers(name)]
+    if close := difflib.get_close_matches(name, same, n=1, cutoff=0.8):
+        return f"unknown hook point {name!r}; nearest: {close[0]}"
+    stem = name
+    while stem and stem not in modules:
+        stem = stem.rpartition(".")[0]
+    inside = dict.fromkeys(path[len(stem) + 1:].partition(".")[0] for path in modules if path.startswith(f"{stem}."))
+    if stem:
+        return f"unknown hook point {name!r}: {stem!r} has {', '.join(inside) or 'no modules inside'}"
+    outermost = dict.fromkeys(path.partition(".")[0] for path in names)
+    return f"unknown hook point {name!r}; names begin with: {', '.join(outermost)} (hook_names lists all)"
 
 def _missing(model: nn.Module, name: str) -> str:
     "Return the message for a hook point that the model does not have"
     found, names = _tl_name.fullmatch(name), hook_names(model)
     layers = {int(match[1]) for match in map(_tl_name.fullmatch, names) if match and match[1]}
     if found is None or not layers:
-        return unknown("hook point", name, names)
+        return _missing_path(name, names, _modules(model))
     start = f"unknown hook point {name!r}: "
     if found[1] and int(found[1]) not in layers:
         return start + f"the model has {len(layers)} blocks, {min(layers)} to {max(layers)}"
@@ -411,10 +428,11 @@ def find_hook_point(
     "Return the hook point called `name`; raise ValueError with the names that there are if there is none"
     if not isinstance(name, str):
         raise TypeError(f"hook point {name!r:.80}: the name must be text, not {type(name).__name__}")
-    own, view = _own_hooks(model), None
+    own, view = getattr(model, "hook_dict", {}), None
     if flag := _switched_off(model, name):
         raise ValueError(f"hook point {name!r} fires only after model.set_{flag}(True)")
-    found = (own[name], "output") if name in own else _module_and_side(model, name)
+    called = re.sub(r"\.hook_mlp_in$", ".mlp.hook_in", name) if own else name
+    found = (own[called], "output") if called in own else _module_and_side(model, called)
     if found is None and own:
         found = _unhooked_mlp(model, name)
     elif found is None and name in (places := _places(model)):
@@ -584,8 +602,8 @@ def _attach_to_stream(point: HookPoint, change: Change) -> list[RemovableHandle]
             return None
         difference, with_gradient = pending.pop()
         if torch.is_grad_enabled() and not with_gradient:
-            raise ValueError(f"hook point {point.name!r}: gradient checkpointing with use_reentrant=True would lose the "
-                             "gradient of the replacement; use use_reentrant=False")
+            raise ValueError(f"hook point {point.name!r}: gradient checkpointing with use_reentrant=True would lose "
+                             "the gradient of the replacement; use use_reentrant=False")
         return (x + difference).to(x.dtype)
     assert point.stream is not None
     return [point.attach(at_branch), point.stream.attach(at_stream, first=True)]

@@ -417,8 +417,10 @@ def _check_ids(model: nn.Module, tokens: Int[Tensor, "batch pos"]) -> None:
         bad, last = (low if low < 0 else high), "" if size is None else f" to {size - 1}"
         raise ValueError(f"token id {bad} is not in the model's vocabulary (ids from 0{last})")
     longest = max_context(model)
-    if longest is not None and tokens.shape[1] > longest and any(
-            isinstance(part, nn.Embedding) and part.num_embeddings in (longest, longest + 2) for part in model.modules()):
+    if longest is None or tokens.shape[1] <= longest:
+        return
+    tables = (part.num_embeddings for part in model.modules() if isinstance(part, nn.Embedding))
+    if any(rows in (longest, longest + 2) for rows in tables):
         raise ValueError(f"{tokens.shape[1]:,} tokens per row; the model has learned positions for at most {longest:,}")
 
 def _checked_mask(
@@ -589,10 +591,11 @@ def run_logits(
 ) -> Float[Tensor, "batch pos d_vocab"]:
     "Return the logits of the next token at every position; raise ValueError if the model is not a language model"
     if model in _headless:
-        raise ValueError("the file of this model has no weights for next-token logits: it is not that of a language model")
+        raise ValueError("the file of this model has no weights for next-token logits: it is not that of a language "
+                         "model")
     output = run_model(model, tokens, attention_mask)
     logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
-    headless = hasattr(model, "get_output_embeddings") and model.get_output_embeddings() is None
+    headless = hasattr(model, "get_output_embeddings") and getattr(model, "get_output_embeddings")() is None
     if logits is None or logits.ndim != 3 or headless and logits.shape[-1] != vocabulary_size(model):
         raise ValueError(f"{type(unwrapped(model)).__name__} has no next-token logits: it is not a language model "
                          "(AutoModelForCausalLM, or load_model)")
