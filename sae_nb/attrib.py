@@ -127,7 +127,7 @@ def _gradients(
 
 def _decompose(model: nn.Module, saes: SAEs, tokens: Int[Tensor, "batch pos"]) -> list[SplicedSAE]:
     "Run the model once; return each SAE with its latents, reconstruction and error in the cache"
-    with torch.no_grad(), splice(model, saes, mask=None) as spliced:
+    with torch.no_grad(), splice(model, saes, error_term=True, mask=None) as spliced:
         run_logits(model, tokens)
     if not spliced.parts:
         raise ValueError("no SAE: there is nothing to attribute to")

@@ -27,7 +27,7 @@ from .metrics import cross_entropy, kl_divergence
 from .models import check_processing, model_device, run_logits
 from .reading import MaskLike, resolve_mask
 from .sae import SAE
-from .splicing import Edit, ForwardPass, set_to, splice
+from .splicing import At, Edit, ForwardPass, set_to, splice
 from .stats import FeatureStats
 from .tokens import TokenMask, begin_id
 from .vocabulary import pieces, pieces_html
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 # %% ../nbs/66_steer.ipynb #29618ede
 @dataclass(frozen=True)
 class Direction:
-    "A vector to add to the activations at a hook point"
     "A vector to add to the activations at a hook point"
     hook: str  # Hook point
     vector: Float[Tensor, "d"]
@@ -114,32 +113,17 @@ def steer_clamp(
     return Clamp(where, sae, latent, strength * _unit_activation(unit, latent))
 
 # %% ../nbs/66_steer.ipynb #4592654f
-@dataclass
-class _Positions:
-    "Positions of the running forward pass that are steered"
-    start: int
-    forward_pass: ForwardPass = field(default_factory=ForwardPass)
-
-    def from_start(self, x: Float[Tensor, "batch pos width"]) -> Bool[Tensor, "batch pos"]:
-        "Return True from position `start` of the context on"
-        position = torch.arange(x.shape[1], device=x.device) + self.forward_pass.n_cached
-        return (position >= self.start).expand(x.shape[:2])
-
-def _clamp_edit(positions: _Positions, steering: Clamp) -> Edit:
-    "Return the edit for a clamp"
-    def edit(z: Float[Tensor, "batch pos d_sae"]) -> Float[Tensor, "batch pos d_sae"]:
-        return set_to(steering.latent, steering.value, at=positions.from_start(z))(z)
-    return edit
-
 def _add_direction(
-    positions: _Positions, mask: TokenMask, steering: Direction, x: Float[Tensor, "batch pos *width"],
+    forward_pass: ForwardPass, at: At, mask: TokenMask, steering: Direction, x: Float[Tensor, "batch pos *width"],
 ) -> Tensor:
     "Add a direction to activations; raise ValueError if their widths differ"
     vectors = as_vectors(x)
     if vectors.shape[-1:] != steering.vector.shape:
         raise ValueError(f"a direction of shape {tuple(steering.vector.shape)} at {steering.hook!r}, where activations "
                          f"are {vectors.shape[-1]} wide")
-    changed = positions.from_start(vectors) & positions.forward_pass.changed(mask, vectors, steering.hook)
+    changed = forward_pass.changed(mask, vectors, steering.hook)
+    if at is not None:
+        changed &= forward_pass.selected(at, vectors)
     step = (steering.strength * steering.vector).to(vectors)
     return torch.where(changed[..., None], vectors + step, vectors).view_as(x)
 
@@ -149,12 +133,12 @@ def steered(
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the SAEs' metadata says
     steerings: Steering | Sequence[Steering],  # One or several
     mask: MaskLike = "as trained",  # Positions to steer; where it is not known, all but the special tokens
-    start: int = 0,  # First position to steer
+    start: int = 0,  # First position to steer, in the whole text
 ) -> Iterator[nn.Module]:
     "Steer the model while the context is open; at one hook point, clamps come before directions"
     several = list(steerings) if isinstance(steerings, Sequence) else [steerings]
     masks = [resolve_mask(mask, one.sae, model, TokenMask(skip_first=False)) for one in several]
-    positions = _Positions(start)
+    at, forward_pass = slice(start, None) if start else None, ForwardPass()
     saes: dict[str, SAE] = {}
     edits: dict[str, list[Edit]] = {}
     mask_of: dict[str, TokenMask] = {}
@@ -162,16 +146,17 @@ def steered(
         if isinstance(one, Clamp):
             if saes.setdefault(one.hook, one.sae) is not one.sae:
                 raise ValueError(f"clamps at {one.hook!r} must all use one SAE")
-            edits.setdefault(one.hook, []).append(_clamp_edit(positions, one))
+            edits.setdefault(one.hook, []).append(set_to(one.latent, one.value, at))
             mask_of[one.hook] = where
     with ExitStack() as stack:
-        stack.enter_context(positions.forward_pass.watch(model))
+        stack.enter_context(forward_pass.watch(model))
         stack.enter_context(splice(model, saes, error_term=True, edits=edits, mask=mask_of))
         for one, where in zip(several, masks):
             if isinstance(one, Direction):
                 if one.sae is not None:
                     check_processing(one.sae, model)
-                stack.enter_context(replace_at(model, one.hook, partial(_add_direction, positions, where, one)))
+                change = partial(_add_direction, forward_pass, at, where, one)
+                stack.enter_context(replace_at(model, one.hook, change))
         yield model
 
 # %% ../nbs/66_steer.ipynb #df488137
@@ -280,7 +265,6 @@ def _text_cell(text: str, longest: int = 80) -> Markup:
     "Return a generated text as a cell: in a terminal, its beginning on one line; in a notebook, all of it"
     style = "white-space:pre-wrap;font-family:monospace"
     return Markup(" ".join(text.split())[:longest], f'<div style="{style}">{pieces_html(pieces(text))}</div>')
-    return pieces_html(pieces(text))
 
 # %% ../nbs/66_steer.ipynb #0fde1821
 @dataclass(frozen=True)
