@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['At', 'Edit', 'SAEs', 'Edits', 'positions_to_change', 'ForwardPass', 'ablate', 'set_to', 'scale_latents', 'add_to',
-           'SplicedSAE', 'Spliced', 'splice', 'run_with_saes', 'run_with_cache_with_saes']
+__all__ = ['At', 'Edit', 'SAEs', 'Edits', 'positions_to_change', 'ForwardPass', 'running_pass', 'ablate', 'set_to',
+           'scale_latents', 'add_to', 'SplicedSAE', 'Spliced', 'splice', 'is_text', 'run_with_saes',
+           'run_with_cache_with_saes']
 
 # %% ../nbs/65_splicing.ipynb #fe4a0216
 from collections import OrderedDict
@@ -24,7 +25,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .hooks import as_vectors, find_hook_point, replace_at
-from .models import check_processing, run_logits
+from .models import check_processing, evaluation_mode, model_inputs, run_logits
 from .reading import MaskLike, resolve_mask
 from .sae import SAE, hook_points
 from .temporal import TemporalSAE
@@ -282,6 +283,21 @@ class ForwardPass:
             return x.repeat_interleave(n_rows // len(x), 0)
         raise ValueError(f"at: a {what} of {len(x)} rows, but the model runs on {n_rows}")
 
+    @contextmanager
+    def as_running(self) -> Iterator[None]:
+        "Make this the forward pass in which functions find their positions, while the context is open"
+        before = _running.set(self)
+        try:
+            yield
+        finally:
+            _running.reset(before)
+
+_running: ContextVar[ForwardPass | None] = ContextVar("_running", default=None)
+
+def running_pass() -> ForwardPass:
+    "Return the forward pass whose tensors are being changed or measured; a whole text without padding if there is none"
+    return _running.get() or ForwardPass()
+
 def _in_slice(at: slice, places: Int[Tensor, "batch pos"], end: Int[Tensor, "batch 1"]) -> Bool[Tensor, "batch pos"]:
     "Return True at the positions in a slice"
     start, stop = ((end + bound).clamp_min(0) if bound is not None and bound < 0 else bound
@@ -292,7 +308,6 @@ def _in_slice(at: slice, places: Int[Tensor, "batch pos"], end: Int[Tensor, "bat
 
 # %% ../nbs/65_splicing.ipynb #4b279f54
 Edit: TypeAlias = Callable[[Float[Tensor, "batch pos d_sae"]], Float[Tensor, "batch pos d_sae"]]
-_running: ContextVar[ForwardPass | None] = ContextVar("_running", default=None)  # Forward pass whose latents are edited
 
 def _check_latents(latents: Any) -> list[int]:
     "Return latents as a list of integers; raise TypeError if they are not"
@@ -315,7 +330,7 @@ def _edit(
         where = torch.zeros_like(z, dtype=torch.bool)
         where[..., chosen] = True
         if positions is not None:
-            where &= (_running.get() or ForwardPass()).selected(positions, z)[..., None]
+            where &= running_pass().selected(positions, z)[..., None]
         return torch.where(where, change(z), z)
     return edit
 
@@ -394,12 +409,16 @@ class SplicedSAE:
         if x is None:
             raise RuntimeError(f"the model reached {self.target!r} before {self.hook!r}: nothing was read there")
         self.pending = None
-        vectors, actual = as_vectors(x).to(self.sae.device), as_vectors(activation).to(self.sae.device)
-        out = self._run(vectors, actual).to(activation)
+        vectors, actual = (self._as_input(part).to(self.sae.device) for part in (x, activation))
+        out = as_vectors(self._run(vectors, actual).to(activation))
         if self.mask != TokenMask.everything():
-            changed = self._changed(vectors, actual).to(out.device)
+            changed = self._changed(as_vectors(vectors), as_vectors(actual)).to(out.device)
             out = torch.where(changed[..., None], out, as_vectors(activation))
         return out.view_as(activation)
+
+    def _as_input(self, x: Tensor) -> Tensor:
+        "Return an activation as vectors; an SAE of attention heads that concatenates them itself gets it as it is"
+        return x if self.sae.cfg.reshape_activations == "hook_z" and x.shape[-1] != self.sae.cfg.d_in else as_vectors(x)
 
     def _changed(self, x: Float[Tensor, "batch pos d_in"],
                  actual: Float[Tensor, "batch pos d_out"]) -> Bool[Tensor, "batch pos"]:
@@ -409,7 +428,7 @@ class SplicedSAE:
             return changed
         return changed & self.forward_pass.changed(self.mask, actual, self.target)
 
-    def _run(self, x: Float[Tensor, "batch pos d_in"], actual: Float[Tensor, "batch pos d_out"]) -> Tensor:
+    def _run(self, x: Float[Tensor, "batch pos *d_in"], actual: Float[Tensor, "batch pos *d_out"]) -> Tensor:
         "Return the SAE's output with edits and error term, and fill the cache"
         if self.forward_pass.n_cached != 0 and isinstance(self.sae, TemporalSAE):
             raise ValueError("a TemporalSAE needs the whole text, but the first positions are in a key-value cache: run "
@@ -432,15 +451,12 @@ class SplicedSAE:
 
     def _edited(self, z: Float[Tensor, "batch pos d_sae"]) -> Float[Tensor, "batch pos d_sae"]:
         "Apply the edits, which find their positions in this forward pass"
-        before = _running.set(self.forward_pass)
-        try:
+        with self.forward_pass.as_running():
             for edit in self.edits:
                 z = edit(z)
-        finally:
-            _running.reset(before)
         return z
 
-    def _clean(self, x: Float[Tensor, "batch pos d_in"], z: Float[Tensor, "batch pos d_sae"]) -> Tensor:
+    def _clean(self, x: Float[Tensor, "batch pos *d_in"], z: Float[Tensor, "batch pos d_sae"]) -> Tensor:
         "Return the reconstruction without edits and without hooks"
         if not _has_hooks(self.sae):
             return self.sae.reconstruct(x, z)
@@ -482,9 +498,19 @@ class Spliced:
         "Tensors of the last forward pass by hook point, such as `blocks.2.hook_resid_post.hook_sae_acts_post`"
         return {name: x for part in self.parts for name, x in part.cache.items()}
 
-    def logits(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos vocab"]:
-        "Return the logits of the model with the SAEs"
-        return run_logits(self.model, tokens)
+    def logits(
+        self,
+        tokens: Any,  # Text, tokens or a tokenizer's mapping: see `model_inputs`
+        attention_mask: Int[Tensor, "batch pos"] | Bool[Tensor, "batch pos"] | None = None,  # 1: a token, 0: padding
+    ) -> Float[Tensor, "batch pos vocab"]:
+        "Return the logits of the model with the SAEs, all in evaluation mode"
+        if is_text(tokens):
+            with_bos = [part.sae.cfg.metadata.prepend_bos is not False for part in self.parts]
+            tokens, attention_mask = model_inputs(self.model, tokens, any(with_bos) or not with_bos)
+        with ExitStack() as stack:
+            for part in self.parts:
+                stack.enter_context(evaluation_mode(part.sae))
+            return run_logits(self.model, tokens, attention_mask)
 
 def _by_hook(saes: SAEs) -> list[tuple[str, str, SAE]]:
     "Return each SAE with the hook points that it reads and replaces; raise ValueError if they cannot be used"
@@ -536,6 +562,8 @@ def splice(
     mask: MaskLike | Mapping[str, MaskLike] = "as trained",  # Positions to replace; may be given by hook point
 ) -> Iterator[Spliced]:
     "Run the model through the SAEs while the context is open; raise ValueError if a hook point does not exist"
+    if isinstance(model, SAE):
+        raise TypeError(f"model: must be a model, not a {type(model).__name__}; the model comes first, then the SAEs")
     found = _by_hook(saes)
     hooks = [hook for hook, _, _ in found]
     edits = _edits_by_hook(edits, hooks)
@@ -557,10 +585,18 @@ def splice(
             stack.enter_context(replace_at(model, part.target, part.replace))
         yield Spliced(model, parts)
 
+# %% ../nbs/65_splicing.ipynb #e075fcf6
+def is_text(
+    prompt: Any,  # Anything
+) -> bool:
+    "Return True for a text or several"
+    several = [prompt] if isinstance(prompt, str) else prompt if isinstance(prompt, (list, tuple)) else []
+    return bool(several) and all(isinstance(part, str) for part in several)
+
 # %% ../nbs/65_splicing.ipynb #2eebe7f6
 def run_with_saes(
     model: nn.Module,  # A bridge or a Hugging Face model
-    tokens: Int[Tensor, "batch pos"],
+    tokens: Any,  # Text, tokens or a tokenizer's mapping: see `model_inputs`
     saes: SAEs,  # One, several, or by the hook point they read
     error_term: bool = False,  # Add each SAE's error
     mask: MaskLike | Mapping[str, MaskLike] = "as trained",  # Positions to replace; may be given by hook point
@@ -572,7 +608,7 @@ def run_with_saes(
 
 def run_with_cache_with_saes(
     model: nn.Module,  # A bridge or a Hugging Face model
-    tokens: Int[Tensor, "batch pos"],
+    tokens: Any,  # Text, tokens or a tokenizer's mapping: see `model_inputs`
     saes: SAEs,  # One, several, or by the hook point they read
     error_term: bool = False,  # Add each SAE's error
     names: Sequence[str] = (),  # Other hook points of the model to cache

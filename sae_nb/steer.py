@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from .display import Markup, Table, format_number, new_figure
 from .hooks import as_vectors, replace_at
 from .metrics import cross_entropy, kl_divergence
-from .models import check_processing, model_device, run_logits
+from .models import check_processing, evaluation_mode, model_device, model_inputs, run_logits
 from .reading import MaskLike, resolve_mask
 from .sae import SAE
 from .splicing import At, Edit, ForwardPass, set_to, splice
 from .stats import FeatureStats
-from .tokens import TokenMask, begin_id
+from .tokens import TokenMask
 from .vocabulary import pieces, pieces_html
 
 if TYPE_CHECKING:
@@ -173,22 +173,18 @@ class _GumbelNoise:
 # %% ../nbs/66_steer.ipynb #5904ed96
 def _prompt_tokens(
     model: nn.Module,  # With its tokenizer
-    prompt: str | Int[Tensor, "pos"],  # Tokens are returned unchanged
+    prompt: Any,  # Text or tokens
 ) -> Int[Tensor, "pos"]:
-    "Return the tokens of a prompt, with BOS in front of a text"
-    if isinstance(prompt, Tensor):
-        return prompt.flatten()
-    tokenizer: Any = getattr(model, "tokenizer", None)
-    if tokenizer is None:
-        raise ValueError("the model has no tokenizer: give the prompt as tokens")
-    begin = begin_id(tokenizer)
-    ids = tokenizer.encode(prompt, add_special_tokens=False)
-    return torch.tensor([*([] if begin is None or ids[:1] == [begin] else [begin]), *ids], dtype=torch.int64)
+    "Return the tokens of one prompt, with BOS in front of a text"
+    tokens, padding = model_inputs(model, prompt)
+    if len(tokens) != 1 or padding is not None:
+        raise ValueError(f"prompt: {len(tokens)} prompts, must be one without padding")
+    return tokens[0]
 
 @torch.no_grad()
 def continuations(
     model: nn.Module,  # A bridge or a Hugging Face model; may be steered or spliced
-    prompt: str | Int[Tensor, "pos"],  # Text or tokens
+    prompt: str | Sequence[int] | Int[Tensor, "pos"],  # Text or tokens
     n_tokens: int = 40,  # New tokens
     n: int = 1,  # Continuations
     temperature: float = 0.0,  # 0: the most likely token at each step
@@ -198,11 +194,14 @@ def continuations(
     if temperature < 0 or n_tokens < 1:
         raise ValueError(f"temperature={temperature} and n_tokens={n_tokens}: must be at least 0, and at least 1")
     inner: Any = getattr(model, "original_model", model)
+    if not callable(getattr(inner, "generate", None)):
+        raise ValueError(f"a {type(inner).__name__} cannot generate text: it has no method `generate`")
     tokens = _prompt_tokens(model, prompt).to(model_device(model)).expand(n, -1)
-    found = inner.generate(
-        tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=n_tokens, min_new_tokens=None, do_sample=False,
-        temperature=None, top_p=None, top_k=None, eos_token_id=None, pad_token_id=0, use_cache=True,
-        logits_processor=[_GumbelNoise(temperature, seed)] if temperature else [])
+    with evaluation_mode(model):
+        found = inner.generate(
+            tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=n_tokens, min_new_tokens=None,
+            do_sample=False, temperature=None, top_p=None, top_k=None, eos_token_id=None, pad_token_id=0,
+            use_cache=True, logits_processor=[_GumbelNoise(temperature, seed)] if temperature else [])
     return found[:, tokens.shape[1]:]
 
 # %% ../nbs/66_steer.ipynb #495b8edd
@@ -267,6 +266,11 @@ def _text_cell(text: str, longest: int = 80) -> Markup:
     return Markup(" ".join(text.split())[:longest], f'<div style="{style}">{pieces_html(pieces(text))}</div>')
 
 # %% ../nbs/66_steer.ipynb #0fde1821
+def _as_text(model: nn.Module, tokens: Sequence[int]) -> str:
+    "Return generated tokens as text; as numbers if the model has no tokenizer"
+    tokenizer: Any = getattr(model, "tokenizer", None)
+    return " ".join(map(str, tokens)) if tokenizer is None else tokenizer.decode(tokens, skip_special_tokens=True)
+
 @dataclass(frozen=True)
 class _SweepTask:
     "Model, prompts and options that all strengths of a sweep share"
@@ -306,8 +310,7 @@ class _SweepTask:
             clean = self.logits(reference, prompt)
             kl.append(kl_divergence(clean, self.logits(reference, prompt, steerings)).mean())
             surprise.append(cross_entropy(self.logits(new, prompt), new).mean())
-        tokenizer: Any = self.model.tokenizer
-        texts = [[tokenizer.decode(row, skip_special_tokens=True) for row in new.tolist()] for new in found]
+        texts = [[_as_text(self.model, row) for row in new.tolist()] for new in found]
         scores = [score(text) for of_prompt in texts for text in of_prompt] if score else []
         return SweepRow(strength, torch.stack(kl).mean().item(), torch.stack(surprise).mean().item(),
                         sum(scores) / len(scores) if scores else None, texts)
@@ -316,7 +319,7 @@ class _SweepTask:
 def steering_sweep(
     model: nn.Module,  # A bridge or a Hugging Face model, with its tokenizer
     steerings: Steering | Sequence[Steering],  # One or several; all are multiplied by the same strength
-    prompts: str | Sequence[str],
+    prompts: str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]],  # Texts or tokens; one or several
     strengths: Sequence[float] = (0.25, 0.5, 1.0, 1.5, 2.0),  # Factors of the steerings
     n_tokens: int = 40,  # Tokens per continuation
     n: int = 1,  # Continuations per prompt
@@ -329,6 +332,8 @@ def steering_sweep(
     "Generate steered text at several strengths, and measure its distance from the clean model"
     several = list(steerings) if isinstance(steerings, Sequence) else [steerings]
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+    if all(isinstance(part, int) or getattr(part, "ndim", None) == 0 for part in prompts):
+        prompts = [prompts] if prompts else []
     if not prompts or not several:
         raise ValueError("nothing to do: give at least one prompt and one steering")
     options = {"n_tokens": n_tokens, "n": n, "temperature": temperature, "seed": seed}
@@ -337,4 +342,5 @@ def steering_sweep(
     rows = [task.row(0.0, [], score)]
     rows += [task.row(strength, [one.times(strength) for one in several], score) for strength in strengths]
     kind = "most likely tokens" if not temperature else f"{n} samples each at temperature {temperature:g}"
-    return SteeringSweep(prompts, rows, f"{len(prompts)} prompt{'s' * (len(prompts) > 1)}, {n_tokens} tokens, {kind}")
+    shown = [prompt if isinstance(prompt, str) else _as_text(model, [int(i) for i in prompt]) for prompt in prompts]
+    return SteeringSweep(shown, rows, f"{len(prompts)} prompt{'s' * (len(prompts) > 1)}, {n_tokens} tokens, {kind}")
