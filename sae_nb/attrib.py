@@ -105,6 +105,13 @@ def _nodes(z: Tensor, dz: Tensor, error: Tensor, gradient: Tensor, keep: Bool[Te
                  torch.cat([(z[active] * dz[active]).float(), (error[where] * gradient[where]).sum(-1).float()]))
 
 # %% ../nbs/68_attrib.ipynb #afb1193f
+def _several(saes: SAEs) -> list[SAE]:
+    "Return the SAEs as a list; raise ValueError if there are none"
+    several = [saes] if isinstance(saes, SAE) else list(saes.values()) if isinstance(saes, Mapping) else list(saes)
+    if not several:
+        raise ValueError("no SAE: there is nothing to attribute to")
+    return several
+
 @dataclass(frozen=True)
 class _Text:
     "Tokens to attribute on"
@@ -112,11 +119,12 @@ class _Text:
     attention_mask: Int[Tensor, "batch pos"] | None = None  # None: there is no padding
 
     @classmethod
-    def of(cls, model: nn.Module, saes: Sequence[SAE], prompt: Any) -> _Text:
+    def of(cls, model: nn.Module, saes: Sequence[SAEs], prompt: Any) -> _Text:
         "Return the tokens of a prompt; raise TypeError if the model is an SAE"
         if isinstance(model, SAE):
             raise TypeError(f"model: must be a model, not a {type(model).__name__}; the model comes first, then the SAE")
-        with_bos = any(sae.cfg.metadata.prepend_bos is not False for sae in saes)
+        several = [sae for group in saes for sae in _several(group)]
+        with_bos = any(sae.cfg.metadata.prepend_bos is not False for sae in several)
         return cls(*model_inputs(model, prompt, with_bos))
 
     @property
@@ -165,13 +173,6 @@ def _gradients(
             raise ValueError("the metric has no gradient: compute it from the logits, without detach or argmax")
         found = torch.autograd.grad(value.sum(), [probes[name] for name in targets])
     return value.detach(), {name: as_vectors(gradient) for name, gradient in zip(targets, found)}
-
-def _several(saes: SAEs) -> list[SAE]:
-    "Return the SAEs as a list; raise ValueError if there are none"
-    several = [saes] if isinstance(saes, SAE) else list(saes.values()) if isinstance(saes, Mapping) else list(saes)
-    if not several:
-        raise ValueError("no SAE: there is nothing to attribute to")
-    return several
 
 def _decompose(model: nn.Module, saes: SAEs, text: _Text) -> list[SplicedSAE]:
     "Run the model once; return each SAE with its latents, reconstruction and error in the cache"
@@ -241,7 +242,7 @@ def attribute(
     "Attribute a metric to each latent and error"
     if steps < 0:
         raise ValueError(f"steps={steps}: must be 0 (gradient × activation) or the number of points on the line")
-    text = _Text.of(model, _several(saes), tokens)
+    text = _Text.of(model, [saes], tokens)
     parts, metric = _decompose(model, saes, text), metric or _most_likely(text, model)
     keep = {part.hook: _positions_with_nodes(model, part, text, mask) for part in parts}
     value, gradient = _gradients(model, text, metric, [part.target for part in parts])
@@ -375,7 +376,7 @@ def ablation_effects(
     batch_size: int = 64,  # Rows in a forward pass
 ) -> Float[Tensor, "n"]:
     "Measure how much each node's ablation lowers the metric, with one forward pass per node and row"
-    text = _Text.of(model, _several(sae), tokens)
+    text = _Text.of(model, [sae], tokens)
     (part,) = _decompose(model, sae, text)
     device, n_rows = nodes.row.device, len(text.tokens)
     clean = text.measure(metric, text.logits(model))
@@ -434,7 +435,7 @@ def latent_edges(
     mask: MaskLike = "as trained",  # Positions of earlier nodes; where it is not known, all but the special tokens
 ) -> LatentEdges:
     "Attribute later latents to earlier latents and errors; raise ValueError if a later latent is inactive"
-    text = _Text.of(model, [*_several(earlier), *_several(later)], tokens)
+    text = _Text.of(model, [earlier, later], tokens)
     n_rows, width = text.tokens.shape
     targets = [(row % n_rows, position % width, latent) for row, position, latent in targets]
     (before,), (after,) = _decompose(model, earlier, text), _decompose(model, later, text)

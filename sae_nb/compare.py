@@ -10,7 +10,7 @@ __all__ = ['mmcs', 'random_rows', 'Activity', 'Split', 'Comparison', 'compare_sa
 
 # %% ../nbs/52_compare.ipynb #f226524a
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +100,20 @@ def _match_rows(
     partner, similarity = torch.full((len(W_a),), -1), torch.full((len(W_a),), torch.nan)
     partner[i[cosine > 0]], similarity[i[cosine > 0]] = j[cosine > 0], cosine[cosine > 0]
     return partner, similarity
+
+# %% ../nbs/52_compare.ipynb #cfe8ca2c
+_evidence = 8  # Pairs with the same index above which two SAEs are said to have begun from the same rows
+
+def _n_same_index(
+    partner: Int[Tensor, "d_a"],  # Partner of each latent; -1: none
+) -> int:
+    "Count the pairs whose latents have the same index"
+    return int((partner == torch.arange(len(partner), device=partner.device)).sum())
+
+def _same_start_note(pairs: str) -> str:
+    "Return the warning about SAEs that began from the same rows"
+    return (f"{pairs}: the SAEs began from the same rows, or one was trained from the other. Similar latents are then no "
+            "evidence that training finds them again: compare SAEs with different seeds.")
 
 # %% ../nbs/52_compare.ipynb #7e8183b6
 @dataclass
@@ -229,6 +243,16 @@ class Comparison:
             raise ValueError("activations were not compared: call compare_saes(a, b, model, tokens)")
         return torch.where(self.partner >= 0, self.activity.correlation[:, -1], torch.nan)
 
+    @property
+    def n_same_index(self) -> int:
+        "Number of pairs whose latents have the same index; about 1 by chance"
+        return _n_same_index(self.partner)
+
+    @property
+    def same_start(self) -> bool:
+        "Whether the SAEs began from the same rows, or one continues the other: too many pairs have the same index"
+        return self.n_same_index >= _evidence
+
     def shared(
         self,
         threshold: float = 0.7,  # Minimum cosine of two latents that count as the same
@@ -286,7 +310,12 @@ class Comparison:
         a, b = self.names
         names = [a, b, "cosine", "correlation", f"{a}: strongest on", f"{b}: strongest on"]
         names = names[:len(rows[0]) if rows else 3]
-        return Table(f"latents of {a} and their partners in {b}", names, rows, left=(0, 1, 4, 5))
+        return Table(f"latents of {a} and their partners in {b}", names, rows, left=(0, 1, 4, 5), footer=self._note())
+
+    def _note(self) -> str:
+        "Return a warning if the SAEs began from the same rows"
+        n = int((self.partner >= 0).sum())
+        return _same_start_note(f"{self.n_same_index:,} of {n:,} pairs have the same index") if self.same_start else ""
 
     def split_table(
         self,
@@ -335,6 +364,7 @@ class Comparison:
         "Summarize the comparison"
         a, b = self.names
         rows = [["matched one to one", f"{int((self.partner >= 0).sum()):,}"],
+                ["pairs with the same index (about 1 by chance)", f"{self.n_same_index:,}"],
                 ["mean cosine of the pairs", _two_digits(self.cosine.nanmean().item())],
                 [f"latents of {a} with a partner of cosine 0.7 or more", f"{self.shared():.1%}"],
                 [f"MMCS of {a} in {b}", _two_digits(self.mmcs[0])], [f"MMCS of {b} in {a}", _two_digits(self.mmcs[1])],
@@ -342,7 +372,8 @@ class Comparison:
         if self.activity is not None:
             rows += [["median correlation of the pairs", _two_digits(self.correlation.nanmedian().item())],
                      ["tokens", f"{self.activity.n_tokens:,}"]]
-        return Table(f"{a}: {len(self.near):,} latents, {b}: {len(self.back_cosine):,} latents", ["", ""], rows)
+        title = f"{a}: {len(self.near):,} latents, {b}: {len(self.back_cosine):,} latents"
+        return Table(title, ["", ""], rows, footer=self._note())
 
     def __repr__(self) -> str:
         return repr(self._summary())
@@ -391,14 +422,16 @@ class Stability:
     mmcs: Float[Tensor, "n n"]  # Mean max cosine similarity of the row's SAE in the column's
     shared: Float[Tensor, "n n"]  # Fraction of the row's latents that have the same latent in the column's SAE
     found: dict[str, Int[Tensor, "d_sae"]]  # Number of other SAEs that have each latent
+    same_start: list[tuple[str, str]] = field(default_factory=list)  # Pairs of SAEs that began from the same rows
 
     def table(self) -> Table:
         "Show the fraction of each SAE's latents (rows) that the other SAEs have"
         rows = [[name, *(f"{fraction:.1%}" for fraction in self.shared[i].tolist()),
                  f"{(self.found[name] == len(self.names) - 1).double().mean().item():.1%}"]
                 for i, name in enumerate(self.names)]
+        pairs = ", ".join(f"{a} and {b}" for a, b in self.same_start)
         return Table(f"fraction of latents that another SAE has (matched, cosine {self.threshold} or more)",
-                     ["", *self.names, "in all others"], rows)
+                     ["", *self.names, "in all others"], rows, footer=_same_start_note(pairs) if pairs else "")
 
     def figure(self) -> Figure:
         "Plot the fraction of each SAE's latents by the number of other SAEs that have them"
@@ -432,13 +465,16 @@ def dictionary_stability(
     rows, names = [sae.W_dec for sae in named.values()], list(named)
     found = {name: torch.zeros(len(W), dtype=torch.int64) for name, W in zip(names, rows)}
     matched, best, shared = (torch.eye(len(names)) for _ in range(3))
+    same_start = []
     for i in range(len(names)):
         for j in range(i + 1, len(names)):
             partner, cosine = _match_rows(rows[i], rows[j], n_candidates)
             same = cosine >= threshold
+            if _n_same_index(partner) >= _evidence:
+                same_start.append((names[i], names[j]))
             found[names[i]] += same
             found[names[j]][partner[same]] += 1
             matched[i, j] = matched[j, i] = cosine.nanmean()
             shared[i, j], shared[j, i] = same.sum() / len(rows[i]), same.sum() / len(rows[j])
             best[i, j], best[j, i] = mmcs(rows[i], rows[j]), mmcs(rows[j], rows[i])
-    return Stability(names, threshold, matched, best, shared, found)
+    return Stability(names, threshold, matched, best, shared, found, same_start)
