@@ -30,6 +30,7 @@ from .reading import MaskLike, resolve_mask
 from .sae import SAE, hook_points
 from .temporal import TemporalSAE
 from .tokens import TokenMask
+from .transcoder import TranscoderMixin
 
 # %% ../nbs/65_splicing.ipynb #77f53197
 def positions_to_change(
@@ -522,6 +523,9 @@ def _by_hook(saes: SAEs) -> list[tuple[str, str, SAE]]:
         if isinstance(hook, list) or isinstance(target, list):
             raise ValueError(f"a {type(sae).__name__} reads or replaces several hook points, and some are reached only "
                              "after others are needed: it cannot be spliced in")
+        if target is None and isinstance(sae, TranscoderMixin):
+            raise ValueError(f"a {type(sae).__name__} at {hook!r}: its metadata has no hook_name_out, so the hook point "
+                             "that it replaces is not known; set sae.cfg.metadata.hook_name_out")
         found.append((hook, target or hook, sae))
     targets = [target for _, target, _ in found]
     if len(set(targets)) < len(targets):
