@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['mmcs', 'random_rows', 'Activity', 'Split', 'Comparison', 'compare_saes', 'Stability', 'dictionary_stability']
 
 # %% ../nbs/52_compare.ipynb #f226524a
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .display import Table, new_figure
+from .evals import evaluation_tokens, progress_bar
 from .hooks import read_activations
-from .reading import MaskLike, SAEReader, check_some_kept, gather_tokens
+from .models import evaluation_mode
+from .reading import MaskLike, SAEReader, check_some_kept
 from .sae import SAE
 from .vocabulary import Vocabulary
 
@@ -160,36 +162,53 @@ def _compare_activations(
     a: SAE,
     b: SAE,
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the SAEs' metadata says
-    tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]],  # Packed text
+    tokens: Any,  # Text, the name of a data set, a file, tokens: see `token_source`
     others: Int[Tensor, "d_a n"],  # Latents of `b` to compare each latent of `a` with
     hook: str | Sequence[str] | None = None,  # Hook point or hook points of both; None: each SAE's own
     n_tokens: int | None = 100_000,  # At most this many tokens, in complete sequences; None: all
     batch_size: int = 8,  # Sequences at a time; their latents of `b` are dense in memory
     mask: MaskLike = "as trained",  # Positions that count; None: all
+    progress: bool = False,  # Show a progress bar
 ) -> Activity:
     "Count the tokens on which latents of `a` and `b` fire together, in one pass over the text"
     readers = [SAEReader.of(sae, model, hook, mask) for sae in (a, b)]
-    hooks = list(dict.fromkeys(name for reader in readers for name in reader.hooks))
-    side_a, side_b = _Side(a), _Side(b)
-    others = others.to(a.device)
-    product, both, instead = (torch.zeros(others.shape, dtype=torch.float64, device=a.device) for _ in range(3))
-    n, text = 0, gather_tokens(tokens, n_tokens)
-    for batch in text.split(batch_size):
-        found = read_activations(model, batch, hooks)
-        readings = [reader.masked(found, batch) for reader in readers]
-        keep = torch.stack([reading.keep for reading in readings]).all(0).to(a.device)
-        n += int(keep.sum())
-        x_a, x_b = (reading.at(reader.inputs, reader.sae.device) for reading, reader in zip(readings, readers))
-        value, latent, rows = side_a.add(x_a, keep, batch)
-        value_b, latent_b, rows_b = side_b.add(x_b, keep, batch)
-        dense = torch.zeros(keep.numel(), b.cfg.d_sae, device=a.device)
-        dense[rows_b.to(a.device), latent_b.to(a.device)] = value_b.float().to(a.device)
-        value_other = dense[rows[:, None], others[latent]]
-        product.index_add_(0, latent, value[:, None] * value_other)
-        both.index_add_(0, latent, (value_other != 0).double())
-        instead.index_add_(0, latent, ((value_other != 0) & (value_other[:, :1] == 0)).double())
-    check_some_kept(n, text.numel())
-    return _finish_activity(side_a, side_b, others, n, product, both, instead)
+    text, _ = evaluation_tokens(tokens, model, a, n_tokens)
+    pair = _Pair(readers, others.to(a.device))
+    with evaluation_mode(a), evaluation_mode(b), progress_bar(text.numel(), "comparison", progress) as advance:
+        for batch in text.split(batch_size):
+            pair.add(model, batch)
+            advance(batch.numel())
+    check_some_kept(pair.n, text.numel())
+    return pair.activity()
+
+class _Pair:
+    "Sums over tokens for the latents of two SAEs together"
+    def __init__(self, readers: Sequence[SAEReader], others: Int[Tensor, "d_a n"]):
+        self.readers, self.others, self.n = readers, others, 0
+        self.a, self.b = (_Side(reader.sae) for reader in readers)
+        zeros = partial(torch.zeros, others.shape, dtype=torch.float64, device=others.device)
+        self.product, self.both = zeros(), zeros()
+        self.instead = zeros()
+
+    def add(self, model: nn.Module, batch: Int[Tensor, "sequence position"]) -> None:
+        "Add a batch of tokens"
+        found = read_activations(model, batch, list(dict.fromkeys(name for reader in self.readers for name in reader.hooks)))
+        readings, device = [reader.masked(found, batch) for reader in self.readers], self.others.device
+        keep = torch.stack([reading.keep for reading in readings]).all(0).to(device)
+        self.n += int(keep.sum())
+        x_a, x_b = (reading.at(reader.inputs, reader.sae.device) for reading, reader in zip(readings, self.readers))
+        value, latent, rows = self.a.add(x_a, keep, batch)
+        value_b, latent_b, rows_b = (part.to(device) for part in self.b.add(x_b, keep, batch))
+        dense = torch.zeros(keep.numel(), self.b.sae.cfg.d_sae, device=device)
+        dense[rows_b, latent_b] = value_b.float()
+        value_other = dense[rows[:, None], self.others[latent]]
+        self.product.index_add_(0, latent, value[:, None] * value_other)
+        self.both.index_add_(0, latent, (value_other != 0).double())
+        self.instead.index_add_(0, latent, ((value_other != 0) & (value_other[:, :1] == 0)).double())
+
+    def activity(self) -> Activity:
+        "Compute the correlations from the sums"
+        return _finish_activity(self.a, self.b, self.others, self.n, self.product, self.both, self.instead)
 
 def _finish_activity(a: _Side, b: _Side, others: Tensor, n: int, product: Tensor, both: Tensor,
                      instead: Tensor) -> Activity:
@@ -386,7 +405,7 @@ def compare_saes(
     a: SAE,
     b: SAE,  # An SAE of the same model and, to be comparable, the same hook point
     model: nn.Module | None = None,  # Model, to compare activations on `tokens` as well
-    tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]] | None = None,  # Packed text
+    tokens: Any = None,  # Text, the name of a data set, a file, tokens: see `token_source`; it is cut as for `a`
     names: tuple[str, str] = ("a", "b"),  # Names for tables and figures
     n_near: int = 16,  # Nearest latents of `b` to keep for each latent of `a`
     n_candidates: int | None = None,  # Nearest rows considered in the matching; None: all, or 32 if there are too many
@@ -394,6 +413,7 @@ def compare_saes(
     n_tokens: int | None = 100_000,  # At most this many tokens, in complete sequences; None: all
     batch_size: int = 8,  # Sequences at a time
     mask: MaskLike = "as trained",  # Positions that count; None: all
+    progress: bool = False,  # Show a progress bar for the tokens
 ) -> Comparison:
     "Match the dictionaries of two SAEs and, given a model and a text, compare where their latents fire"
     if (model is None) != (tokens is None):
@@ -407,7 +427,7 @@ def compare_saes(
     if model is not None and tokens is not None:
         last = torch.where(partner >= 0, partner, near[:, 0])
         result.activity = _compare_activations(a, b, model, tokens, torch.cat([near, last[:, None]], 1), hook, n_tokens,
-                                   batch_size, mask)
+                                               batch_size, mask, progress)
         tokenizer = getattr(model, "tokenizer", None)
         result.vocabulary = None if tokenizer is None else Vocabulary.from_tokenizer(tokenizer)
     return result

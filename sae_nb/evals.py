@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Advance', 'progress_bar', 'fingerprint', 'run_evals', 'evaluate_each', 'SeedSummary']
+__all__ = ['Advance', 'progress_bar', 'evaluation_tokens', 'fingerprint', 'run_evals', 'evaluate_each', 'SeedSummary']
 
 # %% ../nbs/51_evals.ipynb #fca2e0cb
 import hashlib
@@ -26,7 +26,7 @@ from .metrics import (Metrics, Sums, all_metrics, bootstrap_interval, check_same
                             firing_counts, kl_divergence, reconstruction_sums)
 from .hooks import as_vectors, find_hook_point, read_activations, replace_at
 from .models import evaluation_mode, run_logits
-from .reading import MaskLike, SAEReader, check_some_kept, gather_tokens
+from .reading import MaskLike, SAEReader, check_some_kept, gather_tokens, token_source
 from .sae import SAE
 from .sparse import SparseCodes
 from .tokens import TokenMask
@@ -93,13 +93,14 @@ def progress_bar(
     total: int,  # Tokens in all
     label: str,
     shown: bool = True,
+    unit: str = "tok",  # What is counted
 ) -> Iterator[Advance]:
     "Show a bar that counts tokens while the context is open"
     if not shown:
         yield lambda n: None
         return
     from tqdm.auto import tqdm
-    with tqdm(total=total, desc=label, unit="tok", unit_scale=True, mininterval=0.5) as bar:
+    with tqdm(total=total, desc=label, unit=unit, unit_scale=True, mininterval=0.5) as bar:
         yield bar.update
 
 # %% ../nbs/51_evals.ipynb #0e858111
@@ -178,8 +179,8 @@ def _clean_run(model: nn.Module, tokens: Tensor, hooks: Iterable[str]) -> tuple[
     found: dict[str, Tensor] = {}
     def keep(name: str, x: Tensor) -> None:
         if name in found:
-            raise ValueError(f"hook point {name!r} is reached several times in one forward pass, so it does not name one "
-                             "activation: the model applies this module repeatedly")
+            raise ValueError(f"hook point {name!r} is passed several times per run of the model: it has no single "
+                             "activation to replace")
         found[name] = x
     with ExitStack() as stack:
         for name in dict.fromkeys(hooks):
@@ -217,6 +218,20 @@ def _prediction_pass(task: _Task, model: nn.Module, tokens: Tensor, batch_size: 
         part |= more
 
 # %% ../nbs/51_evals.ipynb #5890a492
+def evaluation_tokens(
+    tokens: Any,  # Text, the name of a data set, a file, tokens: see `token_source`
+    model: nn.Module,
+    sae: SAE,  # Text is cut and held out as for this SAE
+    n_tokens: int | None = None,  # At most this many tokens, in complete sequences; None: all
+) -> tuple[Int[Tensor, "sequence position"], dict[str, Any]]:
+    "Return the tokens to evaluate on, and what they are, if that is known"
+    if n_tokens is not None and n_tokens < 1:
+        raise ValueError(f"n_tokens={n_tokens}: must be at least 1, or None for all")
+    source: Any = token_source(tokens, model, sae)
+    given = getattr(source, "tokens", None)
+    text = gather_tokens(given if isinstance(given, Tensor) else source, n_tokens)
+    return text, source.describe() if hasattr(source, "describe") else {}
+
 def fingerprint(
     tokens: Int[Tensor, "sequence position"],
 ) -> str:
@@ -237,7 +252,7 @@ def _latent_metrics(task: _Task) -> dict[str, Float[Tensor, "d_sae"]]:
         found["encoder_bias"] = bias.detach().float().cpu()
     return found
 
-def _report(task: _Task, tokens: Tensor, seed: int) -> Metrics:
+def _report(task: _Task, tokens: Tensor, seed: int, source: Mapping[str, Any]) -> Metrics:
     "Compute the metrics and their intervals from the task's sums; ValueError if no position counts"
     sums = task.sums()
     n = sums["tokens"].sum().item()
@@ -253,7 +268,7 @@ def _report(task: _Task, tokens: Tensor, seed: int) -> Metrics:
              "model_name": task.sae.cfg.metadata.model_name, "hook_name": hook_name, "hook_name_out": target,
              "architecture": task.sae.cfg.architecture(), "d_sae": task.sae.cfg.d_sae,
              "text": fingerprint(tokens), "context_size": tokens.shape[1],
-             "mask": task.reader.mask.to_dict(), "seed": seed}
+             "mask": task.reader.mask.to_dict(), "seed": seed, **({"source": dict(source)} if source else {})}
     if task.name is not None:
         about["name"] = task.name
     intervals = bootstrap_interval(sums, all_metrics, generator=torch.Generator().manual_seed(seed))
@@ -269,7 +284,7 @@ def _check_language_model(model: nn.Module, tokens: Tensor) -> None:
 
 @torch.no_grad()
 def _evaluate(tasks: Sequence[_Task], model: nn.Module, tokens: Tensor, batch_size: int, compute_ce_kl: bool,
-              seed: int, progress: bool) -> Iterator[Metrics | Exception]:
+              seed: int, progress: bool, source: Mapping[str, Any]) -> Iterator[Metrics | Exception]:
     "Yield a report or an error for each task, in order"
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: must be at least 1")
@@ -288,7 +303,7 @@ def _evaluate(tasks: Sequence[_Task], model: nn.Module, tokens: Tensor, batch_si
                 try:
                     if compute_ce_kl:
                         _prediction_pass(task, model, tokens, batch_size, ablations, advance)
-                    outcome = _report(task, tokens, seed)
+                    outcome = _report(task, tokens, seed, source)
                 except Exception as error:  # Any error: the other SAEs continue
                     outcome = error
             task.parts.clear()
@@ -312,7 +327,8 @@ def run_evals(
         raise TypeError(f"sae is a {type(sae).__name__} and model a {type(model).__name__}; the call is "
                         "run_evals(sae, model, tokens)")
     task = _Task.of(sae, model, hook, mask, replace)
-    (outcome,) = _evaluate([task], model, gather_tokens(tokens, n_tokens), batch_size, compute_ce_kl, seed, progress)
+    text, source = evaluation_tokens(tokens, model, sae, n_tokens)
+    (outcome,) = _evaluate([task], model, text, batch_size, compute_ce_kl, seed, progress, source)
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
@@ -328,14 +344,16 @@ def evaluate_each(
     seed: int = 0,  # Seed of the bootstrap
     progress: bool = False,  # Show a progress bar
 ) -> Iterator[tuple[str, Metrics | Exception]]:
-    "Evaluate several SAEs on the same tokens; yield the name of each with its report or its error"
-    tasks, text = [], gather_tokens(tokens, n_tokens)
+    "Evaluate several SAEs on the same tokens, cut as for the first SAE if text is given; yield the name of each with its report or its error"
+    if not saes:
+        raise ValueError("saes: there are none to evaluate")
+    tasks, (text, source) = [], evaluation_tokens(tokens, model, next(iter(saes.values())), n_tokens)
     for name, sae in saes.items():
         try:
             tasks.append(_Task.of(sae, model, None, mask, name=name))
         except ValueError as error:
             yield name, error
-    outcomes = _evaluate(tasks, model, text, batch_size, compute_ce_kl, seed, progress)
+    outcomes = _evaluate(tasks, model, text, batch_size, compute_ce_kl, seed, progress, source)
     yield from zip([str(task.name) for task in tasks], outcomes)
 
 # %% ../nbs/51_evals.ipynb #51296f15

@@ -313,7 +313,8 @@ class Metrics:
             rows += [(name, format_number(value), format_interval(self.intervals.get(name)))
                      for name, value in numbers.items()]
         known = [str(self.about[name]) for name in ("sae", "at", "on") if name in self.about]
-        return Table(" ".join(known) + "; 95% intervals over sequences", (), rows)
+        text = (self.about.get("source") or {}).get("text")
+        return Table(" ".join(known) + "; 95% intervals over sequences", (), rows, footer=f"text: {text}" if text else "")
 
     def __repr__(self) -> str:
         return repr(self.table())

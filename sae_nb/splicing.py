@@ -7,8 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['At', 'Edit', 'SAEs', 'Edits', 'positions_to_change', 'ForwardPass', 'running_pass', 'ablate', 'set_to',
-           'scale_latents', 'add_to', 'SplicedSAE', 'Spliced', 'splice', 'is_text', 'run_with_saes',
-           'run_with_cache_with_saes']
+           'scale_latents', 'add_to', 'SplicedSAE', 'Spliced', 'splice', 'run_with_saes', 'run_with_cache_with_saes']
 
 # %% ../nbs/65_splicing.ipynb #fe4a0216
 from collections import OrderedDict
@@ -505,7 +504,7 @@ class Spliced:
         attention_mask: Int[Tensor, "batch pos"] | Bool[Tensor, "batch pos"] | None = None,  # 1: a token, 0: padding
     ) -> Float[Tensor, "batch pos vocab"]:
         "Return the logits of the model with the SAEs, all in evaluation mode"
-        if is_text(tokens):
+        if isinstance(tokens, str) or isinstance(tokens, (list, tuple)) and all(isinstance(x, str) for x in tokens):
             with_bos = [part.sae.cfg.metadata.prepend_bos is not False for part in self.parts]
             tokens, attention_mask = model_inputs(self.model, tokens, any(with_bos) or not with_bos)
         with ExitStack() as stack:
@@ -589,14 +588,6 @@ def splice(
             stack.enter_context(replace_at(model, part.target, part.replace))
         yield Spliced(model, parts)
 
-# %% ../nbs/65_splicing.ipynb #e075fcf6
-def is_text(
-    prompt: Any,  # Anything
-) -> bool:
-    "Return True for a text or several"
-    several = [prompt] if isinstance(prompt, str) else prompt if isinstance(prompt, (list, tuple)) else []
-    return bool(several) and all(isinstance(part, str) for part in several)
-
 # %% ../nbs/65_splicing.ipynb #2eebe7f6
 def run_with_saes(
     model: nn.Module,  # A bridge or a Hugging Face model
@@ -621,9 +612,14 @@ def run_with_cache_with_saes(
 ) -> tuple[Float[Tensor, "batch pos vocab"], dict[str, Tensor]]:
     "Return the logits of the model with SAEs spliced in, and the cached tensors by hook point"
     found: dict[str, Tensor] = {}
+    def keep(name: str, x: Tensor) -> None:
+        if name in found:
+            raise ValueError(f"hook point {name!r} is passed several times per run of the model: it has no single "
+                             "activation to cache")
+        found[name] = x
     with ExitStack() as stack:
         spliced = stack.enter_context(splice(model, saes, error_term, mask=mask, **options))
-        for name in names:
-            stack.callback(find_hook_point(model, name).attach(partial(found.__setitem__, name)).remove)
+        for name in dict.fromkeys([names] if isinstance(names, str) else names):
+            stack.callback(find_hook_point(model, name).attach(partial(keep, name)).remove)
         logits = spliced.logits(tokens)
     return logits, {**found, **spliced.cache}
