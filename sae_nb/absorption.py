@@ -336,7 +336,7 @@ def first_letter_absorption(
     reader = SAEReader.of(sae, model, name, mask)
     tokenizer: Any = getattr(model, "tokenizer", None)
     if tokenizer is None:
-        raise ValueError("the model has no tokenizer: words need one; for activations of your own, use measure_absorption")
+        raise ValueError("the model has no tokenizer, which words need; measure_absorption takes activations instead")
     words, letters = _choose_words(_vocabulary_words(tokenizer), min_words, max_words, seed)
     start = begin_id(tokenizer)
     context = ([] if start is None else [start]) + tokenizer.encode(before, add_special_tokens=False)

@@ -122,7 +122,7 @@ class _Text:
     def of(cls, model: nn.Module, saes: Sequence[SAEs], prompt: Any) -> _Text:
         "Return the tokens of a prompt; raise TypeError if the model is an SAE"
         if isinstance(model, SAE):
-            raise TypeError(f"model: must be a model, not a {type(model).__name__}; the model comes first, then the SAE")
+            raise TypeError(f"model: must be a model, not a {type(model).__name__}; the model comes first, then SAEs")
         several = [sae for group in saes for sae in _several(group)]
         with_bos = any(sae.cfg.metadata.prepend_bos is not False for sae in several)
         return cls(*model_inputs(model, prompt, with_bos))

@@ -136,8 +136,8 @@ def _check_unembedding(sae: SAE, model: Any) -> None:
         raise ValueError(f"a {type(model).__name__} has no unembedding: it is not a language model")
     hook = sae.cfg.metadata.hook_name_out or sae.cfg.metadata.hook_name
     if isinstance(hook, str) and hook.endswith((".hook_z", ".hook_q", ".hook_k", ".hook_v")):
-        raise ValueError(f"the latents write to {hook!r}, not to the residual stream: multiply W_dec by the matrix that "
-                         "maps one to the other")
+        raise ValueError(f"the latents write to {hook!r}, not to the residual stream: multiply W_dec by the matrix "
+                         "that maps one to the other")
 
 @torch.no_grad()
 def logit_lens(

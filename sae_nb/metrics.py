@@ -295,9 +295,10 @@ class Metrics:
             return math.nan if value is None else value
         values = {name: number(value) for group in _groups for name, value in kept.get(group, {}).items()}
         intervals = {name: (number(low), number(high)) for name, (low, high) in kept["intervals"].items()}
-        sums, latents = ({name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
-                         for start in ("sums.", "latents."))
-        return cls(values, intervals, tensors["density"], kept["about"], sums, latents)
+        def starting(prefix: str) -> dict[str, Tensor]:
+            return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        return cls(values, intervals, tensors["density"], kept["about"], starting("sums."),
+                   starting("latents."))
 
     def to_pandas(self) -> pandas.DataFrame:
         "Return a data frame with one row per latent: its density and the other metrics of single latents"
@@ -314,7 +315,8 @@ class Metrics:
                      for name, value in numbers.items()]
         known = [str(self.about[name]) for name in ("sae", "at", "on") if name in self.about]
         text = (self.about.get("source") or {}).get("text")
-        return Table(" ".join(known) + "; 95% intervals over sequences", (), rows, footer=f"text: {text}" if text else "")
+        title = " ".join(known) + "; 95% intervals over sequences"
+        return Table(title, (), rows, footer=f"text: {text}" if text else "")
 
     def __repr__(self) -> str:
         return repr(self.table())

@@ -139,6 +139,18 @@ def _strength(latent: Tensor, value: Tensor, stats: FeatureStats | None) -> Floa
     largest = stats.max.cpu()[latent]
     return torch.where(largest > 0, value.abs() / largest, 1)  # 1: it has never fired before
 
+def _firings(
+    reader: SAEReader, tokens: Int[Tensor, "row pos"], padding: Bool[Tensor, "row pos"],
+) -> tuple[Bool[Tensor, "row pos"], list[Tensor]]:
+    "Return the positions that count, and the place, the latent and the value of each firing there"
+    reading = reader.read(tokens, padding if padding.any() else None)
+    with evaluation_mode(reader.sae):
+        codes = reader.sae.encode_sparse(reading.at(reader.inputs, reader.sae.device))
+    keep = reading.keep.cpu() & ~padding.cpu()
+    columns = [part.cpu() for part in (codes.rows(), codes.indices, codes.values.float())]
+    fires = (columns[2] != 0) & keep.flatten()[columns[0].long()]
+    return keep, [column[fires] for column in columns]
+
 @torch.no_grad()
 def top_latents(
     sae: SAE,
@@ -151,25 +163,19 @@ def top_latents(
 ) -> TopLatents:
     "Find the latents that fire on a text: the strongest at each token, and the largest value of each latent"
     if isinstance(model, SAE):
-        raise TypeError(f"model: must be a model, not a {type(model).__name__}; the call is top_latents(sae, model, text)")
+        raise TypeError(f"model: must be a model, not a {type(model).__name__}; call top_latents(sae, model, text)")
     if k < 1:
         raise ValueError(f"k={k}: must be at least 1")
     if stats is not None and len(stats) != sae.cfg.d_sae:
         raise ValueError(f"stats: they are of {len(stats)} latents, the SAE has {sae.cfg.d_sae}")
     tokens, attention_mask = model_inputs(model, text, sae.cfg.metadata.prepend_bos is not False)
     padding = torch.zeros_like(tokens, dtype=torch.bool) if attention_mask is None else attention_mask == 0
-    reader = SAEReader.of(sae, model, hook, mask)
-    reading = reader.read(tokens, padding if padding.any() else None)
-    with evaluation_mode(sae):
-        codes = sae.encode_sparse(reading.at(reader.inputs, sae.device))
-    rows, latent, value = (part.cpu() for part in (codes.rows().long(), codes.indices.long(), codes.values.float()))
-    keep, padding = reading.keep.cpu() & ~padding.cpu(), padding.cpu()
-    fires = (value != 0) & keep.flatten()[rows]
-    rows, latent, value = rows[fires], latent[fires], value[fires]
+    keep, firings = _firings(SAEReader.of(sae, model, hook, mask), tokens, padding)
+    latent, value = firings[1].long(), firings[2]
     strength = _strength(latent, value, stats)
     order = strength.argsort(descending=True, stable=True)
-    tokenizer, width = getattr(model, "tokenizer", None), tokens.shape[1]
+    tokenizer, where = getattr(model, "tokenizer", None), firings[0].long()[order]
     vocabulary = Vocabulary(()) if tokenizer is None else Vocabulary.from_tokenizer(tokenizer)
-    where = (rows[order] // width, rows[order] % width)
-    return TopLatents(tokens.cpu(), keep, padding, *where, latent[order], value[order], strength[order], k, vocabulary,
-                      stats)
+    row, position = where // tokens.shape[1], where % tokens.shape[1]
+    return TopLatents(tokens.cpu(), keep, padding.cpu(), row, position, latent[order], value[order], strength[order], k,
+                      vocabulary, stats)

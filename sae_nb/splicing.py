@@ -311,8 +311,8 @@ Edit: TypeAlias = Callable[[Float[Tensor, "batch pos d_sae"]], Float[Tensor, "ba
 
 def _check_latents(latents: Any) -> list[int]:
     "Return latents as a list of integers; raise TypeError if they are not"
-    found = torch.as_tensor(latents if isinstance(latents, Tensor) or hasattr(latents, "dtype") else
-                            list(latents) if isinstance(latents, Iterable) and not isinstance(latents, str) else latents)
+    several = isinstance(latents, Iterable) and not isinstance(latents, str) and not hasattr(latents, "dtype")
+    found = torch.as_tensor(list(latents) if several else latents)
     if found.numel() and (found.is_floating_point() or found.dtype == torch.bool or found.ndim > 1):
         raise TypeError(f"latents={latents!r}: must be the number of a latent, or several")
     return found.long().flatten().tolist()
@@ -399,6 +399,11 @@ class SplicedSAE:
     cache: dict[str, Tensor] = field(default_factory=dict)
     pending: Tensor | None = None  # Activation at `hook`, until `target` is reached
 
+    @property
+    def watches(self) -> bool:
+        "True if it depends on the position of tokens in the text"
+        return bool(self.edits) or self.mask != TokenMask.everything() or isinstance(self.sae, TemporalSAE)
+
     def read(self, x: Tensor) -> None:
         "Store the input of a transcoder, and leave the activation unchanged"
         self.pending = x
@@ -417,7 +422,7 @@ class SplicedSAE:
         return out.view_as(activation)
 
     def _as_input(self, x: Tensor) -> Tensor:
-        "Return an activation as vectors; an SAE of attention heads that concatenates them itself gets it as it is"
+        "Return an activation as vectors, or unchanged for an SAE that concatenates attention heads itself"
         return x if self.sae.cfg.reshape_activations == "hook_z" and x.shape[-1] != self.sae.cfg.d_in else as_vectors(x)
 
     def _changed(self, x: Float[Tensor, "batch pos d_in"],
@@ -431,8 +436,8 @@ class SplicedSAE:
     def _run(self, x: Float[Tensor, "batch pos *d_in"], actual: Float[Tensor, "batch pos *d_out"]) -> Tensor:
         "Return the SAE's output with edits and error term, and fill the cache"
         if self.forward_pass.n_cached != 0 and isinstance(self.sae, TemporalSAE):
-            raise ValueError("a TemporalSAE needs the whole text, but the first positions are in a key-value cache: run "
-                             "the model with use_cache=False")
+            raise ValueError("a TemporalSAE needs the whole text, but the first positions are in a key-value cache: "
+                             "run the model with use_cache=False")
         with self._kept("hook_sae_input", "hook_sae_acts_pre"):
             clean = z = self.sae.encode(x)
         z = self._edited(z)
@@ -523,8 +528,8 @@ def _by_hook(saes: SAEs) -> list[tuple[str, str, SAE]]:
             raise ValueError(f"a {type(sae).__name__} reads or replaces several hook points, and some are reached only "
                              "after others are needed: it cannot be spliced in")
         if target is None and isinstance(sae, TranscoderMixin):
-            raise ValueError(f"a {type(sae).__name__} at {hook!r}: its metadata has no hook_name_out, so the hook point "
-                             "that it replaces is not known; set sae.cfg.metadata.hook_name_out")
+            raise ValueError(f"a {type(sae).__name__} at {hook!r}: its metadata has no hook_name_out, so what it "
+                             "replaces is not known; set sae.cfg.metadata.hook_name_out")
         found.append((hook, target or hook, sae))
     targets = [target for _, target, _ in found]
     if len(set(targets)) < len(targets):
@@ -580,7 +585,7 @@ def splice(
                                 edits.get(hook, ()), resolve_mask(here, sae, model, TokenMask.everything()),
                                 forward_pass))
     with ExitStack() as stack:
-        if any(part.edits or part.mask != TokenMask.everything() or isinstance(part.sae, TemporalSAE) for part in parts):
+        if any(part.watches for part in parts):
             stack.enter_context(forward_pass.watch(model))
         for part in parts:
             if part.hook != part.target:
