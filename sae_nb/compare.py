@@ -114,8 +114,8 @@ def _n_same_index(
 
 def _same_start_note(pairs: str) -> str:
     "Return the warning about SAEs that began from the same rows"
-    return (f"{pairs}: the SAEs began from the same rows, or one was trained from the other. Similar latents are then no "
-            "evidence that training finds them again: compare SAEs with different seeds.")
+    return (f"{pairs}: the SAEs began from the same rows, or one was trained from the other. Similar latents are then "
+            "no evidence that training finds them again: compare SAEs with different seeds.")
 
 # %% ../nbs/52_compare.ipynb #7e8183b6
 @dataclass
@@ -184,7 +184,9 @@ def _compare_activations(
 class _Pair:
     "Sums over tokens for the latents of two SAEs together"
     def __init__(self, readers: Sequence[SAEReader], others: Int[Tensor, "d_a n"]):
-        self.readers, self.others, self.n = readers, others, 0
+        self.readers, self.others = readers, others
+        self.n = 0  # Positions that count
+        self.hooks = list(dict.fromkeys(name for reader in readers for name in reader.hooks))
         self.a, self.b = (_Side(reader.sae) for reader in readers)
         zeros = partial(torch.zeros, others.shape, dtype=torch.float64, device=others.device)
         self.product, self.both = zeros(), zeros()
@@ -192,7 +194,7 @@ class _Pair:
 
     def add(self, model: nn.Module, batch: Int[Tensor, "sequence position"]) -> None:
         "Add a batch of tokens"
-        found = read_activations(model, batch, list(dict.fromkeys(name for reader in self.readers for name in reader.hooks)))
+        found = read_activations(model, batch, self.hooks)
         readings, device = [reader.masked(found, batch) for reader in self.readers], self.others.device
         keep = torch.stack([reading.keep for reading in readings]).all(0).to(device)
         self.n += int(keep.sum())
@@ -269,7 +271,7 @@ class Comparison:
 
     @property
     def same_start(self) -> bool:
-        "Whether the SAEs began from the same rows, or one continues the other: too many pairs have the same index"
+        "True if the SAEs began from the same rows, or one continues the other: too many pairs have the same index"
         return self.n_same_index >= _evidence
 
     def shared(

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 def _check_target(sae: SAE, inputs: Sequence[str], targets: Sequence[str]) -> None:
     "Check that a transcoder is not taken for an SAE of its input; raise ValueError if it is"
     if isinstance(sae, TranscoderMixin) and tuple(inputs) == tuple(targets) and not sae.cfg.metadata.hook_name_out:
-        raise ValueError(f"a {type(sae).__name__} at {inputs[0]!r}: its metadata has no hook_name_out, so the hook point "
-                         "that it reconstructs is not known; set sae.cfg.metadata.hook_name_out")
+        raise ValueError(f"a {type(sae).__name__} at {inputs[0]!r}: its metadata has no hook_name_out, so what it "
+                         "reconstructs is not known; set sae.cfg.metadata.hook_name_out")
 
 @dataclass
 class _Task:
@@ -240,7 +240,7 @@ def fingerprint(
 
 def _latent_metrics(task: _Task) -> dict[str, Float[Tensor, "d_sae"]]:
     "Return the metrics of each latent that SAELens also has, besides its density"
-    sae, fired, sequences = task.sae, torch.as_tensor(task.fired).cpu(), torch.as_tensor(task.sequences).cpu()
+    sae, (fired, sequences) = task.sae, (torch.as_tensor(n).cpu() for n in (task.fired, task.sequences))
     found = {"consistent_activation_heuristic": fired.double() / sequences}
     encoder, decoder = (getattr(sae, name, None) for name in ("encoder", "W_dec"))
     if isinstance(encoder, Tensor) and encoder.ndim == 2:
@@ -279,8 +279,8 @@ def _check_language_model(model: nn.Module, tokens: Tensor) -> None:
     try:
         run_logits(model, tokens[:1, :2])
     except ValueError as error:
-        raise ValueError(f"{error}. Cross-entropy and KL divergence need a language model; with compute_ce_kl=False, only "
-                         "the reconstruction is measured") from error
+        raise ValueError(f"{error}. Cross-entropy and KL divergence need a language model; with compute_ce_kl=False, "
+                         "only the reconstruction is measured") from error
 
 @torch.no_grad()
 def _evaluate(tasks: Sequence[_Task], model: nn.Module, tokens: Tensor, batch_size: int, compute_ce_kl: bool,
@@ -336,7 +336,7 @@ def run_evals(
 def evaluate_each(
     saes: Mapping[str, SAE],  # SAEs by name, with their hook points in the metadata
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the SAEs' metadata says
-    tokens: Any,  # Held-out text: a text or several, the name of a data set, a file, tokens: see `token_source`
+    tokens: Any,  # Held-out text, a data set or tokens, as in `run_evals`; text is cut as for the first SAE
     n_tokens: int | None = 50_000,  # At most this many tokens, in complete sequences; None: all
     batch_size: int = 8,  # Sequences at a time
     mask: MaskLike = "as trained",  # Positions that count; None: all
@@ -344,7 +344,7 @@ def evaluate_each(
     seed: int = 0,  # Seed of the bootstrap
     progress: bool = False,  # Show a progress bar
 ) -> Iterator[tuple[str, Metrics | Exception]]:
-    "Evaluate several SAEs on the same tokens, cut as for the first SAE if text is given; yield the name of each with its report or its error"
+    "Evaluate several SAEs on the same tokens; yield the name of each with its report or its error"
     if not saes:
         raise ValueError("saes: there are none to evaluate")
     tasks, (text, source) = [], evaluation_tokens(tokens, model, next(iter(saes.values())), n_tokens)

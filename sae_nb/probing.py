@@ -60,7 +60,7 @@ def text_task(
 ) -> ProbeTask:
     "Make a task from texts, each with BOS at the beginning"
     if tokenizer is None:
-        raise ValueError(f"task {name!r}: a tokenizer is needed to read texts; without one, make a ProbeTask from tokens")
+        raise ValueError(f"task {name!r}: a tokenizer is needed to read texts; without one, make a ProbeTask of tokens")
     if len(texts) != len(labels):
         raise ValueError(f"task {name!r}: {len(texts)} texts, but {len(labels)} labels")
     start, rows = begin_id(tokenizer), []
@@ -418,7 +418,7 @@ def _as_tasks(tasks: Any, model: nn.Module) -> list[ProbeTask]:
 def sparse_probing(
     sae: SAE,
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata says
-    tasks: Sequence[ProbeTask] | ProbeTask | Mapping[str, tuple[Sequence[str], Sequence[bool]]],  # Or texts and labels by name
+    tasks: Sequence[ProbeTask] | ProbeTask | Mapping[str, Sequence[Any]],  # Tasks; or texts and labels, by name
     ks: Sequence[int] = (1, 2, 5, 20),  # Numbers of latents
     pooling: Literal["mean", "last"] = "mean",  # Mean over the tokens of a text that count, or the last of them
     selection: Literal["difference", "l1"] = "difference",  # Rule that chooses latents
