@@ -30,7 +30,8 @@ from sae_nb.lens import token_sets as token_sets
 from sae_nb.matryoshka import MatryoshkaBatchTopKSAE as MatryoshkaBatchTopKSAE
 from sae_nb.matryoshka import MatryoshkaBatchTopKSAEConfig as MatryoshkaBatchTopKSAEConfig
 from sae_nb.metrics import Difference as Difference, Metrics as Metrics, compare_metrics as compare_metrics
-from sae_nb.models import load_model as load_model, run_logits as run_logits
+from sae_nb.models import evaluation_mode as evaluation_mode, load_model as load_model, model_inputs as model_inputs
+from sae_nb.models import run_logits as run_logits
 from sae_nb.neuronpedia import neuronpedia_frame as neuronpedia_frame, neuronpedia_list as neuronpedia_list
 from sae_nb.neuronpedia import neuronpedia_url as neuronpedia_url
 from sae_nb.plots import density_histogram as density_histogram, training_curves as training_curves
