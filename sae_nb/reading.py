@@ -27,7 +27,7 @@ from .core import local_path
 from .models import begin_id, check_processing, max_context, vocabulary_size
 from .sae import SAE
 from .sparse import SparseCodes
-from .texts import is_text
+from .texts import Texts, is_text, load_texts
 from .tokens import TokenMask, TokenStream
 
 MaskLike: TypeAlias = TokenMask | Literal["as trained"] | None  # None: every position counts
@@ -106,16 +106,18 @@ def _is_batch(item: Any) -> bool:
     return isinstance(item, (Tensor, np.ndarray)) and item.ndim == 2
 
 def _as_tokens(data: Any) -> Any:
-    "Return data that are tokens already as a tensor or an iterable of tensors, other data as they are"
+    "Return data that are tokens already as a tensor, and other data unchanged"
     if isinstance(data, np.ndarray) and data.dtype.kind in "iu":
         data = torch.from_numpy(data.astype(np.int64))
     if isinstance(data, Tensor):
         if data.is_floating_point() or data.is_complex() or data.dtype == torch.bool or data.ndim not in (1, 2):
             raise ValueError(f"tokens have shape {tuple(data.shape)} and dtype {data.dtype}: must be integers, "
                              "[sequence, position]")
-        return data[None] if data.ndim == 1 else data
-    if isinstance(data, Mapping) and "input_ids" in data and np.asarray(data.get("attention_mask", 1)).all():
-        return _as_tokens(data["input_ids"])  # From a tokenizer, without padding
+        return (data[None] if data.ndim == 1 else data).long()
+    if isinstance(data, Mapping) and "input_ids" in data:  # From a tokenizer
+        masks = data.get("attention_mask", [])
+        padded = any((torch.as_tensor(row) == 0).any() for row in masks)
+        return dict(data) if padded else _as_tokens(data["input_ids"])
     if isinstance(data, (list, tuple)) and data and not isinstance(data[0], (str, Mapping)):
         with suppress(ValueError, TypeError):  # Rows of one length
             ids = np.asarray([row.cpu() if isinstance(row, Tensor) else row for row in data])
@@ -149,6 +151,32 @@ def _shortened(texts: Any, context_size: int, model: torch.nn.Module, settings: 
             return context_size
     return len(unfinished) or max(map(len, documents)) + (packing.begin is not None)
 
+def _context_size(texts: Texts, data: Any, model: torch.nn.Module, sae: SAE | None, asked: int | None,
+                  packing: dict[str, Any]) -> int:
+    "Return the context size: what is asked for, or as in training, but not more than the model or the text has"
+    own, longest = None if sae is None else sae.cfg.metadata.context_size, max_context(model)
+    if asked is not None:
+        if longest is not None and asked > longest:
+            raise ValueError(f"context_size={asked}: the model has only {longest} positions")
+        return asked
+    size = min(own or 128, longest or 1 << 62)
+    if texts.tokenized:
+        rows = (texts.document(row, n) for n, row in enumerate(islice(texts.look(), 1000)))
+        return min([size, *(len(row) for row in rows if row is not None)])
+    if getattr(model, "tokenizer", None) is None:
+        return size
+    return max(_shortened(data, size, model, packing), 1 + packing["prepend_bos"])
+
+def _in_vocabulary(tokens: Any, model: torch.nn.Module) -> Any:
+    "Return tokens unchanged; raise ValueError if they are not in the model's vocabulary"
+    size = vocabulary_size(model)
+    if isinstance(tokens, Tensor) and tokens.numel():
+        low, high = (int(value) for value in tokens.aminmax())
+        if low < 0 or size is not None and high >= size:
+            raise ValueError(f"token {low if low < 0 else high}: the model's vocabulary has the tokens 0 to "
+                             f"{size and size - 1}")
+    return tokens
+
 def token_source(
     data: Any,  # Tokens, or text: anything that `load_texts` takes, or a single text
     model: torch.nn.Module,  # Model whose tokenizer makes the tokens
@@ -157,24 +185,22 @@ def token_source(
     split: str | None = None,  # "train", "test", ...; "all": everything; None: held-out text, see above
     **settings: Any,  # Further settings of `TokenStream`, such as batch_size and column
 ) -> Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]]:
-    "Return the tokens that are read for evaluation: tokens and streams as they are, text as a `TokenStream` of one pass"
+    "Return the tokens to evaluate on: tokens and streams unchanged, text as a `TokenStream` of one pass"
     if isinstance(data, TokenStream) or isinstance(getattr(data, "tokens", None), Tensor):
         return data
     data = _as_tokens(data)
     ready, data = (True, data) if isinstance(data, Tensor) else _begins_with_batch(data)
     if ready:
-        return data
+        return _in_vocabulary(data, model)
     packing = {**packing_of(sae, getattr(model, "tokenizer", None)), **settings}
     if is_text(data):
         data = [data]
-    own, longest = None if sae is None else sae.cfg.metadata.context_size, max_context(model)
-    size = context_size or min(own or 128, longest or 1 << 62)
-    if context_size is None and getattr(model, "tokenizer", None) is not None:
-        size = max(_shortened(data, size, model, packing), 1 + packing["prepend_bos"])
-    chosen = split or ("test" if _trained_on(sae, data) else "test or all")
-    return TokenStream(data, getattr(model, "tokenizer", None),
-                       **{"context_size": size, "split": chosen, "epochs": 1, "vocabulary": vocabulary_size(model),
-                          **packing})
+    opened = {name: packing.pop(name) for name in ("column", "name", "streaming") if name in packing}
+    tokenizer = getattr(model, "tokenizer", None)
+    texts = load_texts(data, split or ("test" if _trained_on(sae, data) else "test or all"), tokenizer=tokenizer, **opened)
+    size = _context_size(texts, data, model, sae, context_size, packing)
+    return TokenStream(texts, tokenizer, **{"context_size": size, "epochs": 1, "vocabulary": vocabulary_size(model),
+                                            **packing})
 
 # %% ../nbs/34_reading.ipynb #39187407
 @dataclass(frozen=True)
@@ -313,12 +339,16 @@ def _single_prompts(prompts: Any) -> list[Any]:
         return [prompts]
     if isinstance(prompts, (Tensor, np.ndarray)):
         return [prompts] if prompts.ndim == 1 else list(prompts)
+    if isinstance(prompts, (bytes, bytearray)) or not isinstance(prompts, Iterable):
+        raise TypeError(f"prompts={prompts!r:.60}: must be a text, a list of texts, or token ids")
     found = list(prompts["input_ids"] if isinstance(prompts, Mapping) else prompts)
     return [found] if found and all(isinstance(item, (int, np.integer)) for item in found) else found
 
 def _prompt_ids(model: torch.nn.Module, prompt: Any, with_bos: bool) -> list[int]:
     "Return the token ids of a prompt; raise ValueError if there are none"
     if not isinstance(prompt, str):
+        if not isinstance(prompt, (list, tuple, range, Tensor, np.ndarray)):
+            raise TypeError(f"the prompt {prompt!r:.60}: must be a text or a list of token ids")
         ids = torch.as_tensor(prompt)
         if ids.is_floating_point() or ids.ndim != 1 or not len(ids):
             raise ValueError(f"the prompt {str(prompt)[:40]} has no tokens: must be a text or a list of token ids")
@@ -337,7 +367,7 @@ def _prompt_ids(model: torch.nn.Module, prompt: Any, with_bos: bool) -> list[int
 def read_prompts(
     sae: SAE,
     model: torch.nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata says
-    prompts: str | Sequence[str] | Int[Tensor, "position"] | Sequence[Sequence[int]],  # Texts, or token ids as they are
+    prompts: str | Sequence[str] | Int[Tensor, "position"] | Sequence[Sequence[int]],  # Texts, or token ids
     prepend_bos: bool | None = None,  # Begin texts with BOS; None: as in training, and with BOS if that is not known
     hook: str | Sequence[str] | None = None,  # Hook point or hook points to read; None: the SAE's own
     mask: MaskLike = "as trained",  # Positions that count; None: all
