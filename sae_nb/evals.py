@@ -276,6 +276,9 @@ def _report(task: _Task, tokens: Tensor, seed: int, source: Mapping[str, Any]) -
 
 def _check_language_model(model: nn.Module, tokens: Tensor) -> None:
     "Check that the model predicts next tokens; raise ValueError if it does not"
+    inner = getattr(model, "original_model", model)
+    if getattr(inner, "get_output_embeddings", lambda: None)() is not None:
+        return  # the model has an unembedding: no need to run it
     try:
         run_logits(model, tokens[:1, :2])
     except ValueError as error:
