@@ -11,7 +11,7 @@ __all__ = ['shade_style', 'context_html', 'latent_card', 'latent_table']
 # %% ../nbs/71_cards.ipynb #35dae802
 import base64
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -216,13 +216,18 @@ def _token_list(stats: FeatureStats, tokens: Iterable[int]) -> Markup:
 def latent_table(
     stats: FeatureStats,
     latents: Sequence[int],  # Rows of the table
+    title: str = "",
+    columns: Mapping[str, Sequence[float]] | None = None,  # More columns, with a number for each row
 ) -> Table:
-    "Return a table of latents: firing rate, largest value, tokens at the strongest peaks, promoted tokens, flags"
-    rows = []
-    for latent in map(stats.__getitem__, latents):
+    "Return a table of latents: firing rate, largest value, tokens at the strongest peaks, promoted tokens, flags, label"
+    rows, columns = [], columns or {}
+    labeled = any(latent in stats.labels for latent in latents)
+    for i, latent in enumerate(map(stats.__getitem__, latents)):
         peaks = dict.fromkeys(context.tokens[context.peak] for context in latent.strongest(8).contexts)
         rows.append([
-            str(latent.index), f"{100 * latent.rate:.3g}%", format_number(latent.max, 3), _token_list(stats, peaks),
-            _token_list(stats, dict(latent.logits(5)[0])), ", ".join(latent.flags())])
-    header = ("latent", "fires on", "max", "top tokens", "promotes", "flags")
-    return Table("", header, rows, left=range(len(header)))
+            str(latent.index), *([latent.label] if labeled else []),
+            *(f"{column[i]:.2f}" for column in columns.values()), f"{100 * latent.rate:.3g}%",
+            format_number(latent.max, 3), _token_list(stats, peaks), _token_list(stats, dict(latent.logits(5)[0])),
+            ", ".join(latent.flags())])
+    header = ("latent", *(["label"] if labeled else []), *columns, "fires on", "max", "top tokens", "promotes", "flags")
+    return Table(title, header if rows else (), rows, left=range(len(header)))
