@@ -25,8 +25,8 @@ from torch import Tensor
 
 from .coactivation import CoactivatingLatents
 from .core import write_safely
-from .firing import Contexts, bin_edges, bin_of, favorite_tokens, hash_to_uniform, lowest_per_group, n_bins
-from .firing import quartile_bins, sample_from_bins
+from .firing import Contexts, bin_edges, bin_of, equal_bins, favorite_tokens, hash_to_uniform
+from .firing import lowest_per_group, n_bins, quartile_bins, sample_from_bins
 from .vocabulary import Vocabulary
 from .words import WordIndex
 
@@ -113,6 +113,15 @@ class Latent:
     def histogram(self) -> Int[Tensor, "bins"]:
         "Number of firings in each bin of `FeatureStats.edges`"
         return self.stats.histogram[self.index]
+
+    def bars(
+        self,
+        n: int = 40,  # Number of bins
+    ) -> Int[Tensor, "n"]:
+        "Return the number of firings in equal bins of the absolute value, from 0 to its largest, for display"
+        fine = self.stats.fine_histogram
+        counts = self.histogram if fine is None else fine[self.index]
+        return equal_bins(counts, bin_edges(self.stats.scale, len(counts) // n_bins), self.max, n)
 
     def logits(
         self,
@@ -303,6 +312,7 @@ class FeatureStats:
     coactivating: CoactivatingLatents | None = None  # Latents that fire on the same tokens
     sources: Sources | None = None  # Firings by source and document, if known
     logit_histogram: Int[Tensor, "d_sae bins"] | None = None  # Tokens by logit effect: equal bins from -m to m
+    fine_histogram: Int[Tensor, "d_sae fine"] | None = None  # Firings per quarter of a bin, for display
     labels: dict[int, str] = field(default_factory=dict)  # What latents mean, in words, by index
 
     def __len__(self) -> int:
