@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .coactivation import CoactivationCounter
-from .directions import logit_effects, nearest_directions, unembedding
+from .directions import measure_logit_effects, nearest_directions, unembedding
 from .documents import Documents
 from .firing import Collector, count_repeats
 from .reading import MaskLike, SAEReader, check_some_kept, gather_tokens
@@ -176,18 +176,19 @@ def _gather(work: _Pass, text: Documents, n_logits: int, n_neighbors: int) -> Fe
     matrix = unembedding(model)[:, :len(vocabulary)]
     if len(matrix) != sae.W_dec.shape[1]:  # The SAE does not reconstruct the residual stream
         matrix = matrix.new_zeros(sae.W_dec.shape[1], 0)
-    effects, ids = logit_effects(sae.W_dec, matrix, n_logits)
+    logits = measure_logit_effects(sae.W_dec, matrix, n_logits)
     cosines, neighbors = nearest_directions(sae.W_dec, n_neighbors)
     about = {"sae": type(sae).__name__, "model_name": metadata.model_name, "hook_name": ", ".join(work.reader.inputs),
              "processing": metadata.processing, "dataset_path": metadata.dataset_path,
              "mask": work.reader.mask.to_dict(), "seed": collector.seed, "identity": work.identity}
     columns = {name: getattr(collector, name) for name in
-               ("count", "outside", "sequences", "sum", "sum_squares", "max", "histogram")}
+               ("count", "outside", "sequences", "sum", "sum_squares", "max", "histogram", "fine_histogram")}
     stats = FeatureStats(
         about, vocabulary, tokens, n_tokens, collector.scale, top=top, repeats=count_repeats(tokens, top.position),
-        random=collector.sample(), silent=collector.silent(), before=collector.before, logit_tokens=ids,
-        logit_effects=effects, neighbors=neighbors, neighbor_cosines=cosines,
-        coactivating=work.pairs.coactivating(n_neighbors), sources=_sources(collector, text), **columns)
+        random=collector.sample(), silent=collector.silent(), before=collector.before, logit_tokens=logits.ids,
+        logit_effects=logits.effects, neighbors=neighbors, neighbor_cosines=cosines,
+        coactivating=work.pairs.coactivating(n_neighbors), sources=_sources(collector, text),
+        logit_histogram=logits.histogram if matrix.shape[1] else None, **columns)
     return stats.to("cpu")
 
 def _sources(collector: Collector, text: Documents) -> Sources | None:
