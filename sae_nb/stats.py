@@ -7,7 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['LabelsLike', 'dense_rate', 'flag_names', 'Context', 'context_at', 'ActivationQuantile', 'Latent', 'LatentList',
-           'Sources', 'read_labels', 'FeatureStats', 'peak_tokens', 'interest_scores', 'FoundLatents', 'word_fractions']
+           'Sources', 'read_labels', 'FeatureStats', 'peak_tokens', 'interest_scores', 'FoundLatents', 'contexts_with',
+           'word_fractions']
 
 # %% ../nbs/63_stats.ipynb #c0b035f6
 import gzip
@@ -645,6 +646,24 @@ def _above_chance(fraction: Tensor, chance: Tensor | float) -> Tensor:
     "Scale a fraction so that chance is 0 and 1 stays 1"
     return ((fraction - chance) / (1 - chance + 1e-12)).clamp_min(0)
 
+def _near(stats: FeatureStats, hit: Bool[Tensor, "sequence position"]) -> Bool[Tensor, "n"]:
+    "Return True at the positions at which the context of a peak would contain a matching token"
+    after = stats.top.window.shape[1] - stats.before - 1
+    summed, at = torch.nn.functional.pad(hit.long().cumsum(1), (1, 0)), torch.arange(hit.shape[1])
+    first, last = (at - stats.before).clamp_min(0), (at + after + 1).clamp_max(hit.shape[1])
+    return (summed[:, last] > summed[:, first]).flatten()
+
+def contexts_with(
+    stats: FeatureStats,
+    hit: Bool[Tensor, "sequence position"],  # Tokens that match, from `WordIndex.mark`
+) -> Int[Tensor, "d_sae"]:
+    "Count the stored contexts of each latent, strongest and random, that have a matching token"
+    near, count = _near(stats, hit), torch.zeros(len(stats), dtype=torch.int64)
+    for table in (stats.top, stats.random):
+        latent = torch.arange(len(stats)).repeat_interleave(table.offsets.diff())
+        count.index_add_(0, latent, near[table.position].long())
+    return count
+
 def word_fractions(
     stats: FeatureStats,
     hit: Bool[Tensor, "sequence position"],  # Tokens that match, from `WordIndex.mark`
@@ -654,11 +673,7 @@ def word_fractions(
     sampled = torch.arange(d_sae).repeat_interleave(stats.random.offsets.diff())
     amount = stats._firings_per_context * stats.random.value.abs()
     on = _sum_by(sampled, amount * flat[stats.random.position], d_sae) / _sum_by(sampled, amount, d_sae).clamp_min(1e-12)
-    after, n_top = stats.top.window.shape[1] - stats.before - 1, stats.top.offsets.diff()
-    summed = torch.nn.functional.pad(hit.long().cumsum(1), (1, 0))
-    at = torch.arange(hit.shape[1])
-    first, last = (at - stats.before).clamp_min(0), (at + after + 1).clamp_max(hit.shape[1])
-    near = (summed[:, last] > summed[:, first]).flatten()  # whether a context with its peak here has such a token
+    near, n_top = _near(stats, hit), stats.top.offsets.diff()
     latent = torch.arange(d_sae).repeat_interleave(n_top)
     contexts = _sum_by(latent, near[stats.top.position], d_sae) / n_top.clamp_min(1)
     return _above_chance(on, flat.double().mean()), _above_chance(contexts, near.double().mean())

@@ -67,12 +67,13 @@ class WordIndex:
         self,
         query: str,  # A word or a phrase; case is ignored, `·` counts as a space
         whole_words: bool = True,  # A match begins where a word begins, and ends where the word or its token ends
+        unfinished: bool = False,  # The last word may continue, as while a query is typed
     ) -> Bool[Tensor, "sequence position"]:
         "Return True at the tokens that a match covers"
         change = np.zeros(len(self._token) + 2, np.int64)
         for found in _query_pattern(query, whole_words).finditer(self._text):
             first, after = self._byte[found.start()], self._byte[found.end()]
-            if whole_words and not self._ends(found.end(), after):
+            if whole_words and not unfinished and not self._ends(found.end(), after):
                 continue
             change[self._token[first]] += 1
             change[self._token[after - 1] + 1] -= 1
