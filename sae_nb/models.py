@@ -6,23 +6,29 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['load_model', 'model_device', 'run_model', 'run_logits', 'vocabulary_size', 'max_context', 'check_processing']
+__all__ = ['load_model', 'vocabulary_size', 'max_context', 'model_device', 'begin_id', 'model_inputs', 'evaluation_mode',
+           'without_hooks', 'reads_tokens', 'run_model', 'run_logits', 'check_processing']
 
 # %% ../nbs/30_models.ipynb #6bd07ec1
 import ast
 import importlib.util
+import inspect
 import json
 import os
-from collections.abc import Iterator, Mapping
+import subprocess
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .core import as_dtype, assets, default_device, unknown
+from .core import as_device, as_dtype, assets, default_device, local_path, unknown
 
 if TYPE_CHECKING:
     from sae_nb.sae import SAE
@@ -61,7 +67,7 @@ def _is_cached(name: str) -> bool:
 def _looks_like_path(name: str | Path) -> bool:
     "Return whether `name` can only be a path, not a name on the hub"
     text = str(name)
-    return isinstance(name, Path) or text.startswith((".", "/", "~")) or "\\" in text or text.count("/") > 1
+    return isinstance(name, os.PathLike) or text.startswith((".", "/", "~")) or "\\" in text or text.count("/") > 1
 
 # %% ../nbs/30_models.ipynb #d7484f04
 def _resolve_model(
@@ -69,18 +75,21 @@ def _resolve_model(
 ) -> str:
     "Return the folder or hub name for `name`; raise ValueError if it cannot be found"
     from huggingface_hub import constants
-    folder = assets() / "demo" if name == "demo" else Path(name).expanduser()
+    folder = assets() / "demo" if str(name) == "demo" else local_path(name)
     if (folder / "config.json").exists():
         return str(folder)
     if folder.is_dir() or _looks_like_path(name):
-        problem = "has no config.json" if folder.is_dir() else "does not exist"
-        raise ValueError(f"model folder {str(name)!r} {problem}")
+        problem = "has no config.json" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
+        adapter = "; it is a PEFT adapter: load the base model, then the adapter with PeftModel.from_pretrained"
+        raise ValueError(f"model folder {str(name)!r} {problem}"
+                         + (adapter if (folder / "adapter_config.json").exists() else ""))
     names = _official_names()
     hub_name = names.get(str(name), str(name))
     if constants.HF_HUB_OFFLINE and not _is_cached(hub_name):
         why = "is not on this machine" if hub_name in names else "is neither on this machine nor a known name"
         raise ValueError(f"model {hub_name!r} {why}, and access to the hub is disabled (HF_HUB_OFFLINE)"
-                         + ("" if hub_name in names else f": {unknown('model', hub_name, ['demo', *names])}"))
+                         + ("" if hub_name in names or "/" in hub_name else
+                            f": {unknown('model', hub_name, ['demo', *names])}"))
     return hub_name
 
 # %% ../nbs/30_models.ipynb #b958e952
@@ -96,28 +105,62 @@ def _no_progress_bars() -> Iterator[None]:
         if enabled:
             logging.enable_progress_bar()
 
-def _tokenizer(path: str) -> Any:
+@contextmanager
+def _no_installation() -> Iterator[None]:
+    "Keep TransformerLens from calling pip, as it does for multimodal models; it continues without their image processor"
+    call = subprocess.check_call
+    def refuse(command: Any, *args: Any, **keywords: Any) -> int:
+        if isinstance(command, (list, tuple)) and "pip" in command and "install" in command:
+            raise RuntimeError(f"loading a model must not install packages: {command}")
+        return call(command, *args, **keywords)
+    subprocess.check_call = refuse
+    try:
+        yield
+    finally:
+        subprocess.check_call = call
+
+def _tokenizer(path: str, revision: str | None = None) -> Any:
     "Load the tokenizer of a model; return None if it has none"
     from transformers import AutoTokenizer
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError, KeyError):
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision or "main")
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return tokenizer if tokenizer.vocab_size else None  # some classes make an empty tokenizer when there are no files
 
-def _load_plain(path: str, device: torch.device, dtype: torch.dtype) -> nn.Module:
+def _load_plain(path: str, device: torch.device, dtype: torch.dtype, revision: str | None = None) -> nn.Module:
     "Load a causal language model of `transformers` and its tokenizer"
     from transformers import AutoModelForCausalLM
-    model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
-    model.tokenizer = _tokenizer(path)
+    model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, revision=revision or "main")
+    model.tokenizer = _tokenizer(path, revision)
     return model.to(device)
+
+def _placeholder_tokenizer() -> Any:
+    "Return an empty tokenizer: a bridge cannot be built without one"
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"<s>": 0}, unk_token="<s>")), bos_token="<s>",
+                                   eos_token="<s>", pad_token="<s>", unk_token="<s>")
+
+def _boot(path: str, tokenizer: Any, device: torch.device, dtype: torch.dtype, revision: dict[str, Any]) -> Any:
+    "Build a `TransformerBridge`; with `tokenizer` instead of its own, unless that is None"
+    from transformer_lens.model_bridge import TransformerBridge
+    with _no_installation():
+        return TransformerBridge.boot_transformers(path, device=device, dtype=dtype, tokenizer=tokenizer, **revision)
 
 def _load_bridge(
     path: str, device: torch.device, dtype: torch.dtype, compatibility: dict[str, bool] | None,
+    revision: str | None = None,
 ) -> nn.Module:
     "Load a `TransformerBridge`, and process its weights unless `compatibility` is None"
-    from transformer_lens.model_bridge import TransformerBridge
-    model = TransformerBridge.boot_transformers(path, device=device, dtype=dtype)
+    options = {} if revision is None else {"revision": revision}
+    try:
+        model = _boot(path, None, device, dtype, options)
+    except (OSError, ValueError, TypeError, KeyError):
+        if not (os.path.isdir(path) or _is_cached(path)) or _tokenizer(path, revision) is not None:
+            raise
+        model = _boot(path, _placeholder_tokenizer(), device, dtype, options)
+        model._tokenizer = None
     if compatibility is not None:
         model.enable_compatibility_mode(disable_warnings=True, **compatibility)
     return model
@@ -136,65 +179,103 @@ def _compatibility(like: SAE | None) -> dict[str, bool] | None:
     return {step: asked[step] for step in _processing_steps if step in asked}
 
 # %% ../nbs/30_models.ipynb #cb6f405a
+def _revision_of(like: SAE) -> str | None:
+    "Return the revision of the model that an SAE was trained on; None if its metadata names none"
+    extra = like.cfg.metadata.extra
+    asked = extra.get("model_from_pretrained_kwargs") or {}
+    if step := next((name for name in ("checkpoint_index", "checkpoint_value") if asked.get(name) is not None), None):
+        raise ValueError(f"this SAE was trained on a training checkpoint ({step}={asked[step]}) of {like.cfg.metadata.model_name}: "
+                         "give its revision on the hub, e.g. load_model(like=sae, revision='step1000')")
+    return extra.get("model_revision") or asked.get("revision") or extra.get("revision")
+
+def _ask_hub(name: str, revision: str | None) -> None:
+    "Ask the hub once for a model; raise ConnectionError, PermissionError or ValueError if it cannot be had"
+    from huggingface_hub import HfApi, errors
+
+    from sae_nb.hub import clear_hub_errors
+    try:
+        with clear_hub_errors(name, "the model"):
+            HfApi().model_info(name, revision=revision, timeout=10)
+    except ConnectionError as error:
+        raise ConnectionError(f"model {name!r}: the hub cannot be reached, and the model is not on this machine "
+                              f"({str(error).removeprefix(f'{name}: the model: ')})") from error
+    except ValueError as error:
+        if isinstance(error.__cause__, errors.RevisionNotFoundError):
+            raise ValueError(f"model {name!r} has no revision {revision!r} (a branch, tag or commit on the hub)") from error
+        if "/" in name:
+            raise
+        raise ValueError(unknown("model", name, ["demo", *_official_names()])) from error
+
+@contextmanager
+def _hub_access(path: str, revision: str | None) -> Iterator[None]:
+    "Check that a model on the hub can be had, and explain errors of the download; without the hub, use the cache"
+    from huggingface_hub import constants
+    offline = constants.HF_HUB_OFFLINE
+    if not os.path.isdir(path) and not offline:
+        try:
+            _ask_hub(path, revision)
+        except ConnectionError:
+            if not _is_cached(path):
+                raise
+            constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    except OSError as error:
+        if not os.path.isdir(path):
+            _explain(path, error)
+        raise
+    finally:
+        constants.HF_HUB_OFFLINE = offline
+
+def _explain(path: str, error: BaseException) -> None:
+    "Raise a clear error if the hub is the cause of `error`"
+    from huggingface_hub import errors
+
+    from sae_nb.hub import clear_hub_errors
+    kinds = (errors.GatedRepoError, errors.RepositoryNotFoundError, errors.RevisionNotFoundError,
+             errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled)
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, kinds):
+        cause = cause.__cause__ or cause.__context__
+    if cause is not None:
+        with clear_hub_errors(path, "the model"):
+            raise cause
+    if "gated" in str(error).lower():
+        raise PermissionError(f"{path}: gated; accept its terms on the hub, then log in (`hf auth login`)") from error
+
+# %% ../nbs/30_models.ipynb #f45fedea
 def load_model(
     name: str | Path | None = None,  # "demo", a folder or a hub name; None: the model of `like`
     device: str | torch.device | None = None,  # None: the best device of this machine
     dtype: str | torch.dtype | None = None,  # None: float32
-    like: SAE | None = None,  # An SAE whose metadata names the model and its processing
+    like: SAE | None = None,  # An SAE whose metadata names the model, its revision and its processing
     bridge: bool = True,  # Return a `TransformerBridge`; False: the Hugging Face model
+    revision: str | None = None,  # Branch, tag or commit of a model on the hub; None: as in `like`, or the newest
 ) -> nn.Module:
-    "Load a language model for reading activations, with its tokenizer in `.tokenizer`"
-    name = name or (like.cfg.metadata.model_name if like is not None else None)
-    if name is None:
-        raise ValueError("no model: give a name, or like=sae with model_name in its metadata")
+    """Load a language model for reading activations, with its tokenizer in `.tokenizer` (None without one).
+
+    Raise ValueError if there is no such model, PermissionError if it is gated, ConnectionError if the hub is unreachable"""
+    own = like.cfg.metadata.model_name if like is not None else None
+    name = own if name is None else name
+    if not isinstance(name, (str, os.PathLike)) or not str(name):
+        raise ValueError("no model: give a name, or like=sae with model_name in its metadata" if not name
+                         else f"model {name!r:.80}: must be a name or a folder, not a {type(name).__name__}")
     compatibility = _compatibility(like)
     if compatibility is not None and not bridge:
         raise ValueError("bridge=False: this SAE needs processing='compatibility', which only a bridge offers")
-    path = _resolve_model(name)
-    target = torch.device(device or default_device())
+    target = as_device(device) if device is not None else default_device()
     weight_type = as_dtype(dtype or "float32")
-    try:
-        with _no_progress_bars():
-            model = (_load_bridge(path, target, weight_type, compatibility) if bridge
-                     else _load_plain(path, target, weight_type))
-    except OSError as error:
-        if os.path.isdir(path) or path in _official_names():
-            raise
-        raise ValueError(unknown("model", path, ["demo", *_official_names()])) from error
+    path = _resolve_model(name)
+    if revision is not None and os.path.isdir(path):
+        raise ValueError(f"revision={revision!r}: {str(name)!r} is a folder; only models on the hub have revisions")
+    if revision is None and like is not None and own is not None and not os.path.isdir(path) and path == _resolve_model(own):
+        revision = _revision_of(like)
+    with _hub_access(path, revision), _no_progress_bars():
+        model = (_load_bridge(path, target, weight_type, compatibility, revision) if bridge
+                 else _load_plain(path, target, weight_type, revision))
     return model.eval().requires_grad_(False)
 
 # %% ../nbs/30_models.ipynb #7989bd2c
-def model_device(
-    model: nn.Module,  # Any model
-) -> torch.device:
-    "Return the device on which the model expects its input"
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
-
-def run_model(
-    model: nn.Module,  # A bridge, a Hugging Face model or any module
-    inputs: Tensor | Mapping[str, Tensor],  # Tokens or another input; a mapping is passed as keyword arguments
-    attention_mask: Int[Tensor, "batch pos"] | Bool[Tensor, "batch pos"] | None = None,  # 1: a token, 0: padding
-) -> Any:
-    "Run the model on `inputs`, which are moved to its device"
-    device, keywords = model_device(model), {}
-    if attention_mask is not None:
-        keywords["attention_mask"] = attention_mask.to(device)
-    if getattr(model, "can_generate", bool)():  # a Hugging Face language model
-        keywords["use_cache"] = False
-    if isinstance(inputs, Mapping):
-        return model(**{name: value.to(device) for name, value in inputs.items()}, **keywords)
-    return model(inputs.to(device), **keywords)
-
-def run_logits(
-    model: nn.Module,  # A bridge or a Hugging Face language model
-    tokens: Int[Tensor, "batch pos"],
-    attention_mask: Int[Tensor, "batch pos"] | Bool[Tensor, "batch pos"] | None = None,  # 1: a token, 0: padding
-) -> Float[Tensor, "batch pos d_vocab"]:
-    "Return the logits of the next token at every position"
-    output = run_model(model, tokens, attention_mask)
-    return output if isinstance(output, Tensor) else output.logits
-
-# %% ../nbs/30_models.ipynb #11557984
 def _text_config(model: nn.Module) -> Any:
     "Return the configuration of the language model, which multimodal models nest; None if there is none"
     config: Any = getattr(model, "cfg", None) or getattr(model, "config", None)
@@ -213,6 +294,287 @@ def max_context(
     "Return the largest number of positions that a model can read; None if its configuration does not specify it"
     config = _text_config(model)
     return getattr(config, "n_ctx", None) or getattr(config, "max_position_embeddings", None)
+
+def model_device(
+    model: nn.Module,  # Any model
+) -> torch.device:
+    "Return the device on which the model expects its input"
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+# %% ../nbs/30_models.ipynb #f8563444
+def begin_id(
+    tokenizer: Any,  # A Hugging Face tokenizer
+) -> int | None:
+    "Return the token that begins a context: BOS, or EOS if there is no BOS (as in TransformerLens), or None"
+    bos = getattr(tokenizer, "bos_token_id", None)
+    return bos if bos is not None else getattr(tokenizer, "eos_token_id", None)
+
+def _text_rows(model: nn.Module, texts: Sequence[str], prepend_bos: bool) -> list[list[int]]:
+    "Return the tokens of each text; raise ValueError if there is no tokenizer, or if a text has no or too many tokens"
+    tokenizer, longest = getattr(model, "tokenizer", None), max_context(model)
+    if tokenizer is None:
+        raise ValueError("the model has no tokenizer: give tokens instead of text, or set model.tokenizer")
+    begin, rows = begin_id(tokenizer) if prepend_bos else None, []
+    for text in texts:
+        ids = list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        ids = ids if begin is None or ids[:1] == [begin] else [begin, *ids]
+        if not ids:
+            raise ValueError(f"the text {text!r} has no tokens")
+        if longest is not None and len(ids) > longest:
+            raise ValueError(f"the text {text[:40]!r}... has {len(ids):,} tokens; the model reads at most {longest:,}")
+        rows.append(ids)
+    return rows
+
+def _whole_numbers(values: Any) -> Int[Tensor, "..."]:
+    "Return token ids as an int64 tensor; raise ValueError if they are something else"
+    try:
+        ids = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"a prompt must be text or tokens, not {type(values).__name__}") from error
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        if ids.numel():
+            raise ValueError(f"tokens must be integers, not {ids.dtype}".replace("torch.", ""))
+    return ids.to(torch.int64)
+
+def _pad_rows(rows: Sequence[Tensor], value: int, side: str) -> Int[Tensor, "batch pos"]:
+    "Stack rows, padded to equal length with `value`"
+    longest = max(len(row) for row in rows)
+    def padded(row: Tensor) -> Tensor:
+        missing = longest - len(row)
+        return nn.functional.pad(row, (missing, 0) if side == "left" else (0, missing), value=value)
+    return torch.stack([padded(row) for row in rows])
+
+# %% ../nbs/30_models.ipynb #69a51ab8
+def model_inputs(
+    model: nn.Module,  # With its tokenizer in `.tokenizer`, if the prompt is text
+    prompt: Any,  # Text, texts, token ids of any kind, or a tokenizer's mapping
+    prepend_bos: bool = True,  # Begin texts with BOS; tokens are used as they are
+) -> tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch pos"] | None]:
+    "Return tokens and their attention mask, None without padding; raise ValueError if the model cannot read them"
+    mask = None
+    if isinstance(prompt, Mapping):
+        if "input_ids" not in prompt:
+            raise ValueError(f"a mapping of inputs needs input_ids; it has: {', '.join(map(str, prompt)) or 'nothing'}")
+        prompt, mask = prompt["input_ids"], prompt.get("attention_mask")
+    rows = _token_rows(model, prompt, prepend_bos)
+    tokenizer = getattr(model, "tokenizer", None)
+    side = getattr(tokenizer, "padding_side", None) or "right"
+    fillers = (getattr(tokenizer, name, None) for name in ("pad_token_id", "eos_token_id"))
+    ragged = not isinstance(rows, Tensor) and len({len(row) for row in rows}) > 1
+    real: Any = [torch.ones_like(row) for row in rows] if ragged and mask is None else mask
+    if isinstance(real, Sequence):
+        real = [torch.as_tensor(part) for part in real] if any(map(_is_row, real)) else torch.as_tensor(real)
+    tokens = _as_batch(rows, next((int(i) for i in fillers if i is not None), 0), side)
+    _check_ids(model, tokens)
+    return tokens, None if real is None else _checked_mask(_as_batch(real, 0, side) if isinstance(real, list) else real, tokens)
+
+def _token_rows(model: nn.Module, prompt: Any, prepend_bos: bool) -> Tensor | list[Tensor]:
+    "Return tokens as a tensor, or as a list with one tensor per row if the rows may differ in length"
+    if getattr(getattr(prompt, "dtype", None), "kind", "") in ("U", "O"):  # texts or rows in an array or a Series
+        prompt = prompt.tolist()
+    if isinstance(prompt, str):
+        prompt = [prompt]
+    if isinstance(prompt, Sequence) and len(prompt) and all(isinstance(part, str) for part in prompt):
+        prompt = _text_rows(model, prompt, prepend_bos)
+    if not isinstance(prompt, Sequence) or not any(_is_row(part) for part in prompt):
+        return _whole_numbers(prompt)
+    rows = [_whole_numbers(part) for part in prompt]
+    if any(row.ndim != 1 or not len(row) for row in rows):
+        raise ValueError("each row of tokens must be a list of at least one integer")
+    return rows
+
+def _is_row(part: Any) -> bool:
+    "Return whether a part of a list is itself a list or an array"
+    return isinstance(part, Sequence) and not isinstance(part, str) or getattr(part, "ndim", 0) > 0
+
+def _as_batch(rows: Tensor | Sequence[Tensor], filler: int, side: str) -> Int[Tensor, "batch pos"]:
+    "Return rows of tokens as one tensor [batch, pos]; raise ValueError for another shape"
+    tokens = rows if isinstance(rows, Tensor) else _pad_rows(rows, filler, side)
+    if tokens.ndim not in (1, 2) or not tokens.numel():
+        raise ValueError(f"tokens must be [pos] or [batch, pos] and not empty; these have shape {tuple(tokens.shape)}")
+    return tokens if tokens.ndim == 2 else tokens[None]
+
+def _check_ids(model: nn.Module, tokens: Int[Tensor, "batch pos"]) -> None:
+    "Raise ValueError if the model's embedding has no row for a token"
+    size = vocabulary_size(model)
+    low, high = (int(value) for value in tokens.aminmax())
+    if low < 0 or (size is not None and high >= size):
+        bad, last = (low if low < 0 else high), "" if size is None else f" to {size - 1}"
+        raise ValueError(f"token id {bad} is not in the model's vocabulary (ids from 0{last})")
+
+def _checked_mask(
+    mask: Any, tokens: Int[Tensor, "batch pos"],
+) -> Int[Tensor, "batch pos"] | None:
+    "Return the attention mask as integers, None if nothing is padding; raise ValueError if it does not fit the tokens"
+    mask = torch.as_tensor(mask)
+    mask = mask[None] if mask.ndim == 1 else mask
+    if mask.shape != tokens.shape:
+        raise ValueError(f"the attention mask has shape {tuple(mask.shape)}, the tokens have {tuple(tokens.shape)}")
+    if not bool(((mask == 0) | (mask == 1)).all()):
+        raise ValueError("the attention mask must be 1 for tokens and 0 for padding; it has other values")
+    return None if bool((mask == 1).all()) else mask.to(torch.int64)
+
+# %% ../nbs/30_models.ipynb #6499a0c7
+@contextmanager
+def evaluation_mode(
+    model: nn.Module,  # Any model
+) -> Iterator[None]:
+    "Switch dropout off while the context is open, and give each module its own mode back afterwards"
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+@contextmanager
+def without_hooks(
+    modules: Iterable[nn.Module],  # Modules whose hooks and dropout are switched off
+) -> Iterator[None]:
+    "Disable dropout and existing hooks of these modules while the context is open"
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "training")
+    kept = [(module, kind, getattr(module, kind)) for module in modules for kind in kinds]
+    for module, kind, _ in kept:
+        setattr(module, kind, False if kind == "training" else OrderedDict())
+    try:
+        yield
+    finally:
+        for module, kind, value in kept:
+            setattr(module, kind, value)
+
+# %% ../nbs/30_models.ipynb #71ee05f7
+_position_offsets: WeakKeyDictionary[nn.Module, int | None] = WeakKeyDictionary()
+
+def _last_output(output: Any) -> Float[Tensor, "width"]:
+    "Return the output at the last position, without its mean, as float32"
+    tensors = [output] if isinstance(output, Tensor) else output.values() if isinstance(output, Mapping) else output
+    x = next(x for x in tensors if isinstance(x, Tensor))[0].float()
+    x = x[-1] if x.ndim > 1 else x
+    return x - x.mean()
+
+def _positions(mask: Int[Tensor, "batch pos"], offset: int) -> Int[Tensor, "batch pos"]:
+    "Return the number of each token, not counting padding; the first token has number `offset`"
+    return (mask.cumsum(1) - 1).clamp_min(0) + offset
+
+def _measure_padding(model: nn.Module, accepts_positions: bool) -> int | None:
+    "Return the `position_ids` of the first token that make left padding harmless; None if the mask is enough"
+    device, n_pad, config = model_device(model), 7, _text_config(model)
+    padding_index = getattr(config, "pad_token_id", None)
+    usual = [token for token in range(vocabulary_size(model) or 7) if token != padding_index][:6]
+    ids = torch.tensor([usual[1:] or usual], device=device)
+    padded = nn.functional.pad(ids, (n_pad, 0), value=usual[0])
+    mask = nn.functional.pad(torch.ones_like(ids), (n_pad, 0))
+    offsets: list[int | None] = [None, *([0, 2 if padding_index is None else padding_index + 1] if accepts_positions else [])]
+    def error(offset: int | None) -> float:
+        positions = {} if offset is None else {"position_ids": _positions(mask, offset)}
+        found = _last_output(model(padded, attention_mask=mask, **positions))
+        return float((found - wanted).norm() / wanted.norm().clamp_min(1e-30))
+    with without_hooks(model.modules()), torch.no_grad():
+        wanted = _last_output(model(ids, attention_mask=torch.ones_like(ids)))
+        errors = {offset: error(offset) for offset in offsets}
+    exact = [offset for offset, size in errors.items() if size < 1e-4]
+    best = exact[0] if exact else min(errors, key=lambda offset: errors[offset])
+    if not errors[best] < 0.05:
+        raise ValueError(f"{type(model).__name__} gives other results when padding comes before the text: "
+                         "pad on the right (tokenizer.padding_side = 'right')")
+    return best
+
+# %% ../nbs/30_models.ipynb #5edf1760
+def unwrapped(
+    model: nn.Module,  # Any model
+) -> nn.Module:
+    "Return the model inside the wrappers of `torch.compile` and PEFT"
+    model = getattr(model, "_orig_mod", model)
+    return getattr(model, "get_base_model")() if hasattr(model, "get_base_model") else model
+
+def _accepts(model: nn.Module, name: str) -> bool:
+    "Return whether the model's `forward` has a parameter called `name`, or takes any"
+    parameters = inspect.signature(unwrapped(model).forward).parameters.values()
+    return any(parameter.name == name or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+
+def _position_keywords(model: nn.Module, mask: Int[Tensor, "batch pos"]) -> dict[str, Tensor]:
+    "Return the `position_ids` that the model needs with this attention mask, if any"
+    padded_before = bool((mask[:, :-1] < mask[:, 1:]).any())
+    if not padded_before or hasattr(model, "hook_dict"):  # a bridge has its own rule
+        return {}
+    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        return {}
+    if model not in _position_offsets:
+        _position_offsets[model] = _measure_padding(model, _accepts(model, "position_ids"))
+    offset = _position_offsets[model]
+    return {} if offset is None else {"position_ids": _positions(mask, offset)}
+
+# %% ../nbs/30_models.ipynb #8aa5545f
+def reads_tokens(
+    model: nn.Module,  # Any model
+) -> bool:
+    "Return whether the first input of a model is tokens, as its configuration says"
+    name = getattr(getattr(model, "original_model", model), "main_input_name", "input_ids")
+    return vocabulary_size(model) is not None and name == "input_ids"
+
+def _is_text(inputs: Any) -> bool:
+    "Return whether `inputs` is text or a list of texts"
+    return isinstance(inputs, str) or isinstance(inputs, (list, tuple)) and any(isinstance(x, str) for x in inputs)
+
+def _token_arguments(model: nn.Module, inputs: Any, mask: Tensor | None) -> tuple[list[Tensor], dict[str, Any]]:
+    "Return the arguments of a call with a prompt; raise ValueError if the model cannot read it"
+    tokens, own = model_inputs(model, inputs)
+    others = {name: value for name, value in inputs.items() if name not in ("input_ids", "attention_mask")} \
+        if isinstance(inputs, Mapping) else {}
+    if mask is not None and own is not None:
+        raise ValueError("attention_mask: the inputs already have a mask of their own")
+    keywords: dict[str, Any] = {}
+    if mask is not None or own is not None:
+        if not _accepts(model, "attention_mask"):
+            raise ValueError(f"{type(model).__name__} takes no attention mask: give rows of equal length")
+        full = own if mask is None else _checked_mask(mask, tokens)
+        keywords["attention_mask"] = torch.ones_like(tokens) if full is None else full.to(tokens.device)
+        if "position_ids" not in others:
+            keywords |= _position_keywords(model, keywords["attention_mask"])
+    if isinstance(inputs, Mapping) and not hasattr(model, "hook_dict"):
+        return [], {"input_ids": tokens, **others, **keywords}
+    return [tokens], {**others, **keywords}
+
+def _arguments(model: nn.Module, inputs: Any, mask: Tensor | None) -> tuple[list[Any], dict[str, Any]]:
+    "Return the arguments of a call with any inputs"
+    if _is_text(inputs) or reads_tokens(model) and (not isinstance(inputs, Mapping) or "input_ids" in inputs):
+        return _token_arguments(model, inputs, mask)
+    keywords: dict[str, Any] = {} if mask is None else {"attention_mask": mask}
+    if isinstance(inputs, Mapping):
+        return [], {**inputs, **keywords}
+    return [inputs if isinstance(inputs, Tensor) else torch.as_tensor(inputs)], keywords
+
+# %% ../nbs/30_models.ipynb #422f3dcf
+def run_model(
+    model: nn.Module,  # A bridge, a Hugging Face model or any module
+    inputs: Any,  # Anything that `model_inputs` takes; or a tensor, or a mapping of keyword arguments
+    attention_mask: Int[Tensor, "batch pos"] | Bool[Tensor, "batch pos"] | None = None,  # 1: a token, 0: padding
+) -> Any:
+    "Run the model on `inputs`, which are moved to its device, in evaluation mode"
+    device, (positional, keywords) = model_device(model), _arguments(model, inputs, attention_mask)
+    def moved(value: Any) -> Any:
+        return value.to(device) if isinstance(value, Tensor) else value
+    if getattr(model, "can_generate", bool)():  # a Hugging Face language model
+        keywords["use_cache"] = False
+    model = getattr(model, "_orig_mod", model)  # a model compiled with `torch.compile` may leave hooks out
+    with evaluation_mode(model):
+        return model(*map(moved, positional), **{name: moved(value) for name, value in keywords.items()})
+
+def run_logits(
+    model: nn.Module,  # A bridge or a Hugging Face language model
+    tokens: Any,  # Anything that `model_inputs` takes
+    attention_mask: Int[Tensor, "batch pos"] | Bool[Tensor, "batch pos"] | None = None,  # 1: a token, 0: padding
+) -> Float[Tensor, "batch pos d_vocab"]:
+    "Return the logits of the next token at every position; raise ValueError if the model is not a language model"
+    output = run_model(model, tokens, attention_mask)
+    logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
+    headless = hasattr(model, "get_output_embeddings") and model.get_output_embeddings() is None
+    if logits is None or logits.ndim != 3 or headless and logits.shape[-1] != vocabulary_size(model):
+        raise ValueError(f"{type(unwrapped(model)).__name__} has no next-token logits: it is not a language model "
+                         "(AutoModelForCausalLM, or load_model)")
+    return logits
 
 # %% ../nbs/30_models.ipynb #efcaa6ab
 def _processing_of(

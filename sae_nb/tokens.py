@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Packing', 'special_ids', 'begin_id', 'TokenMask', 'Texts', 'load_texts', 'TokenStream']
+__all__ = ['Packing', 'special_ids', 'TokenMask', 'Texts', 'load_texts', 'TokenStream']
 
 # %% ../nbs/32_tokens.ipynb #c79d5da8
 import copy
@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .core import SAEMetadata, assets, unknown
+from .models import begin_id
 
 # %% ../nbs/32_tokens.ipynb #8dfd2d29
 @dataclass(frozen=True)
@@ -75,13 +76,6 @@ def special_ids(
     names = ("bos", "eos", "pad", "sep", "decoder_start")
     ids = (getattr(tokenizer, f"{name}_token_id", None) for name in names)
     return sorted({int(token) for token in ids if token is not None})
-
-def begin_id(
-    tokenizer: Any,  # A Hugging Face tokenizer
-) -> int | None:
-    "Return the token that begins a context: BOS, or EOS if there is no BOS (as in TransformerLens), or None"
-    bos = getattr(tokenizer, "bos_token_id", None)
-    return bos if bos is not None else getattr(tokenizer, "eos_token_id", None)
 
 # %% ../nbs/32_tokens.ipynb #cb649a5f
 @dataclass(frozen=True)
