@@ -27,7 +27,7 @@ from torch import Tensor
 
 from .clt import CrossLayerTranscoder
 from .core import SAEMetadata, unknown
-from .formats.all import left_out_file
+from .formats.base import left_out_file
 from .formats.files import safe_name
 from .formats.saelens import save_model
 from .sae import SAE

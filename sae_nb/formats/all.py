@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['left_out_file', 'load_from_disk']
+__all__ = ['load_from_disk']
 
 # %% ../../nbs/27_all.ipynb #e6be73dd
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,20 +21,6 @@ from .base import Converter, load_sae, open_local
 from ..sae import SAE
 
 # %% ../../nbs/27_all.ipynb #d83b3548
-left_out_file = "sae_nb.json"  # Facts about an SAE beside files of another library's format, from `export_sae`
-
-def _left_out_facts(path: str | Path) -> dict[str, Any]:
-    "Read the facts that an export left beside the files of an SAE; none if there is no such file"
-    folder = Path(path).expanduser()
-    file = (folder if folder.is_dir() else folder.parent) / left_out_file
-    if not file.is_file():
-        return {}
-    try:
-        found = json.loads(file.read_text())["metadata"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is damaged: {error!r}") from error
-    return {str(name): value for name, value in dict(found).items()}
-
 def load_from_disk(
     path: str | Path,  # Folder or file of any known format
     device: str | torch.device = "cpu",
@@ -45,6 +30,4 @@ def load_from_disk(
     converter: Converter | None = None,  # Your own reader: (files, path, hints) -> `formats.base.Checkpoint`
 ) -> SAE:
     "Read an SAE in eval mode; raise ValueError if the files are damaged or not an SAE"
-    files, name = open_local(path)
-    known = {**_left_out_facts(path), **(hints or {})}
-    return load_sae(files, name, device=device, dtype=dtype, format=format, hints=known, converter=converter)
+    return load_sae(*open_local(path), device=device, dtype=dtype, format=format, hints=hints, converter=converter)
