@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['unembedding', 'LogitEffects', 'measure_logit_effects', 'logit_effects', 'nearest_directions']
+__all__ = ['has_unembedding', 'unembedding', 'LogitEffects', 'measure_logit_effects', 'logit_effects', 'nearest_directions']
 
 # %% ../nbs/62_directions.ipynb #2e374cb4
 from dataclasses import dataclass
@@ -25,10 +25,18 @@ def _final_norm(model: Any) -> Any:
                if "norm" in type(module).__name__.lower() and not any(part.isdigit() for part in name.split("."))]
     return outside[-1] if outside else torch.nn.Identity()
 
+def has_unembedding(
+    model: Any,  # A TransformerBridge or a Hugging Face model
+) -> bool:
+    "Return True if the model maps its residual stream to logits over a vocabulary"
+    return hasattr(model, "W_U") or getattr(model, "get_output_embeddings", lambda: None)() is not None
+
 def unembedding(
     model: Any,  # A TransformerBridge or a Hugging Face model
 ) -> Float[Tensor, "d_model vocab"]:
     "Return the map from residual stream to logits, including the final norm's gain (and LayerNorm's centering)"
+    if not has_unembedding(model):
+        raise ValueError(f"{type(model).__name__} has no unembedding: load it as a language model, with its head")
     matrix = model.W_U if hasattr(model, "W_U") else model.get_output_embeddings().weight.T
     probe = torch.ones(len(matrix), dtype=matrix.dtype, device=matrix.device)
     probe[::2] = -1  # mean 0, mean square 1: the norm only multiplies it by the gain
