@@ -285,14 +285,18 @@ class LatentBrowser:
         if self._query:
             found = by_token | self._search.in_contexts(self._query)
             last += 2 * ~by_token  # matches in contexts only
+        listed = ranking > -torch.inf
+        if self._query and self._order in prompt_orders:
+            last += 4 * ~listed  # a search also finds latents that do not fire here
+            listed = torch.ones_like(listed)
         order = order[last[order].argsort(stable=True)]
-        return order[(found & (ranking > -torch.inf))[order]].tolist()
+        return order[(found & listed)[order]].tolist()
 
     def summary(self) -> str:
         "Describe the list in words"
         where = f" on {self.tokens[self._token]}" if self._token is not None else " in the prompt"
-        words = (f"{len(self._latents):,} latent{'' if len(self._latents) == 1 else 's'}"
-                 + (where if self._order in prompt_orders else "")
+        here = where if self._order in prompt_orders and not self._query else ""
+        words = (f"{len(self._latents):,} latent{'' if len(self._latents) == 1 else 's'}{here}"
                  + (f" matching {self._query}" if self._query else ""))
         if self._query and (n := int((~self._search.find(self._query))[self._latents].sum())):
             words += f" ({n:,} of them only in a context)"

@@ -218,6 +218,7 @@ def latent_card(
     latent: Latent,
     shown: int = 5,  # Strongest contexts shown; the others are folded
     largest_size: int = 60_000,  # Maximum number of characters; folded contexts are dropped to fit
+    related: bool = True,  # With the nearest and the co-activating latents
 ) -> str:
     "Return a latent as HTML that needs no style sheet and no script"
     histogram = f'<div style="padding-right:28px">{_histogram_image(latent)}</div>' if latent.count else ""
@@ -230,7 +231,7 @@ def latent_card(
     room -= sum(map(len, quantiles))
     more = [row for row, size in zip(top[shown:], accumulate(map(len, top[shown:]))) if size < room]
     folded = _folded(f"{len(more)} more top contexts", "".join(more)) if more else ""
-    body = [*head, *top[:shown], folded, *quantiles, _neighbors_html(latent)]
+    body = [*head, *top[:shown], folded, *quantiles, _neighbors_html(latent) if related else ""]
     return f'<div style="font-size:13px;line-height:1.6;max-width:1100px">{"".join(body)}</div>'
 
 # %% ../nbs/71_cards.ipynb #43e98d66

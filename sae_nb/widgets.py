@@ -11,25 +11,21 @@ __all__ = ['Explorer', 'explore']
 # %% ../nbs/74_widgets.ipynb #8ad5e357
 import html
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from .browse import LatentBrowser, prompt_orders, row_text
 from .cards import about_latent, latent_card, relative_text, shade_style
 from .display import format_number
-from .documents import Documents, read_documents
 from .features import collect_features
 from .lens import LogitLens
 from .reading import MaskLike, Prompt, read_prompts
 from .sae import SAE
 from .stats import FeatureStats
-from .tokens import TokenStream
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -204,7 +200,8 @@ class Explorer(LatentBrowser):
         for box, line in zip((self._legend, self._status), lines):
             box.value = f'<div style="line-height:1.5;opacity:0.7">{html.escape(line)}</div>'
         if self._card_of != self.latent:
-            self._card.value = f'<div style="width:0px;min-width:100%">{latent_card(self.stats[self.latent])}</div>'
+            card = latent_card(self.stats[self.latent], related=False)  # related latents are buttons
+            self._card.value = f'<div style="width:0px;min-width:100%">{card}</div>'
             self._show_related()
             self._card_of = self.latent
 
@@ -235,29 +232,6 @@ def _close(widget: Any) -> None:
     widget.close()
 
 # %% ../nbs/74_widgets.ipynb #c6cfda08
-@contextmanager
-def _bar(model: torch.nn.Module, n_tokens: int) -> Iterator[Any]:
-    "Show a progress bar of the tokens that the model reads"
-    from tqdm.auto import tqdm
-    with tqdm(total=n_tokens, unit="tok", unit_scale=True, desc="collecting statistics", leave=False) as bar:
-        handle = model.register_forward_pre_hook(lambda module, args: bar.update(args[0].numel()) and None)
-        try:
-            yield bar
-            bar.total = bar.n  # complete sequences may be fewer tokens, and tqdm shows an unfinished bar in red
-        finally:
-            handle.remove()
-
-def _collect(sae: SAE, model: torch.nn.Module, text: Any, n_tokens: int, prepend_bos: bool,
-             settings: dict[str, Any]) -> FeatureStats:
-    "Collect statistics from tokens, or from anything that `read_documents` takes"
-    if isinstance(text, TokenStream):
-        text = text.read(n_tokens)
-    if not isinstance(text, (Documents, Tensor)):
-        text = read_documents(text, getattr(model, "tokenizer"), n_tokens, prepend_bos=prepend_bos)
-    tokens = text.tokens if isinstance(text, Documents) else text
-    with _bar(model, min(n_tokens, tokens.numel())):
-        return collect_features(sae, model, text, n_tokens=n_tokens, **settings)
-
 def explore(
     sae: SAE,
     model: torch.nn.Module | None = None,  # Processed as the SAE's metadata says; None: no prompts
@@ -265,7 +239,7 @@ def explore(
     prompt: str = "",  # Initial prompt
     latent: int | None = None,  # Initial latent; None: the first of the list
     lens: LogitLens | None = None,  # From `logit_lens`: adds orders by skewness and kurtosis of the logit effects
-    text: Any = "demo",  # Text for the statistics: `Documents`, tokens, `TokenStream`, or input of `read_documents`
+    text: Any = None,  # Text for the statistics, as for `collect_features`; None: the SAE's training text
     n_tokens: int = 200_000,  # Maximum number of tokens of `text`
     prepend_bos: bool | None = None,  # Begin texts with BOS; None: as the SAE was trained
     hook: str | Sequence[str] | None = None,  # Hook point or hook points to read; None: the SAE's own
@@ -284,8 +258,7 @@ def explore(
     if stats is None:
         if model is None:
             raise ValueError("neither model nor stats: give the model, or statistics from `collect_features`")
-        with_bos = sae.cfg.metadata.prepend_bos is not False if prepend_bos is None else prepend_bos
-        stats = _collect(sae, model, text, n_tokens, with_bos, settings)
+        stats = collect_features(sae, model, text, n_tokens=n_tokens, progress=True, prepend_bos=prepend_bos, **settings)
     if len(stats) != sae.cfg.d_sae:
         raise ValueError(f"stats are of {len(stats)} latents, but the SAE has {sae.cfg.d_sae}")
     explorer = Explorer(stats, read, lens)
