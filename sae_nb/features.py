@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['vocabulary_of', 'collect_features']
+__all__ = ['read_text', 'vocabulary_of', 'collect_features']
 
 # %% ../nbs/64_features.ipynb #ea92ac5b
 import hashlib
@@ -99,7 +99,7 @@ def _run(work: _Pass, text: Documents, batch_size: int, out: Path | None, save_e
     bar.close()
 
 # %% ../nbs/64_features.ipynb #9acd1012
-def _read_text(
+def read_text(
     data: Any,  # Tokens, text or a data set; None: the SAE's training text
     model: torch.nn.Module,
     sae: SAE,
@@ -123,7 +123,7 @@ def _read_text(
         return _without_documents(tokens), _description(source)
     packing = {**packing_of(sae, source.tokenizer), **packing, "context_size": source.context_size}
     found = read_documents(source.texts, source.tokenizer, n_tokens or 1 << 62, **packing)
-    return _read_text(found, model, sae, n_tokens)[0], _description(source)
+    return read_text(found, model, sae, n_tokens)[0], _description(source)
 
 def _without_documents(tokens: Tensor) -> Documents:
     "Return tokens whose documents are not known"
@@ -140,10 +140,10 @@ def _read_training_text(model: torch.nn.Module, sae: SAE, *settings: Any) -> tup
     problem = "the metadata does not name the text that the SAE was trained on"
     if name:
         try:
-            return _read_text(str(name), model, sae, *settings)
+            return read_text(str(name), model, sae, *settings)
         except (ValueError, OSError) as error:
             problem = f"the SAE was trained on {name}, which cannot be read here: {error}"
-    text, description = _read_text("demo", model, sae, *settings)
+    text, description = read_text("demo", model, sae, *settings)
     return text, {**description, "note": problem}
 
 def vocabulary_of(
@@ -189,7 +189,7 @@ def collect_features(
                   after=after + 1, n_logits=n_logits + 1, n_neighbors=n_neighbors + 1, pair_capacity=pair_capacity)
     out = _check_out(out, resume)
     reader = SAEReader.of(sae, model, hook, mask)
-    text, description = _read_text(tokens, model, sae, n_tokens, split, context_size, prepend_bos)
+    text, description = read_text(tokens, model, sae, n_tokens, split, context_size, prepend_bos)
     settings = {"hooks": list(reader.inputs), "batch_size": batch_size, "n_top": n_top, "n_random": n_random,
                 "before": before, "after": after, "mask": reader.mask.to_dict(), "seed": seed,
                 "pair_capacity": pair_capacity, "autocast": autocast, "n_logits": n_logits, "n_neighbors": n_neighbors}

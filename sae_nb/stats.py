@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['LabelsLike', 'dense_rate', 'flag_names', 'Context', 'context_at', 'ActivationQuantile', 'Latent', 'LatentList',
-           'Sources', 'read_labels', 'FeatureStats', 'peak_tokens', 'interest_scores', 'FoundLatents', 'contexts_with',
-           'word_fractions']
+           'Sources', 'read_labels', 'FeatureStats', 'check_latent', 'peak_tokens', 'interest_scores', 'FoundLatents',
+           'contexts_with', 'word_fractions']
 
 # %% ../nbs/63_stats.ipynb #c0b035f6
 import gzip
@@ -329,7 +329,7 @@ class FeatureStats:
             return LatentList(self[i] for i in range(*index.indices(len(self))))
         if isinstance(index, Tensor) and index.ndim == 1 or isinstance(index, (list, tuple, range)):
             return LatentList(self[i] for i in _chosen(index, len(self)))
-        return Latent(self, _checked(index, len(self)))
+        return Latent(self, check_latent(index, len(self)))
 
     @property
     def rate(self) -> Float[Tensor, "d_sae"]:
@@ -491,7 +491,7 @@ class FeatureStats:
         vocabulary = Vocabulary.from_tensors({name: values.pop(name) for name in names})
         return cls(**values | {"vocabulary": vocabulary})
 
-def _checked(index: Any, d_sae: int) -> int:
+def check_latent(index: Any, d_sae: int) -> int:
     "Return the index of a latent, counted from 0; raise TypeError or IndexError if it is not one"
     try:
         found = as_index("" if isinstance(index, bool) else index)
@@ -686,7 +686,7 @@ def _find_latents(
 ) -> FoundLatents:
     "Return the latents that fire on or near a word, best first; an index gives that latent, first"
     if not isinstance(query, (str, list, tuple)):
-        found = _checked(query, len(stats))
+        found = check_latent(query, len(stats))
         return FoundLatents(stats, str(found), [found], {"score": torch.ones(len(stats))})
     words = [query] if isinstance(query, str) else list(query)
     if not words:
