@@ -9,8 +9,10 @@ from __future__ import annotations
 __all__ = ['ShuffleBuffer', 'ActivationsStore', 'TensorStream']
 
 # %% ../nbs/35_activations.ipynb #08e4b55b
+import copy
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,7 +25,8 @@ from torch import Tensor, nn
 from .core import as_dtype
 from .models import check_processing, max_context, model_device, vocabulary_size
 from .hooks import as_vectors, find_hook_point, hook_width, read_activations
-from .reading import MaskLike, Reader, hook_names_of, resolve_mask
+from .reading import MaskLike, Reader, hook_names_of, packing_of, resolve_mask
+from .texts import is_text
 from .tokens import TokenMask, TokenStream
 
 if TYPE_CHECKING:
@@ -113,7 +116,9 @@ Rows: TypeAlias = Float[Tensor, "batch width"] | dict[str, Float[Tensor, "batch 
 def _as_stream(tokens: Any, model: nn.Module, seed: int) -> TokenStream:
     "Return a stream of tokens, checked against the model's vocabulary and context"
     if not isinstance(tokens, TokenStream):
-        tokens = TokenStream(tokens, getattr(model, "tokenizer", None), seed=seed)
+        tokenizer = getattr(model, "tokenizer", None)
+        data = [tokens] if is_text(tokens) else tokens
+        tokens = TokenStream(data, tokenizer, seed=seed, **packing_of(None, tokenizer))
     if tokens.vocabulary is None:
         tokens.vocabulary = vocabulary_size(model)
     longest = max_context(model)
@@ -133,7 +138,7 @@ class ActivationsStore:
     def __init__(
         self,
         model: nn.Module,  # A bridge, a Hugging Face model, or any module that takes tokens
-        tokens: TokenStream | Any,  # A stream, or anything that `load_texts` takes
+        tokens: TokenStream | Any,  # A stream, a text, or anything that `load_texts` takes
         hooks: str | Sequence[str],  # One hook point, or several to be read at the same positions
         batch_size: int = 2048,  # Rows per batch
         buffer_size: int | None = None,  # Rows in the buffer; None: 32 batches, but at least 16 model batches
@@ -162,6 +167,7 @@ class ActivationsStore:
         self.n_read = 0
         self.n_skipped = 0
         self.exhausted = False
+        self.on_fill: Callable[[int, int], None] | None = None  # Called with rows in the buffer, and rows wanted
         self.seconds = {"text": 0.0, "model": 0.0, "shuffle buffer": 0.0}  # Time spent so far
         self.first_epoch = self.tokens.epoch if self.tokens.n_contexts == 0 else None  # None: began inside an epoch
         self.rows_at_once = self.tokens.batch_size * (self.tokens.context_size - self.mask.skip_first)
@@ -198,16 +204,17 @@ class ActivationsStore:
         **options: Any,  # Further arguments of `ActivationsStore`
     ) -> ActivationsStore:
         "Make a store of activations like those an SAE was trained on; raise ValueError if it does not fit the model"
+        if not hasattr(getattr(sae, "cfg", None), "metadata"):
+            raise TypeError(f"sae={type(sae).__name__}: must be an SAE; the order is from_sae(sae, model, dataset)")
         check_processing(sae, model)
-        metadata, more = sae.cfg.metadata, sae.cfg.metadata.extra
+        metadata = sae.cfg.metadata
         names, _ = hook_names_of(sae)
         texts = metadata.dataset_path if dataset is None else dataset
         if texts is None:
             raise ValueError("dataset=None: not in the SAE's metadata, so give the data set")
-        tokens = TokenStream(
-            texts, getattr(model, "tokenizer", None), context_size=metadata.context_size or 128,
-            prepend_bos=metadata.prepend_bos is not False, separator=more.get("sequence_separator_token", "bos"),
-            disable_concat=more.get("disable_concat_sequences", False))
+        tokenizer = getattr(model, "tokenizer", None)
+        tokens = TokenStream([texts] if is_text(texts) else texts, tokenizer, context_size=metadata.context_size or 128,
+                             **packing_of(sae, tokenizer))
         widths = tuple(hook_width(model, name) for name in names)
         if widths != sae.cfg.input_widths:
             raise ValueError(f"hook point {', '.join(names)} is {', '.join(map(str, widths))} wide, the SAE expects "
@@ -274,8 +281,15 @@ class ActivationsStore:
                 raise ValueError(f"batch_size={self.batch_size}: the data set gives only {self.n_read} rows")
             if tokens is not None:
                 self._add(tokens)
+                if self.on_fill is not None:
+                    self.on_fill(self.buffer.n_unread, self._wanted())
         with self._timed("shuffle buffer"):
             self.buffer.shuffle()
+
+    def _wanted(self) -> int:
+        "Return the number of rows in the buffer when it is full, or when `n_rows` have been read"
+        full = self.buffer.size - self.rows_at_once + 1
+        return full if self.n_rows is None else min(full, self.buffer.n_unread + max(self.n_rows - self.n_read, 0))
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:
@@ -318,6 +332,13 @@ class ActivationsStore:
     def close(self) -> None:
         "Do nothing: the store has no threads and no open files"
 
+    def __copy__(self) -> ActivationsStore:
+        "Return a store on the same model that reads on independently"
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__, tokens=copy.copy(self.tokens), buffer=copy.deepcopy(self.buffer),
+                            seconds=dict(self.seconds))
+        return new
+
     # State
 
     def state_dict(self) -> dict[str, Any]:
@@ -334,18 +355,39 @@ class ActivationsStore:
         self.exhausted = state["exhausted"]
 
 # %% ../nbs/35_activations.ipynb #23d1cab4
+def _as_vectors(x: Any, name: str) -> Float[Tensor, "n width"]:
+    "Return activations as rows; raise ValueError or TypeError if they are something else"
+    if isinstance(x, (list, tuple)) and x and all(isinstance(part, Tensor) for part in x):
+        x = torch.cat([part.flatten(0, -2) for part in x]) if x[0].ndim > 1 else torch.stack(list(x))
+    elif not isinstance(x, Tensor):
+        array = np.asarray(x)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"{name} is {type(x).__name__}: must be a tensor or an array of activations, [n, width] or "
+                            "[n, position, width], or a dictionary of these")
+        with warnings.catch_warnings():  # PyTorch warns of arrays that are read-only, such as memory-mapped ones
+            warnings.simplefilter("ignore")
+            x = torch.from_numpy(np.ascontiguousarray(array))
+    if x.ndim not in (2, 3):
+        raise ValueError(f"{name} has shape {tuple(x.shape)}: must be [n, width] or [n, position, width]; join several "
+                         "heads into one vector")
+    return (x if x.is_floating_point() else x.float()).detach().flatten(0, -2)
+
+# %% ../nbs/35_activations.ipynb #a44c57db
 class TensorStream:
     "Shuffled batches of rows in memory, with the interface of `ActivationsStore`"
 
     def __init__(
         self,
-        x: Float[Tensor, "n width"] | Mapping[str, Float[Tensor, "n width"]],  # Rows; several tensors by name
+        x: Float[Tensor, "*n width"] | Mapping[str, Float[Tensor, "*n width"]] | Any,  # Rows, or several by name
         batch_size: int = 2048,  # Rows per batch
         seed: int = 0,  # Seed of the order
         epochs: int | None = None,  # Passes through the rows; None: no limit
     ):
-        self.x = x if isinstance(x, Tensor) else dict(x)
-        sizes = {"x": len(x)} if isinstance(x, Tensor) else {name: len(rows) for name, rows in x.items()}
+        self.x = {name: _as_vectors(rows, name) for name, rows in x.items()} if isinstance(x, Mapping) else \
+            _as_vectors(x, "x")
+        sizes = {"x": len(self.x)} if isinstance(self.x, Tensor) else {name: len(rows) for name, rows in self.x.items()}
+        if not sizes:
+            raise ValueError("x is an empty dictionary: must have at least one tensor")
         if len(set(sizes.values())) != 1:
             raise ValueError(f"the tensors must have the same number of rows; they have {sizes}")
         self.n = min(sizes.values())

@@ -82,7 +82,7 @@ class _InOrder:
     def _once(self) -> Iterator[Any]:
         "Yield the rest of an iterator"
         if self.position < self.taken:
-            raise ValueError("a generator can be read only once: give a list, or the function that returns the generator")
+            raise ValueError("a generator can be read only once: give a list, or a function that returns the generator")
         while self.ahead or (item := next(self.source, self)) is not self:
             item = self.ahead.pop(0) if self.ahead else item
             self.taken += 1
@@ -153,7 +153,11 @@ def _from_sequence(data: Sequence[Any]) -> list[Any]:
         return [{"messages": list(data)}]
     if data and all(isinstance(item, (int, np.integer)) and not isinstance(item, bool) for item in data):
         return [{"tokens": list(data)}]
-    return [_as_row(item) for item in data]
+    rows = [_as_row(item) for item in data]
+    kinds = {next(iter(row)) for row, item in zip(rows, data) if row and not isinstance(item, Mapping)}
+    if len(kinds) > 1:
+        raise ValueError(f"a list of {' and '.join(sorted(kinds))}: must hold one kind of items")
+    return rows
 
 def _from_columns(data: Mapping[str, Any]) -> Any:
     "Return the rows of a dictionary of columns, or the data sets of a dictionary of splits"
@@ -161,8 +165,9 @@ def _from_columns(data: Mapping[str, Any]) -> Any:
         return data
     sizes = {name: len(part) for name, part in data.items() if hasattr(part, "__len__") and not isinstance(part, str)}
     if len(sizes) < len(data) or len(set(sizes.values())) > 1:
-        raise ValueError(f"a dictionary must hold columns of one length, or splits; this one has {', '.join(data)} with "
-                         f"{', '.join(map(str, sizes.values())) or 'no'} rows: for one row give a list of it")
+        rows = ", ".join(map(str, sizes.values())) or "no"
+        raise ValueError(f"a dictionary of {', '.join(data)} with {rows} rows: must hold columns of one length, or "
+                         "splits; for one row give a list of it")
     return [dict(zip(data, values)) for values in zip(*data.values())]
 
 def _in_memory(data: Any) -> Any:
@@ -207,6 +212,7 @@ class _Source:
     splits: list[str]  # Splits of its own; none for one file or one object
     open: Callable[[str | None], Any]  # Opens a split; None: everything
     in_memory: bool = False
+    sliceable: bool = False  # True if `open` takes slices, such as "train[:10%]"
 
 def _suffix(path: Path) -> str:
     "Return the suffix of a file, without that of its compression"
@@ -247,11 +253,14 @@ def _errors_about(name: str) -> Iterator[None]:
     try:
         with _no_progress_bars():
             yield
+    except StopIteration as error:
+        raise ValueError(f"data set {name!r} is empty") from error
     except (OSError, ValueError, DatasetsError) as error:
         if str(error).startswith("data set "):
             raise
         cause = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
-        raise ValueError(f"data set {name!r}: {cause}") from error
+        hint = ": save the file as UTF-8" if isinstance(cause, UnicodeDecodeError) else ""
+        raise ValueError(f"data set {name!r}: {cause}{hint}") from error
 
 def _saved(path: Path) -> _Source:
     "Open a folder that `save_to_disk` has written"
@@ -280,7 +289,7 @@ def _local(path: Path, name: str | None, streaming: bool) -> _Source:
     if _suffix(path) == ".tsv":
         options["sep"] = "\t"
     load = partial(datasets.load_dataset, kind, data_files={"train": [str(path)]}, streaming=streaming, **options)
-    return _Source(str(path), [], lambda split: load(split=split or "train"))
+    return _Source(str(path), [], lambda split: load(split=split or "train"), sliceable=not streaming)
 
 def _with_splits(label: str, path: str, options: dict[str, Any]) -> _Source:
     "Open a folder or a data set on the hub, which may have splits"
@@ -289,7 +298,7 @@ def _with_splits(label: str, path: str, options: dict[str, Any]) -> _Source:
     def load(split: str | None) -> Any:
         parts = [datasets.load_dataset(path, split=name, **options) for name in ([split] if split else splits)]
         return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
-    return _Source(label, splits, load)
+    return _Source(label, splits, load, sliceable=not options["streaming"])
 
 # %% ../nbs/32_texts.ipynb #a4ff49a5
 def is_text(
@@ -362,7 +371,7 @@ def _choose_split(split: str | None, source: _Source) -> tuple[str | None, Liter
         return whole, "test" if split == "test" else "train"
     if split == "test" and not divided:
         return next(name for name in _test_names if name in splits), None
-    if "[" in split or "+" in split:
+    if source.sliceable and ("[" in split or "+" in split):
         return split, None
     raise ValueError(unknown("split", split, splits if splits and not divided else {"train", "test", "all", *splits}))
 
@@ -408,6 +417,8 @@ def _divide(texts: Texts, name: Literal["train", "test"]) -> _Part:
             sizes[_key(document)] = len(document)
         if len(sizes) > _few:
             return _Part(name, frozenset(), frozenset(), "about one document in ten, chosen by its content")
+    if not sizes:
+        raise ValueError(f"the data set is empty: {texts.name} has no row with a {texts.column}")
     if len(sizes) == 1:
         return _Part(name, frozenset(sizes), frozenset(), "the last tenth of the only document")
     missing, room = max(1, round(len(sizes) / _share)), sum(sizes.values()) / 2
@@ -556,8 +567,8 @@ def _with_column(texts: Texts, first: Sequence[Any], columns: Sequence[str], col
     values = [value for row in first if not _is_missing(value := row.get(found))]
     if values and _is_chat(found, values[0]):
         if not getattr(tokenizer, "chat_template", None):
-            raise ValueError("a data set of chats is not supported without a tokenizer that has a chat template: render "
-                             "it into a text column with the chat template")
+            raise ValueError("a data set of chats is not supported if the tokenizer has no chat template: render it "
+                             "into a text column with the chat template")
         return replace(texts, column=found, render=partial(_render, tokenizer))
     tokenized = bool(values) and isinstance(values[0], (list, tuple, range, np.ndarray, Tensor))
     texts = replace(texts, column=found, tokenized=tokenized)
@@ -588,7 +599,7 @@ def _render(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> str:
     return tokenizer.apply_chat_template(list(messages), tokenize=False)
 
 def _how_made(dataset: str | Path) -> Mapping[str, Any] | None:
-    "Read the settings that SAELens' PretokenizeRunner writes beside a data set; None if there are none"
+    "Read the settings that SAELens' PretokenizeRunner writes into the folder of a data set; None if there are none"
     path = local_path(dataset)
     if path.exists():
         file = path / "sae_lens.json"

@@ -61,6 +61,16 @@ class Packing:
                 yield open_context.copy()
                 open_context.clear()
 
+    def n_unused(
+        self,
+        document: Sequence[int],  # Tokens of one document
+    ) -> int:
+        "Return the number of tokens of a document that go into no context, if documents are not joined"
+        if not self.disable_concat:
+            return 0
+        room = self.context_size - (self.begin is not None and list(document[:1]) != [self.begin])
+        return len(document) - room if len(document) >= room else len(document)
+
     def _alone(self, document: Sequence[int]) -> Iterator[list[int]]:
         "Yield the context of a document, if the document is long enough"
         prefix = [self.begin] if self.begin is not None and len(document) and document[0] != self.begin else []
@@ -241,8 +251,8 @@ def _check_made(made: Mapping[str, Any], tokenizer: Any, context_size: int, prep
         return
     name, own = made.get("tokenizer_name"), str(getattr(tokenizer, "name_or_path", "") or "")
     if name and own and not _same_tokenizer(str(name), own, tokenizer):
-        raise ValueError(f"the data set was tokenized for {name!r} (sae_lens.json), but the model's tokenizer is {own!r}: "
-                         "tokenize the text again")
+        raise ValueError(f"the data set was tokenized for {name!r} (sae_lens.json), but the model's tokenizer is "
+                         f"{own!r}: tokenize the text again")
     if "begin_batch_token" in made:
         has_bos = made["begin_batch_token"] is not None or made.get("begin_sequence_token") is not None
         if has_bos != prepend_bos:
@@ -412,11 +422,8 @@ class TokenStream:
         for start in range(0, len(documents), 64):
             options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
             for document in self.tokenizer(documents[start:start + 64], **options)["input_ids"]:
-                kept = 0
-                for context in self.packing.add(document, self._unfinished):
-                    kept += len(context)
-                    yield context
-                self.n_dropped += max(len(document) - kept, 0) if self.packing.disable_concat else 0
+                yield from self.packing.add(document, self._unfinished)
+                self.n_dropped += self.packing.n_unused(document)
 
     def _cut(self, row: Int[np.ndarray, "position"]) -> Iterator[list[int]]:
         "Cut a row of tokens into contexts; each begins with BOS if the row does. A tail that is too short is dropped"
@@ -435,8 +442,8 @@ class TokenStream:
     def _note_dropped(self, n: int, length: int) -> None:
         "Count tokens that are left out, and say so the first time"
         if not self.n_dropped:
-            warnings.warn(f"context_size={self.context_size}: a row of {length} tokens does not fill complete contexts, "
-                          f"so its last {n} are left out; describe()['tokens_dropped'] counts them", stacklevel=2)
+            warnings.warn(f"context_size={self.context_size}: a row of {length} tokens does not fill complete contexts; "
+                          f"its last {n} are left out; describe()['tokens_dropped'] counts them", stacklevel=2)
         self.n_dropped += n
 
     # State
