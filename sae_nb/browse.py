@@ -52,7 +52,8 @@ class TokenSearch:
         promoted = stats.logit_tokens[:, :stats.logit_tokens.shape[1] // 2].long()
         latent, token = peak_tokens(stats)
         by_row = torch.arange(len(stats)).repeat_interleave(promoted.shape[1])
-        self._stats, self._n, self._latent = stats, len(stats), torch.cat([latent, by_row])
+        self._stats, self._n = stats, len(stats)
+        self._latent = torch.cat([latent, by_row])
         known, self._token = torch.cat([token, promoted.flatten()]).unique(return_inverse=True)
         shown = [(stats.vocabulary.text(i), stats.vocabulary.listed(i)) for i in known.tolist()]
         self._texts = [(text.casefold(), listed.casefold()) for text, listed in shown]
@@ -318,7 +319,7 @@ class LatentBrowser:
                 f"{format_number(self.largest, 3)}, its maximum in the statistics{above}")
 
     def source(self) -> str:
-        "Say which text the statistics are from"
+        "Describe the text that the statistics are from"
         text = self.stats.about.get("text") or {}
         name = f" of {text['dataset']}" if text.get("dataset") else ""
         split = f", split {text['split']}" if text.get("split") else ""

@@ -30,7 +30,9 @@ def relative_text(
 ) -> str:
     "Compare a value with the largest in the statistics, which a new text can exceed"
     fraction = abs(value) / largest
-    return f"{fraction:.0%} of its maximum" if fraction <= 1.005 else f"above its maximum so far, {format_number(largest, 3)}"
+    if fraction <= 1.005:
+        return f"{fraction:.0%} of its maximum"
+    return f"above its maximum so far, {format_number(largest, 3)}"
 
 def shade_style(
     value: float,  # Value of the latent
@@ -247,7 +249,7 @@ def latent_table(
     title: str = "",
     columns: Mapping[str, Sequence[float]] | None = None,  # More columns, with a number for each row
 ) -> Table:
-    "Return a table of latents: firing rate, largest value, tokens at the strongest peaks, promoted tokens, flags, label"
+    "Return a table of latents: label, firing rate, largest value, top tokens, promoted tokens, flags"
     rows, columns = [], columns or {}
     labeled = any(latent in stats.labels for latent in latents)
     for i, latent in enumerate(map(stats.__getitem__, latents)):

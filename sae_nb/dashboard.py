@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .core import assets, write_safely
-from .stats import FeatureStats, LabelsLike, flag_names, read_labels
+from .core import assets, local_path, write_safely
+from .labels import LabelsLike, read_labels
+from .stats import FeatureStats, flag_names
 from .vocabulary import special_characters, visible_marks
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def _page_blocks(
     shown = {str(latent): label for latent, label in (labels or {}).items() if label}
     return {"meta": _json(meta), "vocabulary": _json(words.json(stats)), **({"labels": _json(shown)} if shown else {}),
             "index": _pack(_index(stats, numbers, words.local(peaks), promoted, inside)),
-            **_latent_blocks(stats, numbers, quantiles, words.local(logits), {**contexts}, np.cumsum([0, *sizes]), around),
+            **_latent_blocks(stats, numbers, quantiles, words.local(logits), contexts, np.cumsum([0, *sizes]), around),
             **texts}
 
 def _related_columns(stats: FeatureStats, latents: NDArray) -> dict[str, NDArray]:
@@ -248,7 +249,7 @@ def _json(value: Any) -> str:
     return _compressed(json.dumps(value).encode())
 
 def _public_name(name: object) -> str:
-    "Return a name for readers: the last part of a path on this machine, and any other name as it is"
+    "Return the last part of a path on this machine; leave any other name unchanged"
     text = str(name)
     local = re.match(r"(/|~|\.{1,2}[/\\]|[A-Za-z]:[/\\])", text) or "\\" in text or text.count("/") > 1
     return re.split(r"[/\\]", text.rstrip("/\\"))[-1] if local else text
@@ -307,4 +308,4 @@ def write_page(
     data = "\n".join(f'<script type="text/plain" id="{name}">{block}</script>' for name, block in blocks.items())
     shell = (assets() / "page.html").read_text(encoding="utf-8")
     page = shell.replace("<!--title-->", html.escape(title)).replace("<!--data-->", data)
-    return write_safely(Path(path).expanduser(), lambda file: file.write_text(page, encoding="utf-8"))
+    return write_safely(local_path(path), lambda file: file.write_text(page, encoding="utf-8"))

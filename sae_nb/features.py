@@ -85,8 +85,8 @@ def _part_file(out: str | Path) -> Path:
 def _run(work: _Pass, text: Documents, batch_size: int, out: Path | None, save_every: float, progress: bool) -> None:
     "Run the pass from its position to the end of the text"
     from tqdm.auto import tqdm
-    saved, source, n_tokens = time.monotonic(), text.source, text.tokens.numel()
-    bar = tqdm(total=n_tokens, initial=work.done * text.tokens.shape[1], unit="tok", unit_scale=True, leave=False,
+    saved, source = time.monotonic(), text.source
+    bar = tqdm(total=text.tokens.numel(), initial=work.done * text.tokens.shape[1], unit="tok", unit_scale=True, leave=False,
                desc="collecting features", disable=not progress)
     for start in range(work.done, len(text.tokens), batch_size):
         rows = slice(start, start + batch_size)
@@ -132,7 +132,8 @@ def _without_documents(tokens: Tensor) -> Documents:
 
 def _description(source: TokenStream) -> dict[str, Any]:
     "Return what a stream reads: the data set, its split, how text was held out"
-    return {name: value for name, value in source.describe().items() if name in ("dataset", "split", "held_out", "text")}
+    found = source.describe()
+    return {name: found[name] for name in ("dataset", "split", "held_out", "text") if name in found}
 
 def _read_training_text(model: torch.nn.Module, sae: SAE, *settings: Any) -> tuple[Documents, dict[str, Any]]:
     "Read the data set that an SAE was trained on, or the demo text if it is not known or cannot be read; say which"
@@ -190,13 +191,11 @@ def collect_features(
     out = _check_out(out, resume)
     reader = SAEReader.of(sae, model, hook, mask)
     text, description = read_text(tokens, model, sae, n_tokens, split, context_size, prepend_bos)
-    settings = {"hooks": list(reader.inputs), "batch_size": batch_size, "n_top": n_top, "n_random": n_random,
-                "before": before, "after": after, "mask": reader.mask.to_dict(), "seed": seed,
-                "pair_capacity": pair_capacity, "autocast": autocast, "n_logits": n_logits, "n_neighbors": n_neighbors}
-    identity = {} if out is None else _identity(reader, text, settings)
-    collector = Collector(sae.cfg.d_sae, n_top, n_random, before, after, seed, sae.device, n_sources=len(text.sources))
-    work = _Pass(reader, collector, CoactivationCounter(sae.cfg.d_sae, pair_capacity, seed), identity,
-                 torch.bfloat16 if autocast else None)
+    settings: dict[str, Any] = {
+        "hooks": list(reader.inputs), "batch_size": batch_size, "n_top": n_top, "n_random": n_random, "before": before,
+        "after": after, "mask": reader.mask.to_dict(), "seed": seed, "pair_capacity": pair_capacity,
+        "autocast": autocast, "n_logits": n_logits, "n_neighbors": n_neighbors}
+    work = _new_pass(reader, text, settings, out)
     if (finished := _found(work, out, resume)) is not None:
         return finished
     _run(work, text, batch_size, out, save_every, progress)
@@ -208,6 +207,15 @@ def collect_features(
     return stats
 
 # %% ../nbs/64_features.ipynb #948d8f79
+def _new_pass(reader: SAEReader, text: Documents, settings: dict[str, Any], out: Path | None) -> _Pass:
+    "Return a pass that has not begun"
+    d_sae, seed = reader.sae.cfg.d_sae, settings["seed"]
+    own = {name: settings[name] for name in ("n_top", "n_random", "before", "after", "seed")}
+    collector = Collector(d_sae, **own, device=reader.sae.device, n_sources=len(text.sources))
+    pairs = CoactivationCounter(d_sae, settings["pair_capacity"], seed)
+    identity = {} if out is None else _identity(reader, text, settings)
+    return _Pass(reader, collector, pairs, identity, torch.bfloat16 if settings["autocast"] else None)
+
 def _check_counts(**counts: int | None) -> None:
     "Check that numbers are at least 1, or None; raise ValueError if not"
     shifted = ("before", "after", "n_logits", "n_neighbors")  # these may be 0

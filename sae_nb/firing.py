@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['n_bins', 'n_parts', 'lowest_per_group', 'hash_to_uniform', 'bin_of', 'bin_edges', 'fine_bin_of', 'equal_bins',
-           'quartile_bins', 'sample_from_bins', 'Events', 'find_events', 'count_repeats', 'Contexts', 'Collector',
-           'favorite_tokens']
+__all__ = ['n_bins', 'lowest_per_group', 'hash_to_uniform', 'bin_of', 'bin_edges', 'equal_bins', 'quartile_bins',
+           'sample_from_bins', 'Events', 'find_events', 'count_repeats', 'Contexts', 'Collector', 'favorite_tokens']
 
 # %% ../nbs/60_firing.ipynb #b548b912
 from collections import Counter
@@ -120,7 +119,7 @@ def _distinct(columns: dict[str, Tensor]) -> Tensor:
 
 # %% ../nbs/60_firing.ipynb #09e14e85
 n_bins = 64
-n_parts = 4  # Parts of a bin in the fine histogram, which is for display only
+_n_parts = 4  # Parts of a bin in the fine histogram, which is for display only
 
 def bin_of(
     strength: Float[Tensor, "..."],  # Positive values
@@ -136,13 +135,13 @@ def bin_edges(
     "Return the edges of the bins; the first and the last bin also hold all values beyond them"
     return scale * 2 ** ((torch.arange(n_bins * parts + 1, dtype=torch.float64) / parts - n_bins // 2) / 4)
 
-def fine_bin_of(
+def _fine_bin_of(
     strength: Float[Tensor, "..."],  # Positive values
     scale: float,  # Lower edge of the middle bin
 ) -> Int[Tensor, "..."]:
-    "Return the bin of each value in the fine histogram, which divides each bin into `n_parts`"
+    "Return the bin of each value in the fine histogram, which divides each bin into `_n_parts`"
     place, bin = (strength / scale).log2() * 4 + n_bins // 2, bin_of(strength, scale)
-    return bin * n_parts + ((place - bin) * n_parts).floor().clamp(0, n_parts - 1).long()
+    return bin * _n_parts + ((place - bin) * _n_parts).floor().clamp(0, _n_parts - 1).long()
 
 def equal_bins(
     histogram: Int[Tensor, "bins"],  # Firings per bin, or per part of a bin
@@ -325,7 +324,7 @@ class Collector:
         self.sum, self.sum_squares = torch.zeros(2, d_sae, dtype=torch.float64, device=device)
         self.max = torch.zeros(d_sae, device=device)
         self.histogram = torch.zeros(d_sae, n_bins, dtype=torch.int32, device=device)
-        self.fine_histogram = torch.zeros(d_sae, n_bins * n_parts, dtype=torch.int32, device=device)
+        self.fine_histogram = torch.zeros(d_sae, n_bins * _n_parts, dtype=torch.int32, device=device)
         self.top, self.random = _BottomK(d_sae, n_top, device), _BottomK(d_sae * n_bins, n_random, device)
         self.tokens: list[Tensor] = []
         self.early: list[tuple[Events, Tensor]] = []
@@ -375,9 +374,9 @@ class Collector:
         self.sum_squares.index_add_(0, batch.latent, batch.value.double().square())
         self.max.scatter_reduce_(0, batch.latent, strength, "amax")
         if self.scale:
-            fine, ones = fine_bin_of(strength, self.scale), torch.ones_like(batch.latent, dtype=torch.int32)
-            self.histogram.view(-1).index_add_(0, batch.latent * n_bins + fine // n_parts, ones)
-            self.fine_histogram.view(-1).index_add_(0, batch.latent * n_bins * n_parts + fine, ones)
+            fine, ones = _fine_bin_of(strength, self.scale), torch.ones_like(batch.latent, dtype=torch.int32)
+            self.histogram.view(-1).index_add_(0, batch.latent * n_bins + fine // _n_parts, ones)
+            self.fine_histogram.view(-1).index_add_(0, batch.latent * n_bins * _n_parts + fine, ones)
 
     def _add_sources(self, batch: Events, keep: Tensor, source: Tensor) -> None:
         "Count firings by source"

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .core import unknown
+from .core import local_path, unknown
 from .display import format_interval, format_number
 from .formats.all import load_from_disk
 from .formats.files import safe_name
@@ -49,7 +49,7 @@ class Evaluation:
         if isinstance(found, Evaluation):
             return found
         if isinstance(found, (str, Path)):
-            found = json.loads(Path(found).expanduser().read_text())
+            found = json.loads(local_path(found).read_text())
         if not isinstance(found, Mapping):
             return cls(_finite_values(found.values), dict(found.intervals), dict(found.about))
         parts = {name: part for name, part in found.items() if isinstance(part, Mapping)}
@@ -63,14 +63,14 @@ class Evaluation:
         name: str,  # Name of the SAE, for the error
         sae: SAE,
     ) -> None:
-        "Check that the metrics are those of this SAE; raise ValueError if they were measured at another point of training"
+        "Check that the metrics are of these weights; raise ValueError if the number of training tokens differs"
         measured, trained = (facts.get("training_tokens") for facts in (self.about, sae.cfg.metadata.extra))
         if None not in (measured, trained) and measured != trained:
             raise ValueError(f"{name}: the metrics were measured after {measured:,} training tokens, but this SAE has "
                              f"{trained:,}: evaluate it again")
 
     def on(self) -> str:
-        "Say what was evaluated, in words; empty if it is not known"
+        "Describe what was evaluated; empty if it is not known"
         text = next((part for part in self.about.values() if isinstance(part, Mapping) and "dataset" in part), {})
         parts = [f"{int(self.values['tokens']):,} tokens"] if "tokens" in self.values else []
         name = text.get("dataset") or self.about.get("dataset")
@@ -108,8 +108,10 @@ def _evaluation_sections(metrics: Mapping[str, Evaluation]) -> list[str]:
     main = [name for name in _main_metrics if name in names] or names
     rest = [name for name in names if name not in main]
     on = {sae_id: found.on() for sae_id, found in metrics.items()}
-    said = [on.pop(next(iter(on)))] if len(set(on.values())) == 1 else [f"{_as_code(i)}: {text}" for i, text in on.items()]
-    note = " In parentheses: 95% intervals over sequences." if any(found.intervals for found in metrics.values()) else ""
+    same = len(set(on.values())) == 1
+    said = [next(iter(on.values()))] if same else [f"{_as_code(i)}: {text}" for i, text in on.items()]
+    with_intervals = any(found.intervals for found in metrics.values())
+    note = " In parentheses: 95% intervals over sequences." if with_intervals else ""
     measured = f"Measured on {'; '.join(text for text in said if text)}." if any(said) else ""
     sections = ["## Evaluation", *filter(None, [(measured + note).strip()]), _metrics_table(metrics, main)]
     if rest:
@@ -123,7 +125,8 @@ _facts = {"model_name": "language model", "dataset_path": "data set", "split": "
           "training_tokens": "training tokens", "lr": "learning rate", "batch_size": "tokens per step",
           "context_size": "tokens per context", "prepend_bos": "contexts begin with BOS",
           "processing": "processing of the model", "training_architecture": "trained as", "seed": "seed"}
-_main_metrics = ("explained_variance", "l0", "ce_loss_score", "kl_div_score", "mse", "cossim", "frac_dead", "frac_dense")
+_main_metrics = ("explained_variance", "l0", "ce_loss_score", "kl_div_score", "mse", "cossim", "frac_dead",
+                 "frac_dense")
 _counts = ("tokens", "tokens_ignored", "sequences")
 
 def _escape_cell(value: object) -> str:
@@ -214,9 +217,10 @@ def model_card(
     "Write the `README.md` of a repository: facts about training, metrics, and how to load the SAEs"
     states = {name: sae.state_for_file() for name, sae in saes.items()}  # as saved, so BatchTopK is JumpReLU
     configs = {name: cfg for name, (cfg, _) in states.items()}
+    thresholds = {name: tensors.get("threshold") for name, (_, tensors) in states.items()}
     facts = _known_facts(configs, run_configs or {})
     sections = [_front_matter(facts), f"# {repo_id.rpartition('/')[2]}",
-                "Sparse autoencoders for the activations of a language model.", _sae_table(configs, {name: tensors.get("threshold") for name, (_, tensors) in states.items()})]
+                "Sparse autoencoders for the activations of a language model.", _sae_table(configs, thresholds)]
     if rows := [[label, ", ".join(facts[key])] for key, label in _facts.items() if facts[key]]:
         sections += ["## Training", _markdown_table(["", ""], rows)]
     sections += _evaluation_sections({name: Evaluation.of(found) for name, found in (metrics or {}).items()})
@@ -264,7 +268,7 @@ def _write_folder(folder: Path, sae: SAE, density: Tensor | None, run_config: An
 
 def _settings(given: Any) -> Any:
     "Return the settings of a run, read from their file if necessary"
-    return json.loads(Path(given).expanduser().read_text()) if isinstance(given, (str, Path)) else given
+    return json.loads(local_path(given).read_text()) if isinstance(given, (str, Path)) else given
 
 def push_to_hub(
     saes: SAE | str | Path | Mapping[str, SAE | str | Path],  # SAEs or their folders; a dictionary: by id

@@ -6,28 +6,27 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['LabelsLike', 'dense_rate', 'flag_names', 'Context', 'context_at', 'ActivationQuantile', 'Latent', 'LatentList',
-           'Sources', 'read_labels', 'FeatureStats', 'check_latent', 'peak_tokens', 'interest_scores', 'FoundLatents',
-           'contexts_with', 'word_fractions']
+__all__ = ['dense_rate', 'flag_names', 'Context', 'context_at', 'ActivationQuantile', 'Latent', 'Sources', 'FeatureStats',
+           'check_latent', 'peak_tokens', 'interest_scores', 'FoundLatents', 'contexts_with', 'word_fractions']
 
 # %% ../nbs/63_stats.ipynb #c0b035f6
-import gzip
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from operator import index as as_index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .coactivation import CoactivatingLatents
-from .core import write_safely
+from .core import local_path, write_safely
 from .firing import Contexts, bin_edges, bin_of, equal_bins, favorite_tokens, hash_to_uniform
 from .firing import lowest_per_group, n_bins, quartile_bins, sample_from_bins
+from .labels import LabelsLike, read_labels
 from .vocabulary import Vocabulary
 from .words import WordIndex
 
@@ -157,7 +156,7 @@ class Latent:
 
     @property
     def logit_histogram(self) -> Int[Tensor, "bins"] | None:
-        "Number of tokens of the vocabulary by effect, in equal bins from -m to m, m the largest effect; None if unknown"
+        "Number of tokens by their logit effect, in equal bins from -m to m, m the largest effect; None if unknown"
         found = self.stats.logit_histogram
         return None if found is None else found[self.index]
 
@@ -224,12 +223,11 @@ class Latent:
         return latent_card(self)
 
 # %% ../nbs/63_stats.ipynb #09f47d25
-class LatentList(list[Latent]):
+class _LatentList(list[Latent]):
     "Several latents, displayed as a table"
     def table(self) -> Any:
         "Return the table of the latents"
-        from sae_nb.cards import latent_table
-        return latent_table(self[0].stats, [latent.index for latent in self])
+        return self[0].stats.table([latent.index for latent in self])
 
     def __repr__(self) -> str:
         return repr(self.table()) if self else "[]"
@@ -247,43 +245,6 @@ class Sources:
     label: Int[Tensor, "sequence position"]  # Source of each token, -1 for none
     documents: Int[Tensor, "d_sae"]  # Documents in which each latent fires
     n_documents: int  # Number of documents
-
-# %% ../nbs/63_stats.ipynb #bc214bd7
-LabelsLike: TypeAlias = Mapping[Any, str] | Sequence[Mapping[str, Any]] | str | Path
-
-def _read_json(path: Path) -> Any:
-    "Read JSON or JSON lines, also gzipped; raise ValueError if the file is neither"
-    data = path.read_bytes()
-    text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        try:
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}: neither JSON nor JSON lines: {error}") from error
-
-def read_labels(
-    source: LabelsLike,  # Labels by latent, explanations from Neuronpedia, or a file of either
-    d_sae: int | None = None,  # Number of latents of the SAE, to check the indices; None: not known
-) -> dict[int, str]:
-    "Read labels of latents; raise ValueError for indices that are not latents and for files without labels"
-    found: Any = _read_json(Path(source).expanduser()) if isinstance(source, (str, Path)) else source
-    if isinstance(found, Mapping) and isinstance(found.get("explanations"), list):
-        found = found["explanations"]
-    if isinstance(found, Mapping):
-        pairs = list(found.items())
-    elif all(isinstance(row, Mapping) and {"index", "description"} <= row.keys() for row in found):
-        pairs = [(row["index"], row["description"]) for row in found]
-    else:
-        raise ValueError("labels: must be a dictionary of texts by latent, or explanations with index and description")
-    labels: dict[int, str] = {}
-    for latent, text in pairs:
-        if not str(latent).isdecimal() or d_sae is not None and int(latent) >= d_sae or not isinstance(text, str):
-            raise ValueError(f"label {text!r} of latent {latent!r}: must be a text, for one of the latents"
-                             + ("" if d_sae is None else f" 0 to {d_sae - 1}"))
-        labels.setdefault(int(latent), " ".join(text.split()))
-    return labels
 
 # %% ../nbs/63_stats.ipynb #06266a61
 @dataclass
@@ -326,9 +287,9 @@ class FeatureStats:
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return LatentList(self[i] for i in range(*index.indices(len(self))))
+            return _LatentList(self[i] for i in range(*index.indices(len(self))))
         if isinstance(index, Tensor) and index.ndim == 1 or isinstance(index, (list, tuple, range)):
-            return LatentList(self[i] for i in _chosen(index, len(self)))
+            return _LatentList(self[i] for i in _chosen(index, len(self)))
         return Latent(self, check_latent(index, len(self)))
 
     @property
@@ -431,10 +392,12 @@ class FeatureStats:
     def table(
         self,
         latents: Sequence[int] | None = None,  # Latents to show; None: the 20 most interesting
+        title: str = "",
+        columns: Mapping[str, Sequence[float]] | None = None,  # More columns, with a number for each latent
     ) -> Any:
         "Return a table of latents that displays itself in notebooks"
         from sae_nb.cards import latent_table
-        return latent_table(self, self.interesting(20) if latents is None else latents)
+        return latent_table(self, self.interesting(20) if latents is None else latents, title, columns)
 
     def to_pandas(self) -> pandas.DataFrame:
         "Return counts, rates and values as a data frame with one row per latent"
@@ -460,7 +423,7 @@ class FeatureStats:
         tensors = {name: value.contiguous() for name, value in values.items() if isinstance(value, Tensor)}
         rest = {name: value for name, value in values.items() if not isinstance(value, Tensor)}
         metadata = {"features": json.dumps(rest | {"schema": _schema})}
-        return write_safely(Path(path).expanduser(), lambda p: save_file(tensors, p, metadata))
+        return write_safely(local_path(path), lambda p: save_file(tensors, p, metadata))
 
     @classmethod
     def load(
@@ -469,7 +432,7 @@ class FeatureStats:
     ) -> FeatureStats:
         "Load statistics from a file; raise ValueError if it is damaged, or has another layout"
         from safetensors import SafetensorError, safe_open
-        path = Path(path).expanduser()
+        path = local_path(path)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: there is no such file of feature statistics")
         try:
@@ -631,10 +594,9 @@ class FoundLatents(list[int]):
 
     def table(self) -> Any:
         "Return the latents as a table"
-        from sae_nb.cards import latent_table
         title = f"latents about {self.query}" if self else (
             f"no latent fires on or near {self.query} in the {self.stats.tokens.numel():,} tokens of this text")
-        return latent_table(self.stats, self, title, self.columns)
+        return self.stats.table(self, title, self.columns)
 
     def __repr__(self) -> str:
         return repr(self.table())
@@ -672,7 +634,8 @@ def word_fractions(
     d_sae, flat = len(stats), hit.flatten()
     sampled = torch.arange(d_sae).repeat_interleave(stats.random.offsets.diff())
     amount = stats._firings_per_context * stats.random.value.abs()
-    on = _sum_by(sampled, amount * flat[stats.random.position], d_sae) / _sum_by(sampled, amount, d_sae).clamp_min(1e-12)
+    total = _sum_by(sampled, amount, d_sae).clamp_min(1e-12)
+    on = _sum_by(sampled, amount * flat[stats.random.position], d_sae) / total
     near, n_top = _near(stats, hit), stats.top.offsets.diff()
     latent = torch.arange(d_sae).repeat_interleave(n_top)
     contexts = _sum_by(latent, near[stats.top.position], d_sae) / n_top.clamp_min(1)

@@ -180,7 +180,7 @@ def _replace_input_scaling(checkpoint: Checkpoint) -> None:
 left_out_file = "sae_nb.json"  # Facts that an export to another library's format has no place for
 
 def _left_out_facts(files: Files, path: str) -> dict[str, Any]:
-    "Read the facts that `export_sae` left beside the files of an SAE; none if there is no such file"
+    "Read the facts that `export_sae` left next to the files of an SAE; none if there is no such file"
     folder = path if files.exists(join_path(path, left_out_file)) else path.rpartition("/")[0]
     name = join_path(folder, left_out_file)
     if folder != path and files.list_files(path) or not files.exists(name):
