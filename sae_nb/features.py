@@ -86,8 +86,8 @@ def _run(work: _Pass, text: Documents, batch_size: int, out: Path | None, save_e
     "Run the pass from its position to the end of the text"
     from tqdm.auto import tqdm
     saved, source = time.monotonic(), text.source
-    bar = tqdm(total=text.tokens.numel(), initial=work.done * text.tokens.shape[1], unit="tok", unit_scale=True, leave=False,
-               desc="collecting features", disable=not progress)
+    bar = tqdm(total=text.tokens.numel(), initial=work.done * text.tokens.shape[1], unit="tok", unit_scale=True,
+               leave=False, desc="collecting features", disable=not progress)
     for start in range(work.done, len(text.tokens), batch_size):
         rows = slice(start, start + batch_size)
         document = text.document[rows] if len(text.document) else None
@@ -186,27 +186,29 @@ def collect_features(
     prepend_bos: bool | None = None,  # Begin contexts with BOS, for text to pack; None: as in the SAE's training
 ) -> FeatureStats:
     "Collect statistics, top and random contexts, and logit effects for every latent in one pass over the text"
-    _check_counts(n_tokens=n_tokens, batch_size=batch_size, n_top=n_top, n_random=n_random, before=before + 1,
-                  after=after + 1, n_logits=n_logits + 1, n_neighbors=n_neighbors + 1, pair_capacity=pair_capacity)
     out = _check_out(out, resume)
     reader = SAEReader.of(sae, model, hook, mask)
-    text, description = read_text(tokens, model, sae, n_tokens, split, context_size, prepend_bos)
     settings: dict[str, Any] = {
         "hooks": list(reader.inputs), "batch_size": batch_size, "n_top": n_top, "n_random": n_random, "before": before,
         "after": after, "mask": reader.mask.to_dict(), "seed": seed, "pair_capacity": pair_capacity,
         "autocast": autocast, "n_logits": n_logits, "n_neighbors": n_neighbors}
+    _check_counts(n_tokens, settings)
+    text, description = read_text(tokens, model, sae, n_tokens, split, context_size, prepend_bos)
     work = _new_pass(reader, text, settings, out)
     if (finished := _found(work, out, resume)) is not None:
         return finished
     _run(work, text, batch_size, out, save_every, progress)
-    stats = _gather(work, text, n_logits, n_neighbors)
+    return _saved(_gather(work, text, n_logits, n_neighbors), description, out)
+
+# %% ../nbs/64_features.ipynb #948d8f79
+def _saved(stats: FeatureStats, description: dict[str, Any], out: Path | None) -> FeatureStats:
+    "Add the description of the text, save the statistics if there is a file for them, and return them"
     stats.about |= {"text": description} if description else {}
     if out is not None:
         stats.save(out)
         _part_file(out).unlink(missing_ok=True)
     return stats
 
-# %% ../nbs/64_features.ipynb #948d8f79
 def _new_pass(reader: SAEReader, text: Documents, settings: dict[str, Any], out: Path | None) -> _Pass:
     "Return a pass that has not begun"
     d_sae, seed = reader.sae.cfg.d_sae, settings["seed"]
@@ -216,12 +218,14 @@ def _new_pass(reader: SAEReader, text: Documents, settings: dict[str, Any], out:
     identity = {} if out is None else _identity(reader, text, settings)
     return _Pass(reader, collector, pairs, identity, torch.bfloat16 if settings["autocast"] else None)
 
-def _check_counts(**counts: int | None) -> None:
-    "Check that numbers are at least 1, or None; raise ValueError if not"
-    shifted = ("before", "after", "n_logits", "n_neighbors")  # these may be 0
-    for name, n in counts.items():
-        if n is not None and n < 1:
-            raise ValueError(f"{name}={n - (name in shifted)}: must be at least {0 if name in shifted else 1}")
+def _check_counts(n_tokens: int | None, settings: dict[str, Any]) -> None:
+    "Check that numbers are large enough; raise ValueError if not"
+    least = {"n_tokens": 1, "batch_size": 1, "n_top": 1, "n_random": 1, "pair_capacity": 1,
+             "before": 0, "after": 0, "n_logits": 0, "n_neighbors": 0}
+    for name, smallest in least.items():
+        n = n_tokens if name == "n_tokens" else settings[name]
+        if n is not None and n < smallest:
+            raise ValueError(f"{name}={n}: must be at least {smallest}")
 
 def _check_out(out: str | Path | None, resume: bool) -> Path | None:
     "Return the path of the output file; raise ValueError or FileNotFoundError if it cannot be written"

@@ -99,7 +99,8 @@ def _collect_examples(reader: SAEReader, documents: Documents, latent: int, n: i
     if (source := documents.source) is not None:
         numbers = [int(source[c.sequence, c.position]) for c in contexts]
         contexts = [replace(c, source=documents.sources[i] if i >= 0 else "") for c, i in zip(contexts, numbers)]
-    return LatentExamples(latent, contexts, vocabulary_of(reader.model, text), int(collector.count[0]), int(collector.n_kept))
+    vocabulary = vocabulary_of(reader.model, text)
+    return LatentExamples(latent, contexts, vocabulary, int(collector.count[0]), int(collector.n_kept))
 
 def max_activating_examples(
     source: FeatureStats | SAE | str | Path,  # Statistics, a file of them, or an SAE
@@ -116,8 +117,8 @@ def max_activating_examples(
     if isinstance(source, SAE):
         latent = check_latent(latent, source.cfg.d_sae)
         if model is None:
-            raise ValueError("an SAE alone has no examples: give model=, and tokens= for another text than the one it was "
-                             "trained on, or statistics from `collect_features`")
+            raise ValueError("an SAE alone has no examples: give model=, and tokens= if not its training text, or "
+                             "statistics from `collect_features`")
         reader = SAEReader.of(source, model, hook, mask)
         text, _ = read_text(tokens, model, source, n_tokens)
         return _collect_examples(reader, text, latent, n, batch_size)
@@ -292,10 +293,11 @@ def _found_cell(contrast: TextContrast, found: Iterable[tuple[int, float]]) -> M
 
 # %% ../nbs/75_search.ipynb #f5b56f33
 def _texts_of(given: Any, model: torch.nn.Module, n: int) -> Any:
-    "Return texts as they are, and the first `n` texts of a data set, cut to what the model reads"
+    "Return texts unchanged, and the first `n` texts of a data set, cut to what the model reads"
     if isinstance(given, str) or isinstance(given, (list, tuple, Tensor)):
         return given
-    found, longest, texts = load_texts(given), (max_context(model) or 1024) - 1, []
+    found, texts = load_texts(given), []
+    longest = (max_context(model) or 1024) - 1
     for number, row in enumerate(found.look()):
         if (document := found.document(row, number)) is not None:
             texts.append([int(token) for token in document[:longest]] if found.tokenized

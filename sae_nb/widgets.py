@@ -195,7 +195,8 @@ class Explorer(LatentBrowser):
         self._rows.value = self.latent if self.latent in self.latents[:self._n_listed] else None
         self._buttons.color(self.along().tolist(), self.largest, self.token)
         more = f" ({self._n_listed} listed)" if len(self.latents) > self._n_listed else ""
-        columns = "index, value here, % of maximum (>max: above that in the statistics)" if self.order in prompt_orders else "index"
+        here = "index, value here, % of maximum (>max: above that in the statistics)"
+        columns = here if self.order in prompt_orders else "index"
         lines = (self.legend(), f"{self.summary()}{more}: {columns}, % of tokens, maximum, fires on → promotes")
         for box, line in zip((self._legend, self._status), lines):
             box.value = f'<div style="line-height:1.5;opacity:0.7">{html.escape(line)}</div>'
@@ -258,7 +259,8 @@ def explore(
     if stats is None:
         if model is None:
             raise ValueError("neither model nor stats: give the model, or statistics from `collect_features`")
-        stats = collect_features(sae, model, text, n_tokens=n_tokens, progress=True, prepend_bos=prepend_bos, **settings)
+        stats = collect_features(sae, model, text, n_tokens=n_tokens, prepend_bos=prepend_bos, progress=True,
+                                 **settings)
     if len(stats) != sae.cfg.d_sae:
         raise ValueError(f"stats are of {len(stats)} latents, but the SAE has {sae.cfg.d_sae}")
     explorer = Explorer(stats, read, lens)
