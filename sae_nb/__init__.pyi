@@ -25,6 +25,7 @@ from sae_nb.jumprelu import JumpReLUSAE as JumpReLUSAE, JumpReLUSAEConfig as Jum
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAE as MatryoshkaJumpReLUSAE
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAEConfig as MatryoshkaJumpReLUSAEConfig
 from sae_nb.stats import FeatureStats as FeatureStats
+from sae_nb.labels import read_labels as read_labels
 from sae_nb.lens import LogitLens as LogitLens, token_set_enrichment as token_set_enrichment, logit_lens as logit_lens
 from sae_nb.lens import token_sets as token_sets
 from sae_nb.matryoshka import MatryoshkaBatchTopKSAE as MatryoshkaBatchTopKSAE
