@@ -8,6 +8,7 @@ printed and make the exit status 1.
 """
 from __future__ import annotations
 
+import ast
 import html
 import os
 import re
@@ -71,6 +72,13 @@ class Site:
                 for documented in [symbol, *symbol.methods]:
                     found.setdefault(documented.name, f"{page.page}#{documented.anchor}")
         return found
+
+    @property
+    def documented(self) -> dict[str, tuple[str, str]]:
+        "Name and docstring of each function, class and method, by anchor"
+        every = [symbol for symbols in self.symbols.values() for symbol in symbols.values()]
+        return {one.anchor: (one.name, ast.get_docstring(one.node) or "")
+                for symbol in every for one in [symbol, *symbol.methods]}
 
     def link(self, line: str, page: Notebook) -> str:
         "Turn names in back-ticks into links, except plain words, unless they are documented on this page"
@@ -191,8 +199,7 @@ def build_site(
         write(folder / path.relative_to(NOTEBOOKS), path.read_bytes())
     for name in ("style.css", "search.js"):
         write(folder / name, (TEMPLATES / name).read_bytes())
-    names = {name.lower(): name for name in site.places}
-    index = search_index.index({page: body for page, (_, body) in bodies.items()}, names, rows)
+    index = search_index.index({page: body for page, (_, body) in bodies.items()}, site.documented, rows)
     write(folder / "search-index.js", f'const INDEX = "{sae_page.packed(index)}";\n'.encode())
     write(folder / sae_page.SCRIPT, sae_page.script(rows))
     write(folder / ".nojekyll", b"")

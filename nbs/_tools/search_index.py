@@ -46,6 +46,7 @@ class Sections(HTMLParser):
         self.found = [Section(TITLE, title, "")]
         self.open: list[tuple[str, bool]] = []  # Tags that are open, and whether their text is left out
         self.heading: str | None = None  # Tag of the heading that is being read
+        self.anchors: list[str] = []  # Of methods whose class is shown as source
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         "Begin a section at a heading or a method"
@@ -57,6 +58,8 @@ class Sections(HTMLParser):
             self.heading = tag
         elif "method" in classes and values.get("id"):
             self.found.append(Section(SYMBOL, values["id"], values["id"]))
+        elif tag == "span" and "." in values.get("id", "") and not self.skipping:
+            self.anchors.append(values["id"])
         if tag not in VOID:
             self.open.append((tag, tag in SKIPPED or "output" in classes or "source" in classes))
 
@@ -89,29 +92,34 @@ class Sections(HTMLParser):
         return any(skipped for _, skipped in self.open)
 
 
-def sections(body: str, title: str) -> list[Section]:
-    "Return the sections of a page; the first has the text before the first heading"
+def sections(
+    body: str,
+    title: str,
+    documented: dict[str, tuple[str, str]],  # Name and docstring of functions, classes and methods, by anchor
+) -> Iterator[Section]:
+    "Yield the sections of a page; the first has the text before the first heading"
     parser = Sections(title)
     parser.feed(body)
     parser.close()
-    return parser.found
+    methods = [Section(SYMBOL, anchor, anchor) for anchor in parser.anchors if anchor in documented]
+    for section in parser.found + methods:
+        if section.kind == SYMBOL and section.anchor in documented:
+            section.heading, docstring = documented[section.anchor]
+            if docstring not in "".join(section.text):
+                section.text.insert(0, docstring + " ")
+        section.heading = re.sub(r"\s+", " ", section.heading).strip()
+        yield section
 
 
-def entries(
-    pages: dict[Notebook, str],
-    names: dict[str, str],  # Names of functions, classes and methods by anchor
-) -> Iterator[list]:
+def entries(pages: dict[Notebook, str], documented: dict[str, tuple[str, str]]) -> Iterator[list]:
     "Yield [kind, heading, number of the page, anchor, text], titles and symbols first"
     found = []
     for number, (page, body) in enumerate(pages.items()):
-        for section in sections(body, page.title):
+        for section in sections(body, page.title, documented):
             text = section.searched()
             if section.kind == TITLE:
                 text = f"{page.description.replace('`', '')} {text}"
-            heading = re.sub(r"\s+", " ", section.heading).strip()
-            if section.kind == SYMBOL:
-                heading = names.get(section.anchor, heading)
-            found.append([section.kind, heading, number, section.anchor, text])
+            found.append([section.kind, section.heading, number, section.anchor, text])
     yield from sorted(found, key=lambda entry: entry[0])
 
 
@@ -125,10 +133,10 @@ def release_entries(rows: list, page: int) -> Iterator[list]:
         yield [RELEASE, release, page, f"release={release}", f"{count:,} published SAEs on {model}"]
 
 
-def index(pages: dict[Notebook, str], names: dict[str, str], rows: list) -> dict[str, list]:
+def index(pages: dict[Notebook, str], documented: dict[str, tuple[str, str]], rows: list) -> dict[str, list]:
     "Return the index: titles and addresses of the pages, and the entries"
     addresses = [str(page.page) for page in pages]
-    found = list(entries(pages, names))
+    found = list(entries(pages, documented))
     if "published.html" in addresses:
         found += release_entries(rows, addresses.index("published.html"))
     return {"pages": [[page.title, str(page.page)] for page in pages], "entries": found}
@@ -136,6 +144,8 @@ def index(pages: dict[Notebook, str], names: dict[str, str], rows: list) -> dict
 
 EXAMPLES = {  # Query, and the address of the first result
     "run_evals": "evals.html#run_evals",
+    "encode": "sae.html#sae.encode",
+    "topk config": "topk.html#topksaeconfig",
     "coming from saelens": "howto/saelens.html",
     "HookedSAETransformer": "howto/saelens.html#",
     "LanguageModelSAERunnerConfig": "howto/saelens.html#",

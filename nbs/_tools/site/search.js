@@ -50,10 +50,10 @@ function search(entries, query) {
   return kept.slice(0, SHOWN).map(([, , entry]) => ({ ...entry, excerpt: excerpt(entry, words) }));
 }
 
-// Return the part of the text around the first word of the query, as it is written
+// Return the part of the text around the first word of the query that is not in the heading, as it is written
 function excerpt(entry, words) {
   const size = 130;
-  const places = words.map((word) => entry.text.indexOf(word)).filter((at) => at >= 0);
+  const places = words.filter((word) => !where(entry.heading, word)).map((word) => entry.text.indexOf(word)).filter((at) => at >= 0);
   const begin = places.length ? Math.max(0, Math.min(...places) - 40) : 0;
   const from = begin ? entry.written.indexOf(" ", begin - 1) + 1 || begin : 0;
   const part = entry.written.slice(from, from + size);
