@@ -237,7 +237,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def summary(folder: Path) -> str:
-    "Say what the site has, and how large the files are that a browser loads"
+    "Describe what the site has, and how large the files are that a browser loads"
     files = [path for path in folder.rglob("*") if path.is_file()]
     pages = sum(path.suffix == ".html" for path in files)
     images = sum(path.suffix in (".svg", ".png", ".jpg") for path in files)
