@@ -36,6 +36,7 @@ from symbols import Symbol, public_symbols
 TEMPLATES = Path(__file__).parent / "site"
 OUTPUTS, IMAGES = "outputs", "images"  # Folders of the site: images of outputs, and those of nbs/images
 README_IMAGES = NOTEBOOKS / IMAGES / "readme"
+INSTALL = "install-and-train"  # Section of the first page
 DIALECT = "gfm+attributes+raw_attribute+tex_math_dollars"
 NAME = re.compile(r"(?<!\[)`([A-Za-z_][\w.]*)(\(\))?`(?!\]\()")  # `name` or `name()` in prose that is not a link
 
@@ -128,6 +129,7 @@ class Site:
             body=body,
             previous=self.adjacent(page, i - 1, "&larr; {}"),
             next=self.adjacent(page, i + 1, "{} &rarr;"),
+            install=f"{up(page)}{Notebook(NOTEBOOKS / settings.readme_nb).page}#{INSTALL}",
             github=f"{settings.git_url}/blob/{settings.branch}/nbs/{page.name}",
             colab=colab_address(page.path),
         )
@@ -199,7 +201,7 @@ def build_site(
         write(folder / path.relative_to(NOTEBOOKS), path.read_bytes())
     for name in ("style.css", "search.js"):
         write(folder / name, (TEMPLATES / name).read_bytes())
-    index = search_index.index({page: body for page, (_, body) in bodies.items()}, site.documented, rows)
+    index = search_index.index({page: body for page, (_, body) in bodies.items()}, site.documented, site.places, rows)
     write(folder / "search-index.js", f'const INDEX = "{sae_page.packed(index)}";\n'.encode())
     write(folder / sae_page.SCRIPT, sae_page.script(rows))
     write(folder / ".nojekyll", b"")

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
-from project import Notebook
+from project import LIBRARY, Notebook
 
-TITLE, SYMBOL, HEADING, RELEASE = range(4)  # Kinds of entries
+TITLE, SYMBOL, HEADING, RELEASE, ELSEWHERE = range(5)  # Kinds of entries; the last: names of other libraries
 HEADINGS = {"h2", "h3", "h4"}
 SKIPPED = {"script", "style", "svg", "noscript", "form", "footer"}
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+OTHER_NAMES = LIBRARY / "assets" / "other_names.json"  # What to use here instead of names of other libraries
 LONGEST = 6_000  # Characters of the prose of a section
 WORD = re.compile(r"(?<!\w)[A-Za-z_]\w{3,}(?:\.[A-Za-z_]\w*)*")  # In code: names, and words of comments and strings
 
@@ -133,22 +134,48 @@ def release_entries(rows: list, page: int) -> Iterator[list]:
         yield [RELEASE, release, page, f"release={release}", f"{count:,} published SAEs on {model}"]
 
 
-def index(pages: dict[Notebook, str], documented: dict[str, tuple[str, str]], rows: list) -> dict[str, list]:
+def other_entries(addresses: list[str], places: dict[str, str]) -> Iterator[list]:
+    "Yield an entry for each name or setting of another library, which leads to what to use here"
+    if not OTHER_NAMES.exists():
+        return
+    for kind, names in json.loads(OTHER_NAMES.read_text(encoding="utf-8")).items():
+        for name, about in names.items():
+            known = [place for place in map(lambda use: place_of(use, places), about["use"]) if place]
+            address, _, anchor = (known or ["howto/names.html"])[0].partition("#")
+            if address in addresses:
+                use = f"here: {', '.join(about['use'])}" if about["use"] else "no counterpart here"
+                how = about.get("how", "").replace("`", "")
+                what = "setting" if kind == "settings" else "name"
+                yield [ELSEWHERE, name, addresses.index(address), anchor,
+                       f"{what} of {about['from']}; {use}" + (f"; {how}" if how else "")]
+
+
+def place_of(name: str, places: dict[str, str]) -> str:
+    "Return where a name, or the class of a setting such as `TrainConfig.lr`, is documented; \"\" if nowhere"
+    return places.get(name) or places.get(name.partition(".")[0], "")
+
+
+def index(
+    pages: dict[Notebook, str],  # Body of each page
+    documented: dict[str, tuple[str, str]],  # Name and docstring of functions, classes and methods, by anchor
+    places: dict[str, str],  # Page and anchor of each of them, by name
+    rows: list,  # Published SAEs
+) -> dict[str, list]:
     "Return the index: titles and addresses of the pages, and the entries"
     addresses = [str(page.page) for page in pages]
-    found = list(entries(pages, documented))
+    found = [*entries(pages, documented), *other_entries(addresses, places)]
     if "published.html" in addresses:
         found += release_entries(rows, addresses.index("published.html"))
     return {"pages": [[page.title, str(page.page)] for page in pages], "entries": found}
 
 
-EXAMPLES = {  # Query, and the address of the first result
+EXAMPLES = {  # Query, and a pattern of the address of the first result; "": nothing is found
     "run_evals": "evals.html#run_evals",
     "encode": "sae.html#sae.encode",
     "topk config": "topk.html#topksaeconfig",
     "coming from saelens": "howto/saelens.html",
-    "HookedSAETransformer": "howto/saelens.html#",
-    "LanguageModelSAERunnerConfig": "howto/saelens.html#",
+    "HookedSAETransformer": "models.html#load_model|howto/",
+    "LanguageModelSAERunnerConfig": "config.html#trainconfig|howto/",
     "gpt2-small-res-jb": "published.html#release=gpt2-small-res-jb",
     "no such words anywhere": "",
 }
@@ -169,5 +196,5 @@ const entries = unpacked(JSON.parse(require("zlib").gunzipSync(Buffer.from(INDEX
 console.log(JSON.stringify({json.dumps(list(EXAMPLES))}.map((query) => search(entries, query)[0]?.target || "")));"""
     done = subprocess.run([node, "-"], input=program, capture_output=True, text=True, check=True, encoding="utf-8")
     for (query, address), found in zip(EXAMPLES.items(), json.loads(done.stdout)):
-        if not found.startswith(address) or bool(found) != bool(address):
+        if not re.match(address, found) or bool(found) != bool(address):
             yield f"search.js: {query} finds {found or 'nothing'} first instead of {address or 'nothing'}"

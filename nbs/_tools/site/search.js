@@ -1,6 +1,6 @@
 // The search box. The index, search-index.js, is loaded when the box is first used: `INDEX` is JSON, compressed with
 // gzip and written in base64, with pages [title, address] and entries [kind, heading, page, anchor, text].
-const TITLE = 0, SYMBOL = 1, HEADING = 2, RELEASE = 3;
+const TITLE = 0;
 const SHOWN = 24, PER_PAGE_TEXT = 3;
 
 // Return where `word` is in `text`: 0 nowhere, 1 within a word, 2 at the beginning of one
@@ -29,7 +29,7 @@ function score(entry, words, phrase) {
   else if (name === phrase) total += 90;
   else if (entry.heading.startsWith(phrase)) total += 50;
   else if (words.length > 1 && entry.text.includes(phrase)) total += 12;
-  if (inHeading === words.length) total += 100 + [12, 10, 4, 0][entry.kind] - entry.heading.length / 40;
+  if (inHeading === words.length) total += 100 + [12, 10, 4, 0, 2][entry.kind] - entry.heading.length / 40;
   return total;
 }
 
