@@ -92,7 +92,10 @@ if (typeof document !== "undefined") (async () => {
     element.append(...children.filter((child) => child !== ""));
     return element;
   };
-  const readHash = () => Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  const NUMBERS = ["layer", "l0min", "l0max", "page"];
+  const readHash = () => Object.fromEntries([...new URLSearchParams(location.hash.slice(1))].filter(([name, value]) =>
+    value !== "" && (NUMBERS.includes(name) ? Number.isFinite(Number(value)) : name in fields)));
+  const heading = () => (location.hash && !location.hash.includes("=") ? document.getElementById(location.hash.slice(1)) : null);
   let state = readHash();
 
   function menu(name) {
@@ -128,7 +131,8 @@ if (typeof document !== "undefined") (async () => {
   function show() {
     const found = sorted(filtered(rows, state), state.sort);
     const pages = Math.max(1, Math.ceil(found.length / PER_PAGE));
-    const page = Math.min(Math.max(1, Number(state.page) || 1), pages);
+    const page = Math.min(Math.max(1, Math.floor(Number(state.page)) || 1), pages);
+    if (state.page) state.page = String(page);
     MENUS.forEach(menu);
     for (const name of ["q", "layer", "l0min", "l0max", "sort"]) {
       if (document.activeElement !== fields[name] || fields[name].value !== (state[name] || "")) fields[name].value = state[name] || "";
@@ -174,8 +178,9 @@ if (typeof document !== "undefined") (async () => {
     note.textContent = (await copyText(text)) ? "copied" : "select and copy";
     setTimeout(() => { note.textContent = "copy"; }, 1500);
   });
-  addEventListener("hashchange", () => { state = readHash(); show(); });
+  addEventListener("hashchange", () => { if (!heading()) { state = readHash(); show(); } });
   show();
+  heading()?.scrollIntoView(); // The table has moved it
 })();
 
 async function copyText(text) {
