@@ -188,7 +188,8 @@ def build_site(
     folder: Path,  # Its old content is deleted
 ) -> list[str]:
     "Write the site to `folder`; return warnings"
-    site, images, rows = Site(notebooks()), {}, sae_page.published()
+    site, images = Site(notebooks()), {}
+    rows = sae_page.published()
     with ThreadPoolExecutor(2) as pool:
         bodies = dict(zip(site.pages, pool.map(lambda page: site.body(page, images), site.pages)))
     shutil.rmtree(folder, ignore_errors=True)

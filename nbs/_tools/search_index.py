@@ -140,7 +140,7 @@ def other_entries(addresses: list[str], places: dict[str, str]) -> Iterator[list
         return
     for kind, names in json.loads(OTHER_NAMES.read_text(encoding="utf-8")).items():
         for name, about in names.items():
-            known = [place for place in map(lambda use: place_of(use, places), about["use"]) if place]
+            known = [place for use in about["use"] if (place := place_of(use, places))]
             address, _, anchor = (known or ["howto/names.html"])[0].partition("#")
             if address in addresses:
                 use = f"here: {', '.join(about['use'])}" if about["use"] else "no counterpart here"
