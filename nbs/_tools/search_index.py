@@ -177,7 +177,7 @@ EXAMPLES = {  # Query, and a pattern of the address of the first result; "": not
     "HookedSAETransformer": "models.html#load_model|howto/",
     "LanguageModelSAERunnerConfig": "config.html#trainconfig|howto/",
     "gpt2-small-res-jb": "published.html#release=gpt2-small-res-jb",
-    "no such words anywhere": "",
+    "zzqqx wvvkk": "",
 }
 LIMIT = 400_000  # Bytes of search-index.js
 
