@@ -1,5 +1,8 @@
 """Update addresses: the repository's, from settings.ini, in notebooks and GitHub's files; links to renumbered notebooks
 
+Cells and text that install the package install it from the repository: nothing may need a package index that does not
+have it. The check `hygiene` reports what differs from what this would write.
+
     python nbs/_tools/addresses.py
 """
 from __future__ import annotations
@@ -9,14 +12,15 @@ from pathlib import Path
 
 from execnb.nbio import read_nb, write_nb
 
-from project import NOTEBOOKS, ROOT, notebooks, settings
+from project import NOTEBOOKS, PACKAGE, ROOT, notebooks, settings
 
 COLAB = re.compile(r"https://colab\.research\.google\.com/github/[^\s)\"]*")
 GITHUB = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+?(?=$|/discussions)", re.M)
 PAGES = re.compile(r"https://[\w.-]+\.github\.io/[\w.-]+")
 FILES = ["CITATION.cff", ".github/ISSUE_TEMPLATE/config.yml"]
 LINK = re.compile(r"\[(?:(?P<text>\d\d_\w+)|(?P<other>[^\]]*))\]\((?P<folder>(?:\.\./|\w+/)*)(?P<number>\d\d)_(?P<name>\w+)\.ipynb")
-INSTALL = re.compile(r"git\+https://github\.com/[\w.-]+/[\w.-]+")
+INSTALL = re.compile(rf"(pip install(?: -\w+)*) (?:git\+https://github\.com/[\w.-]+/[\w-]+|{PACKAGE}(?![\w/.]))")
+CLONE = re.compile(r"git clone https://github\.com/[\w.-]+/[\w-]+( && cd )[\w-]+")
 
 
 def colab_address(path: Path) -> str:
@@ -26,9 +30,10 @@ def colab_address(path: Path) -> str:
 
 
 def readdress(source: str, path: Path) -> str:
-    "Replace Colab and install addresses in a cell of the notebook at `path` by those of this repository"
+    "Replace addresses in a cell of the notebook at `path`, for Colab and for installing, by those of this repository"
     source = COLAB.sub(colab_address(path), source)
-    return INSTALL.sub(f"git+{settings.git_url}", source) if "google.colab" in source else source
+    source = CLONE.sub(rf"git clone {settings.git_url}\g<1>{settings.repo}", source)
+    return INSTALL.sub(rf"\g<1> git+{settings.git_url}", source)
 
 
 def relink(source: str, folder: Path) -> str:

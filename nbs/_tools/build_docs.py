@@ -8,8 +8,8 @@ printed and make the exit status 1.
 """
 from __future__ import annotations
 
+import ast
 import html
-import json
 import os
 import re
 import shutil
@@ -26,6 +26,8 @@ import pypandoc
 from fastcore.script import call_parse
 
 import map_page
+import sae_page
+import search_index
 from addresses import colab_address
 from project import NOTEBOOKS, PACKAGE, ROOT, Notebook, modules, notebooks, settings
 from render import FOR_README, Rendering, linked
@@ -34,6 +36,7 @@ from symbols import Symbol, public_symbols
 TEMPLATES = Path(__file__).parent / "site"
 OUTPUTS, IMAGES = "outputs", "images"  # Folders of the site: images of outputs, and those of nbs/images
 README_IMAGES = NOTEBOOKS / IMAGES / "readme"
+INSTALL = "install-and-train"  # Section of the first page
 DIALECT = "gfm+attributes+raw_attribute+tex_math_dollars"
 NAME = re.compile(r"(?<!\[)`([A-Za-z_][\w.]*)(\(\))?`(?!\]\()")  # `name` or `name()` in prose that is not a link
 
@@ -71,6 +74,13 @@ class Site:
                     found.setdefault(documented.name, f"{page.page}#{documented.anchor}")
         return found
 
+    @property
+    def documented(self) -> dict[str, tuple[str, str]]:
+        "Name and docstring of each function, class and method, by anchor"
+        every = [symbol for symbols in self.symbols.values() for symbol in symbols.values()]
+        return {one.anchor: (one.name, ast.get_docstring(one.node) or "")
+                for symbol in every for one in [symbol, *symbol.methods]}
+
     def link(self, line: str, page: Notebook) -> str:
         "Turn names in back-ticks into links, except plain words, unless they are documented on this page"
 
@@ -95,8 +105,8 @@ class Site:
             return target
         return f"{settings.git_url}/blob/{settings.branch}/{file.relative_to(ROOT).as_posix()}"
 
-    def html(self, page: Notebook, images: dict[str, bytes]) -> str:
-        "Return the page of a notebook; add the images of its outputs to `images`"
+    def body(self, page: Notebook, images: dict[str, bytes]) -> tuple[str, str]:
+        "Return the table of contents and the body of a page; add the images of its outputs to `images`"
         rendering = Rendering(
             image_folder=up(page) + OUTPUTS,
             symbols=self.symbols.get(page.name, {}),
@@ -104,7 +114,10 @@ class Site:
             images=images,
         )
         contents, body = self.pandoc(rendering.markdown(page), page)
-        body = IN_HTML.sub(lambda match: match[1] + self.address(match[2], page), body)
+        return contents, IN_HTML.sub(lambda match: match[1] + self.address(match[2], page), body)
+
+    def html(self, page: Notebook, contents: str, body: str) -> str:
+        "Return a whole page"
         i = self.pages.index(page)
         return Template((TEMPLATES / "page.html").read_text(encoding="utf-8")).substitute(
             title=html.escape(page.title),
@@ -116,6 +129,7 @@ class Site:
             body=body,
             previous=self.adjacent(page, i - 1, "&larr; {}"),
             next=self.adjacent(page, i + 1, "{} &rarr;"),
+            install=f"{up(page)}{Notebook(NOTEBOOKS / settings.readme_nb).page}#{INSTALL}",
             github=f"{settings.git_url}/blob/{settings.branch}/nbs/{page.name}",
             colab=colab_address(page.path),
         )
@@ -156,21 +170,6 @@ def inline(text: str) -> str:
     return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
 
 
-def search_index(pages: dict[Notebook, str]) -> list[tuple[str, str, str]]:
-    "Return the entries of the search box: text, title of the page, address; titles, then names, then headings"
-    found: list[list[tuple[str, str, str]]] = [[], [], []]
-    for page, text in pages.items():
-        found[0].append((page.title, re.sub("`", "", page.description), str(page.page)))
-        for attributes, heading in re.findall(r"<h[234] ([^>]*)>(.*?)</h[234]>", text, re.S):
-            anchor = re.search('id="([^"]+)"', attributes)
-            words = html.unescape(re.sub(r"<a class=\"source\".*?</a>|<[^>]+>", "", heading)).strip()
-            if anchor:
-                found[1 if "symbol" in attributes else 2].append((words, page.title, f"{page.page}#{anchor[1]}"))
-        for anchor in re.findall(r'class="method" id="([^"]+)"', text):
-            found[1].append((anchor, page.title, f"{page.page}#{anchor}"))
-    return [entry for entries in found for entry in entries]
-
-
 def dead_links(folder: Path) -> list[str]:
     "Find broken links within the site"
     texts = {path.resolve(): path.read_text(encoding="utf-8") for path in folder.rglob("*.html")}
@@ -190,19 +189,24 @@ def build_site(
 ) -> list[str]:
     "Write the site to `folder`; return warnings"
     site, images = Site(notebooks()), {}
+    rows = sae_page.published()
     with ThreadPoolExecutor(2) as pool:
-        pages = dict(zip(site.pages, pool.map(lambda page: site.html(page, images), site.pages)))
+        bodies = dict(zip(site.pages, pool.map(lambda page: site.body(page, images), site.pages)))
     shutil.rmtree(folder, ignore_errors=True)
-    for page, text in pages.items():
-        write(folder / page.page, text.encode())
+    for page, (contents, body) in bodies.items():
+        body = sae_page.with_table(body, up(page), len(rows))
+        write(folder / page.page, site.html(page, contents, body).encode())
     for name, content in images.items():
         write(folder / OUTPUTS / name, content)
-    for path in [TEMPLATES / "style.css", *(NOTEBOOKS / IMAGES).rglob("*.*")]:
-        write(folder / (path.name if path.suffix == ".css" else path.relative_to(NOTEBOOKS)), path.read_bytes())
-    index = json.dumps(search_index(pages), ensure_ascii=False, separators=(",", ":"))
-    write(folder / "search.js", f"const INDEX = {index};\n".encode() + (TEMPLATES / "search.js").read_bytes())
+    for path in (NOTEBOOKS / IMAGES).rglob("*.*"):
+        write(folder / path.relative_to(NOTEBOOKS), path.read_bytes())
+    for name in ("style.css", "search.js"):
+        write(folder / name, (TEMPLATES / name).read_bytes())
+    index = search_index.index({page: body for page, (_, body) in bodies.items()}, site.documented, site.places, rows)
+    write(folder / "search-index.js", f'const INDEX = "{sae_page.packed(index)}";\n'.encode())
+    write(folder / sae_page.SCRIPT, sae_page.script(rows))
     write(folder / ".nojekyll", b"")
-    return site.warnings + dead_links(folder)
+    return [*site.warnings, *dead_links(folder), *sae_page.problems(folder, rows), *search_index.problems(folder)]
 
 
 def readme() -> dict[Path, bytes]:
@@ -222,8 +226,10 @@ def readme() -> dict[Path, bytes]:
 
 
 def from_top(match: re.Match) -> str:
-    "Translate a relative address of the index notebook to the top folder"
+    "Translate a relative address of the index notebook to the top folder, or to the site, which alone has the table of SAEs"
     path, mark, anchor = match[2].partition("#")
+    if Path(path).with_suffix(".html").name == sae_page.PAGE:
+        return f"{match[1]}{settings.doc_host}{settings.doc_baseurl}/{sae_page.PAGE}"
     return match[1] + os.path.relpath(NOTEBOOKS / path, ROOT) + mark + anchor
 
 
@@ -233,6 +239,16 @@ def write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
+def summary(folder: Path) -> str:
+    "Describe what the site has, and how large the files are that a browser loads"
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    pages = sum(path.suffix == ".html" for path in files)
+    images = sum(path.suffix in (".svg", ".png", ".jpg") for path in files)
+    sizes = {name: (folder / name).stat().st_size / 1000 for name in (sae_page.SCRIPT, "search-index.js")}
+    return (f"{folder}: {pages} pages, {images} images, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB; "
+            + ", ".join(f"{name} {size:.0f} kB" for name, size in sizes.items()))
+
+
 @call_parse
 def main(
     out: str = "",  # Write only the site, to this folder
@@ -240,9 +256,14 @@ def main(
     "Build the documentation and README.md"
     if not out:
         map_page.update()
-    warnings = build_site(Path(out) if out else ROOT / settings.doc_path.name)
+    folder = Path(out) if out else ROOT / settings.doc_path.name
+    warnings = build_site(folder)
+    print(summary(folder))
+    print(f"open {(folder / 'index.html').resolve()}")
     if not out:
         shutil.rmtree(README_IMAGES, ignore_errors=True)
-        for path, content in readme().items():
+        files = readme()
+        for path, content in files.items():
             write(path, content)
+        print(f"{ROOT / 'README.md'}: {len(files[ROOT / 'README.md']) / 1000:.0f} kB, {len(files) - 1} images")
     sys.exit("\n".join(warnings) or 0)

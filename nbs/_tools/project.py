@@ -36,7 +36,7 @@ DECADES = {
     "9": "Command line",
 }
 FOLDERS = {"tutorials": "Tutorials", "howto": "How to", "benchmarks": "Benchmarks"}
-PAGES = {"choosing.ipynb": "How to", "speed.ipynb": "Benchmarks"}  # Sections of pages in no folder
+PAGES = {"choosing.ipynb": "How to", "published.ipynb": "", "speed.ipynb": "Benchmarks"}  # Sections of pages in no folder
 SECTIONS = ["", "Tutorials", "How to", *dict.fromkeys(DECADES.values()), "Benchmarks", "The project"]  # In the sidebar
 
 
@@ -87,7 +87,7 @@ class Notebook:
             return ""
         if "/" in self.name:
             return FOLDERS.get(self.name.split("/")[0], self.name.split("/")[0].capitalize())
-        return PAGES.get(self.name) or DECADES.get(self.name[0], "The project")
+        return PAGES.get(self.name, DECADES.get(self.name[0], "The project"))
 
     @property
     def page(self) -> PurePosixPath:
