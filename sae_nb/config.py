@@ -49,8 +49,7 @@ class TrainConfig(TrainerConfig):
     column: str | None = None  # Column with the text or the tokens; None: detected
     context_size: int = 128  # Tokens per context
     prepend_bos: bool = True  # Begin each context with the BOS token
-    separator: int | str | None = "auto"  # Token between documents: "bos", "eos", "sep", a token id, or None; "auto":
-    # BOS if contexts begin with it, else none
+    separator: int | str | None = "auto"  # Token between documents: "bos", "eos", "sep", an id, None; "auto": as prepend_bos
     disable_concat: bool = False  # One document per context; longer ones are cut, shorter ones dropped
     mask: TokenMask = TokenMask(max_norm_multiple=10.0)  # Positions to train on
     buffer_size: int | None = None  # Activations in the shuffle buffer; None: 32 batches
@@ -61,8 +60,7 @@ class TrainConfig(TrainerConfig):
     compile_model: bool = False  # Run the model's blocks through `torch.compile`, which takes about half a minute
     out: str | None = None  # Folder of the run, which must not exist yet; None: a new one in sae_nb_runs
     checkpoint_every: int | None = None  # Steps between two checkpoints; None: only when interrupted
-    keep_checkpoint: bool = False  # Keep the checkpoint of a finished run, to train it longer later; it has the size of
-    # three times the weights plus the shuffle buffer
+    keep_checkpoint: bool = False  # Keep the checkpoint at the end, to train longer: 3 times the weights plus the buffer
     resume: bool = False  # Resume the run in `out` from its checkpoint
     progress: bool = True  # Show a progress bar
     wandb_project: str | None = None  # Also log to this project of Weights & Biases
