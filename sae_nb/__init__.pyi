@@ -55,7 +55,8 @@ from sae_nb.steer import steered as steered, steering_sweep as steering_sweep, f
 from sae_nb.suite import Evaluations as Evaluations, evaluate_all as evaluate_all
 from sae_nb.synth import SyntheticData as SyntheticData, synthetic_data as synthetic_data
 from sae_nb.temporal import TemporalSAE as TemporalSAE, TemporalSAEConfig as TemporalSAEConfig
-from sae_nb.tokens import TokenMask as TokenMask, TokenStream as TokenStream, load_texts as load_texts
+from sae_nb.texts import load_texts as load_texts
+from sae_nb.tokens import TokenMask as TokenMask, TokenStream as TokenStream
 from sae_nb.topk import AbsTopKSAE as AbsTopKSAE, AbsTopKSAEConfig as AbsTopKSAEConfig
 from sae_nb.topk import BatchTopKSAE as BatchTopKSAE, BatchTopKSAEConfig as BatchTopKSAEConfig
 from sae_nb.topk import GroupMaxSAE as GroupMaxSAE, GroupMaxSAEConfig as GroupMaxSAEConfig

@@ -19,7 +19,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from .tokens import Texts, TokenStream, load_texts
+from .texts import Texts, load_texts
+from .tokens import TokenStream
 
 # %% ../nbs/36_documents.ipynb #175689d0
 _other_source = "other"
@@ -65,7 +66,7 @@ class Documents:
 def _rows(texts: Texts, seed: int, shuffle: bool) -> Iterator[dict[str, Any]]:
     "Yield the rows of a data set in the order of `TokenStream`; a streamed data set keeps its own order"
     if texts.streamed:
-        yield from texts.rows
+        yield from texts.look()
         return
     n = len(texts.rows)
     for i in (np.random.default_rng((seed, 0)).permutation(n) if shuffle else np.arange(n)).tolist():
@@ -78,9 +79,10 @@ def _labeled_contexts(stream: TokenStream, texts: Texts, rows: Iterator[dict[str
     special = [token for token in (packing.begin, packing.separator) if token is not None]
     open_tokens = list[int]()
     open_labels = list[int]()
-    for index, row in enumerate(row for row in rows if row[texts.column]):
+    documents = ((row, text) for row in rows if (text := texts.document(row)) is not None)
+    for index, (row, text) in enumerate(documents):
         record(row)
-        ids = stream.tokenizer(row[texts.column], add_special_tokens=False, verbose=False)["input_ids"]
+        ids = stream.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         labels: list[int] = [token if token in special else -2 - index for token in ids]
         for context in zip(list(packing.add(ids, open_tokens)), list(packing.add(labels, open_labels))):
             yield context
@@ -101,7 +103,7 @@ def read_documents(
 ) -> Documents:
     "Read the contexts of `TokenStream(..., epochs=1).read(n_tokens)`, with the origin of every token"
     opened = {name: settings.pop(name) for name in ("split", "column", "name", "streaming") if name in settings}
-    texts, names = load_texts(dataset, **opened), []
+    texts, names = load_texts(dataset, **opened, tokenizer=tokenizer), []
     if texts.tokenized:
         raise ValueError("the data set holds tokens, so the boundaries of its documents are unknown: read it with "
                          "TokenStream")

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from .core import unknown
-from .models import run_model
+from .models import run_model, without_hooks
 
 # %% ../nbs/31_hooks.ipynb #27742cb0
 Change: TypeAlias = Callable[[Tensor], "Tensor | None"]
@@ -85,19 +85,6 @@ class HookPoint:
         return y if y is None else y.to(x.dtype)
 
 # %% ../nbs/31_hooks.ipynb #66bb9d46
-@contextmanager
-def _undisturbed(modules: Iterable[nn.Module]) -> Iterator[None]:
-    "Disable dropout and existing hooks of these modules while the context is open"
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "training")
-    kept = [(module, kind, getattr(module, kind)) for module in modules for kind in kinds]
-    for module, kind, _ in kept:
-        setattr(module, kind, False if kind == "training" else OrderedDict())
-    try:
-        yield
-    finally:
-        for module, kind, value in kept:
-            setattr(module, kind, value)
-
 def _block_list_path(model: nn.Module) -> str | None:
     "Return the path of a decoder's list of blocks; None if the model is not a decoder with one such list"
     config: Any = getattr(model, "config", None)
@@ -121,7 +108,7 @@ def _record_blocks(model: nn.Module, stack: str) -> _Recorded:
             recorded.setdefault(path, (x, y))
     def randomize(x: Tensor) -> Tensor:
         return torch.randn(x.shape, generator=generator).to(x)
-    with _undisturbed(model.modules()), torch.no_grad(), ExitStack() as hooks:
+    with without_hooks(model.modules()), torch.no_grad(), ExitStack() as hooks:
         for path, module in blocks.named_modules(prefix=stack):
             hooks.callback(module.register_forward_hook(partial(record, path), with_kwargs=True).remove)
         for block in blocks.children():
@@ -256,12 +243,13 @@ class _AllRead(Exception):
 # %% ../nbs/31_hooks.ipynb #e4aeca67
 def read_activations(
     model: nn.Module,  # A bridge, a Hugging Face model or any module
-    tokens: Int[Tensor, "batch pos"] | Tensor | Mapping[str, Tensor],  # Model input; a mapping for keyword arguments
-    names: Sequence[str | HookPoint],  # Hook points to read
+    tokens: Any,  # Text, tokens or a tokenizer's mapping (see `model_inputs`), or another input of the model
+    names: str | HookPoint | Sequence[str | HookPoint],  # Hook point, or hook points, to read
     attention_mask: Int[Tensor, "batch pos"] | Bool[Tensor, "batch pos"] | None = None,  # 1: token, 0: padding
     inference: bool = False,  # Use `torch.inference_mode`: a little faster, but the result can never carry gradients
 ) -> dict[str, Float[Tensor, "batch pos width"]]:
-    "Return the activations by hook point; the forward pass stops after the deepest one"
+    "Return the activations by hook point, read in evaluation mode; the pass stops after the deepest hook point"
+    names = [names] if isinstance(names, (str, HookPoint)) else names
     points = [name if isinstance(name, HookPoint) else find_hook_point(model, name) for name in dict.fromkeys(names)]
     found: dict[str, Tensor] = {}
     def keep(point: HookPoint, x: Tensor) -> None:
@@ -329,7 +317,7 @@ def _adds_up(model: nn.Module, point: HookPoint) -> bool:
     "Return True if the stream after a block is `point` plus the output of the MLP"
     names = (point.name, *(point.name.replace("hook_resid_mid", name) for name in ("hook_mlp_out", "hook_resid_post")))
     points = [find_hook_point(model, name) for name in names]
-    with _undisturbed([point.module for point in points]), torch.no_grad():
+    with without_hooks([point.module for point in points]), torch.no_grad():
         mid, added, after = read_activations(model, torch.zeros(1, 2, dtype=torch.long), points).values()
     return _equal(mid + added, after, scale=added)
 

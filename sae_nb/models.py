@@ -6,18 +6,23 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['load_model', 'model_device', 'run_model', 'run_logits', 'vocabulary_size', 'max_context', 'check_processing']
+__all__ = ['load_model', 'vocabulary_size', 'max_context', 'model_device', 'begin_id', 'model_inputs', 'evaluation_mode',
+           'without_hooks', 'run_model', 'run_logits', 'check_processing']
 
 # %% ../nbs/30_models.ipynb #6bd07ec1
 import ast
 import importlib.util
+import inspect
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -164,37 +169,6 @@ def load_model(
     return model.eval().requires_grad_(False)
 
 # %% ../nbs/30_models.ipynb #7989bd2c
-def model_device(
-    model: nn.Module,  # Any model
-) -> torch.device:
-    "Return the device on which the model expects its input"
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
-
-def run_model(
-    model: nn.Module,  # A bridge, a Hugging Face model or any module
-    inputs: Tensor | Mapping[str, Tensor],  # Tokens or another input; a mapping is passed as keyword arguments
-    attention_mask: Int[Tensor, "batch pos"] | Bool[Tensor, "batch pos"] | None = None,  # 1: a token, 0: padding
-) -> Any:
-    "Run the model on `inputs`, which are moved to its device"
-    device, keywords = model_device(model), {}
-    if attention_mask is not None:
-        keywords["attention_mask"] = attention_mask.to(device)
-    if getattr(model, "can_generate", bool)():  # a Hugging Face language model
-        keywords["use_cache"] = False
-    if isinstance(inputs, Mapping):
-        return model(**{name: value.to(device) for name, value in inputs.items()}, **keywords)
-    return model(inputs.to(device), **keywords)
-
-def run_logits(
-    model: nn.Module,  # A bridge or a Hugging Face language model
-    tokens: Int[Tensor, "batch pos"],
-    attention_mask: Int[Tensor, "batch pos"] | Bool[Tensor, "batch pos"] | None = None,  # 1: a token, 0: padding
-) -> Float[Tensor, "batch pos d_vocab"]:
-    "Return the logits of the next token at every position"
-    output = run_model(model, tokens, attention_mask)
-    return output if isinstance(output, Tensor) else output.logits
-
-# %% ../nbs/30_models.ipynb #11557984
 def _text_config(model: nn.Module) -> Any:
     "Return the configuration of the language model, which multimodal models nest; None if there is none"
     config: Any = getattr(model, "cfg", None) or getattr(model, "config", None)
@@ -213,6 +187,284 @@ def max_context(
     "Return the largest number of positions that a model can read; None if its configuration does not specify it"
     config = _text_config(model)
     return getattr(config, "n_ctx", None) or getattr(config, "max_position_embeddings", None)
+
+def model_device(
+    model: nn.Module,  # Any model
+) -> torch.device:
+    "Return the device on which the model expects its input"
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+# %% ../nbs/30_models.ipynb #f8563444
+def begin_id(
+    tokenizer: Any,  # A Hugging Face tokenizer
+) -> int | None:
+    "Return the token that begins a context: BOS, or EOS if there is no BOS (as in TransformerLens), or None"
+    bos = getattr(tokenizer, "bos_token_id", None)
+    return bos if bos is not None else getattr(tokenizer, "eos_token_id", None)
+
+def _text_rows(model: nn.Module, texts: Sequence[str], prepend_bos: bool) -> list[list[int]]:
+    "Return the tokens of each text; raise ValueError if there is no tokenizer, or if a text has no or too many tokens"
+    tokenizer, longest = getattr(model, "tokenizer", None), max_context(model)
+    if tokenizer is None:
+        raise ValueError("the model has no tokenizer: give tokens instead of text, or set model.tokenizer")
+    begin, rows = begin_id(tokenizer) if prepend_bos else None, []
+    for text in texts:
+        ids = list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        ids = ids if begin is None or ids[:1] == [begin] else [begin, *ids]
+        if not ids:
+            raise ValueError(f"the text {text!r} has no tokens")
+        if longest is not None and len(ids) > longest:
+            raise ValueError(f"the text {text[:40]!r}... has {len(ids):,} tokens; the model reads at most {longest:,}")
+        rows.append(ids)
+    return rows
+
+def _whole_numbers(values: Any) -> Int[Tensor, "..."]:
+    "Return token ids as an int64 tensor; raise ValueError if they are something else"
+    try:
+        ids = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"a prompt must be text or tokens, not {type(values).__name__}") from error
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        if ids.numel():
+            raise ValueError(f"tokens must be integers, not {ids.dtype}".replace("torch.", ""))
+    return ids.to(torch.int64)
+
+def _pad_rows(rows: Sequence[Tensor], value: int, side: str) -> Int[Tensor, "batch pos"]:
+    "Stack rows, padded to equal length with `value`"
+    longest = max(len(row) for row in rows)
+    def padded(row: Tensor) -> Tensor:
+        missing = longest - len(row)
+        return nn.functional.pad(row, (missing, 0) if side == "left" else (0, missing), value=value)
+    return torch.stack([padded(row) for row in rows])
+
+# %% ../nbs/30_models.ipynb #69a51ab8
+def model_inputs(
+    model: nn.Module,  # With its tokenizer in `.tokenizer`, if the prompt is text
+    prompt: Any,  # Text, texts, token ids of any kind, or a tokenizer's mapping
+    prepend_bos: bool = True,  # Begin texts with BOS; tokens are used as they are
+) -> tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch pos"] | None]:
+    "Return tokens and their attention mask, None without padding; raise ValueError if the model cannot read them"
+    mask = None
+    if isinstance(prompt, Mapping):
+        if "input_ids" not in prompt:
+            raise ValueError(f"a mapping of inputs needs input_ids; it has: {', '.join(map(str, prompt)) or 'nothing'}")
+        prompt, mask = prompt["input_ids"], prompt.get("attention_mask")
+    rows = _token_rows(model, prompt, prepend_bos)
+    tokenizer = getattr(model, "tokenizer", None)
+    side = getattr(tokenizer, "padding_side", None) or "right"
+    fillers = (getattr(tokenizer, name, None) for name in ("pad_token_id", "eos_token_id"))
+    ragged = not isinstance(rows, Tensor) and len({len(row) for row in rows}) > 1
+    real: Any = [torch.ones_like(row) for row in rows] if ragged and mask is None else mask
+    if isinstance(real, Sequence):
+        real = [torch.as_tensor(part) for part in real] if any(map(_is_row, real)) else torch.as_tensor(real)
+    tokens = _as_batch(rows, next((int(i) for i in fillers if i is not None), 0), side)
+    _check_ids(model, tokens)
+    return tokens, None if real is None else _checked_mask(_as_batch(real, 0, side) if isinstance(real, list) else real, tokens)
+
+def _token_rows(model: nn.Module, prompt: Any, prepend_bos: bool) -> Tensor | list[Tensor]:
+    "Return tokens as a tensor, or as a list with one tensor per row if the rows may differ in length"
+    if getattr(getattr(prompt, "dtype", None), "kind", "") in ("U", "O"):  # texts or rows in an array or a Series
+        prompt = prompt.tolist()
+    if isinstance(prompt, str):
+        prompt = [prompt]
+    if isinstance(prompt, Sequence) and len(prompt) and all(isinstance(part, str) for part in prompt):
+        prompt = _text_rows(model, prompt, prepend_bos)
+    if not isinstance(prompt, Sequence) or not any(_is_row(part) for part in prompt):
+        return _whole_numbers(prompt)
+    rows = [_whole_numbers(part) for part in prompt]
+    if any(row.ndim != 1 or not len(row) for row in rows):
+        raise ValueError("each row of tokens must be a list of at least one integer")
+    return rows
+
+def _is_row(part: Any) -> bool:
+    "Return whether a part of a list is itself a list or an array"
+    return isinstance(part, Sequence) and not isinstance(part, str) or getattr(part, "ndim", 0) > 0
+
+def _as_batch(rows: Tensor | Sequence[Tensor], filler: int, side: str) -> Int[Tensor, "batch pos"]:
+    "Return rows of tokens as one tensor [batch, pos]; raise ValueError for another shape"
+    tokens = rows if isinstance(rows, Tensor) else _pad_rows(rows, filler, side)
+    if tokens.ndim not in (1, 2) or not tokens.numel():
+        raise ValueError(f"tokens must be [pos] or [batch, pos] and not empty; these have shape {tuple(tokens.shape)}")
+    return tokens if tokens.ndim == 2 else tokens[None]
+
+def _check_ids(model: nn.Module, tokens: Int[Tensor, "batch pos"]) -> None:
+    "Raise ValueError if the model's embedding has no row for a token"
+    size = vocabulary_size(model)
+    low, high = (int(value) for value in tokens.aminmax())
+    if low < 0 or (size is not None and high >= size):
+        bad, last = (low if low < 0 else high), "" if size is None else f" to {size - 1}"
+        raise ValueError(f"token id {bad} is not in the model's vocabulary (ids from 0{last})")
+
+def _checked_mask(
+    mask: Any, tokens: Int[Tensor, "batch pos"],
+) -> Int[Tensor, "batch pos"] | None:
+    "Return the attention mask as integers, None if nothing is padding; raise ValueError if it does not fit the tokens"
+    mask = torch.as_tensor(mask)
+    mask = mask[None] if mask.ndim == 1 else mask
+    if mask.shape != tokens.shape:
+        raise ValueError(f"the attention mask has shape {tuple(mask.shape)}, the tokens have {tuple(tokens.shape)}")
+    if not bool(((mask == 0) | (mask == 1)).all()):
+        raise ValueError("the attention mask must be 1 for tokens and 0 for padding; it has other values")
+    return None if bool((mask == 1).all()) else mask.to(torch.int64)
+
+# %% ../nbs/30_models.ipynb #6499a0c7
+@contextmanager
+def evaluation_mode(
+    model: nn.Module,  # Any model
+) -> Iterator[None]:
+    "Switch dropout off while the context is open, and give each module its own mode back afterwards"
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+@contextmanager
+def without_hooks(
+    modules: Iterable[nn.Module],  # Modules whose hooks and dropout are switched off
+) -> Iterator[None]:
+    "Disable dropout and existing hooks of these modules while the context is open"
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "training")
+    kept = [(module, kind, getattr(module, kind)) for module in modules for kind in kinds]
+    for module, kind, _ in kept:
+        setattr(module, kind, False if kind == "training" else OrderedDict())
+    try:
+        yield
+    finally:
+        for module, kind, value in kept:
+            setattr(module, kind, value)
+
+# %% ../nbs/30_models.ipynb #71ee05f7
+_position_offsets: WeakKeyDictionary[nn.Module, int | None] = WeakKeyDictionary()
+
+def _last_output(output: Any) -> Float[Tensor, "width"]:
+    "Return the output at the last position, without its mean, as float32"
+    tensors = [output] if isinstance(output, Tensor) else output.values() if isinstance(output, Mapping) else output
+    x = next(x for x in tensors if isinstance(x, Tensor))[0].float()
+    x = x[-1] if x.ndim > 1 else x
+    return x - x.mean()
+
+def _positions(mask: Int[Tensor, "batch pos"], offset: int) -> Int[Tensor, "batch pos"]:
+    "Return the number of each token, not counting padding; the first token has number `offset`"
+    return (mask.cumsum(1) - 1).clamp_min(0) + offset
+
+def _measure_padding(model: nn.Module, accepts_positions: bool) -> int | None:
+    "Return the `position_ids` of the first token that make left padding harmless; None if the mask is enough"
+    device, n_pad, config = model_device(model), 7, _text_config(model)
+    padding_index = getattr(config, "pad_token_id", None)
+    usual = [token for token in range(vocabulary_size(model) or 7) if token != padding_index][:6]
+    ids = torch.tensor([usual[1:] or usual], device=device)
+    padded = nn.functional.pad(ids, (n_pad, 0), value=usual[0])
+    mask = nn.functional.pad(torch.ones_like(ids), (n_pad, 0))
+    offsets: list[int | None] = [None, *([0, 2 if padding_index is None else padding_index + 1] if accepts_positions else [])]
+    def error(offset: int | None) -> float:
+        positions = {} if offset is None else {"position_ids": _positions(mask, offset)}
+        found = _last_output(model(padded, attention_mask=mask, **positions))
+        return float((found - wanted).norm() / wanted.norm().clamp_min(1e-30))
+    with without_hooks(model.modules()), torch.no_grad():
+        wanted = _last_output(model(ids, attention_mask=torch.ones_like(ids)))
+        errors = {offset: error(offset) for offset in offsets}
+    exact = [offset for offset, size in errors.items() if size < 1e-4]
+    best = exact[0] if exact else min(errors, key=lambda offset: errors[offset])
+    if not errors[best] < 0.05:
+        raise ValueError(f"{type(model).__name__} gives other results when padding comes before the text: "
+                         "pad on the right (tokenizer.padding_side = 'right')")
+    return best
+
+# %% ../nbs/30_models.ipynb #5edf1760
+def unwrapped(
+    model: nn.Module,  # Any model
+) -> nn.Module:
+    "Return the model inside the wrappers of `torch.compile` and PEFT"
+    model = getattr(model, "_orig_mod", model)
+    return getattr(model, "get_base_model")() if hasattr(model, "get_base_model") else model
+
+def _accepts(model: nn.Module, name: str) -> bool:
+    "Return whether the model's `forward` has a parameter called `name`, or takes any"
+    parameters = inspect.signature(unwrapped(model).forward).parameters.values()
+    return any(parameter.name == name or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+
+def _position_keywords(model: nn.Module, mask: Int[Tensor, "batch pos"]) -> dict[str, Tensor]:
+    "Return the `position_ids` that the model needs with this attention mask, if any"
+    padded_before = bool((mask[:, :-1] < mask[:, 1:]).any())
+    if not padded_before or hasattr(model, "hook_dict"):  # a bridge has its own rule
+        return {}
+    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        return {}
+    if model not in _position_offsets:
+        _position_offsets[model] = _measure_padding(model, _accepts(model, "position_ids"))
+    offset = _position_offsets[model]
+    return {} if offset is None else {"position_ids": _positions(mask, offset)}
+
+# %% ../nbs/30_models.ipynb #8aa5545f
+def _reads_tokens(model: nn.Module) -> bool:
+    "Return whether the first input of a model is tokens, as its configuration says"
+    name = getattr(getattr(model, "original_model", model), "main_input_name", "input_ids")
+    return vocabulary_size(model) is not None and name == "input_ids"
+
+def _is_text(inputs: Any) -> bool:
+    "Return whether `inputs` is text or a list of texts"
+    return isinstance(inputs, str) or isinstance(inputs, (list, tuple)) and any(isinstance(x, str) for x in inputs)
+
+def _token_arguments(model: nn.Module, inputs: Any, mask: Tensor | None) -> tuple[list[Tensor], dict[str, Any]]:
+    "Return the arguments of a call with a prompt; raise ValueError if the model cannot read it"
+    tokens, own = model_inputs(model, inputs)
+    others = {name: value for name, value in inputs.items() if name not in ("input_ids", "attention_mask")} \
+        if isinstance(inputs, Mapping) else {}
+    if mask is not None and own is not None:
+        raise ValueError("attention_mask: the inputs already have a mask of their own")
+    keywords: dict[str, Any] = {}
+    if mask is not None or own is not None:
+        if not _accepts(model, "attention_mask"):
+            raise ValueError(f"{type(model).__name__} takes no attention mask: give rows of equal length")
+        full = own if mask is None else _checked_mask(mask, tokens)
+        keywords["attention_mask"] = torch.ones_like(tokens) if full is None else full.to(tokens.device)
+        if "position_ids" not in others:
+            keywords |= _position_keywords(model, keywords["attention_mask"])
+    if isinstance(inputs, Mapping) and not hasattr(model, "hook_dict"):
+        return [], {"input_ids": tokens, **others, **keywords}
+    return [tokens], {**others, **keywords}
+
+def _arguments(model: nn.Module, inputs: Any, mask: Tensor | None) -> tuple[list[Any], dict[str, Any]]:
+    "Return the arguments of a call with any inputs"
+    if _is_text(inputs) or _reads_tokens(model) and (not isinstance(inputs, Mapping) or "input_ids" in inputs):
+        return _token_arguments(model, inputs, mask)
+    keywords: dict[str, Any] = {} if mask is None else {"attention_mask": mask}
+    if isinstance(inputs, Mapping):
+        return [], {**inputs, **keywords}
+    return [inputs if isinstance(inputs, Tensor) else torch.as_tensor(inputs)], keywords
+
+# %% ../nbs/30_models.ipynb #422f3dcf
+def run_model(
+    model: nn.Module,  # A bridge, a Hugging Face model or any module
+    inputs: Any,  # Anything that `model_inputs` takes; or a tensor, or a mapping of keyword arguments
+    attention_mask: Int[Tensor, "batch pos"] | Bool[Tensor, "batch pos"] | None = None,  # 1: a token, 0: padding
+) -> Any:
+    "Run the model on `inputs`, which are moved to its device, in evaluation mode"
+    device, (positional, keywords) = model_device(model), _arguments(model, inputs, attention_mask)
+    def moved(value: Any) -> Any:
+        return value.to(device) if isinstance(value, Tensor) else value
+    if getattr(model, "can_generate", bool)():  # a Hugging Face language model
+        keywords["use_cache"] = False
+    with evaluation_mode(model):
+        return model(*map(moved, positional), **{name: moved(value) for name, value in keywords.items()})
+
+def run_logits(
+    model: nn.Module,  # A bridge or a Hugging Face language model
+    tokens: Any,  # Anything that `model_inputs` takes
+    attention_mask: Int[Tensor, "batch pos"] | Bool[Tensor, "batch pos"] | None = None,  # 1: a token, 0: padding
+) -> Float[Tensor, "batch pos d_vocab"]:
+    "Return the logits of the next token at every position; raise ValueError if the model is not a language model"
+    output = run_model(model, tokens, attention_mask)
+    logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
+    headless = hasattr(model, "get_output_embeddings") and model.get_output_embeddings() is None
+    if logits is None or logits.ndim != 3 or headless and logits.shape[-1] != vocabulary_size(model):
+        raise ValueError(f"{type(unwrapped(model)).__name__} has no next-token logits: it is not a language model "
+                         "(AutoModelForCausalLM, or load_model)")
+    return logits
 
 # %% ../nbs/30_models.ipynb #efcaa6ab
 def _processing_of(

@@ -226,7 +226,7 @@ def is_typed(node: ast.FunctionDef) -> bool:
     return node.returns is not None and all(argument.annotation for argument in named)
 
 
-@check("take `mask: MaskLike` and call `resolve_mask` (33_reading), or use `SAEReader`")
+@check("take `mask: MaskLike` and call `resolve_mask` (34_reading), or use `SAEReader`")
 def masks() -> Iterator[str]:
     "Check that only TokenMask decides which positions count"
     lookups = []
