@@ -29,10 +29,10 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .config import TrainConfig, new_saes, read_settings, settings_file
 from .core import SAEConfig, SAEMetadata, as_device, assets, default_device, local_path, write_safely
 from .hooks import closed_blocks, compiled, find_hook_point, hook_width, read_activations
-from .models import _processing_of, load_model, model_device, run_logits
+from .models import _processing_of, begin_id, load_model, model_device, run_logits
 from .sae import SAE
 from .timing import TimeReport, TrainingExample, best_of, time_report, time_step
-from .tokens import TokenStream, begin_id
+from .tokens import TokenStream
 from .track import JSONLines, Progress, Tracker, Trackers, WandB
 from .trainer import Trainer
 
