@@ -36,6 +36,7 @@ from sae_nb.neuronpedia import neuronpedia_url as neuronpedia_url
 from sae_nb.plots import density_histogram as density_histogram, training_curves as training_curves
 from sae_nb.probing import ProbeTask as ProbeTask, Probing as Probing, generated_tasks as generated_tasks
 from sae_nb.probing import source_tasks as source_tasks, sparse_probing as sparse_probing, text_task as text_task
+from sae_nb.prompts import TopLatents as TopLatents, top_latents as top_latents
 from sae_nb.publish import model_card as model_card, push_to_hub as push_to_hub
 from sae_nb.pursuit import MatchingPursuitSAE as MatchingPursuitSAE
 from sae_nb.pursuit import MatchingPursuitSAEConfig as MatchingPursuitSAEConfig

@@ -21,9 +21,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .display import Table, new_figure
+from .models import begin_id, evaluation_mode
 from .reading import MaskLike, SAEReader
 from .sae import SAE
-from .tokens import begin_id
 from .vocabulary import token_bytes
 
 if TYPE_CHECKING:
@@ -200,7 +200,8 @@ def _check_comparable(sae: SAE) -> None:
 def _informative_latents(sae: SAE, x: Tensor, members: Tensor,
                          n: int) -> tuple[Int[Tensor, "concept n"], list[Tensor]]:
     "Find the latents whose means differ most for each concept; return them and their values on each example"
-    codes = sae.encode_sparse(x)
+    with evaluation_mode(sae):
+        codes = sae.encode_sparse(x)
     rows, latent, value = (part.cpu() for part in (codes.rows().long(), codes.indices.long(), codes.values.float()))
     total = torch.zeros(sae.cfg.d_sae, members.shape[1] + 1)
     weight = torch.cat([members.float(), torch.ones(len(x), 1)], 1)
@@ -278,7 +279,8 @@ def _add_concept(sae: SAE, x: Tensor, probe: _ConceptProbe, main: list[int], thr
     start = sae.decode(torch.zeros(1, sae.cfg.d_sae, device=sae.device, dtype=sae.dtype))[0].float()
     for rows in probe.correct.nonzero().flatten().split(block):
         inputs = x[rows].to(sae.device)
-        z = sae.encode(inputs.to(sae.dtype)).float()
+        with evaluation_mode(sae):
+            z = sae.encode(inputs.to(sae.dtype)).float()
         contributions, projection = z * along, (inputs - start) @ direction
         silent = (z[:, main] == 0).all(1)
         full, fraction, latent = _absorption_of(contributions, cosines, projection, main, silent, thresholds)
@@ -332,7 +334,9 @@ def first_letter_absorption(
     if not isinstance(name, str):
         raise ValueError(f"hook={name!r}: must be one hook point")
     reader = SAEReader.of(sae, model, name, mask)
-    tokenizer: Any = getattr(model, "tokenizer")
+    tokenizer: Any = getattr(model, "tokenizer", None)
+    if tokenizer is None:
+        raise ValueError("the model has no tokenizer: words need one; for activations of your own, use measure_absorption")
     words, letters = _choose_words(_vocabulary_words(tokenizer), min_words, max_words, seed)
     start = begin_id(tokenizer)
     context = ([] if start is None else [start]) + tokenizer.encode(before, add_special_tokens=False)

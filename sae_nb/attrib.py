@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -23,10 +23,10 @@ from torch import Tensor, nn
 
 from .display import Markup, Table, format_number
 from .hooks import as_vectors, read_activations, replace_at
-from .models import run_logits
+from .models import evaluation_mode, model_inputs, run_logits
 from .reading import MaskLike, resolve_mask
 from .sae import SAE
-from .splicing import SAEs, SplicedSAE, positions_to_change, splice
+from .splicing import ForwardPass, SAEs, SplicedSAE, positions_to_change, running_pass, splice
 from .stats import FeatureStats
 from .tokens import TokenMask
 from .vocabulary import Vocabulary, pieces_html
@@ -34,14 +34,22 @@ from .vocabulary import Vocabulary, pieces_html
 # %% ../nbs/68_attrib.ipynb #9d133201
 Metric: TypeAlias = Callable[[Float[Tensor, "batch pos vocab"]], Float[Tensor, "batch"]]
 
+def _logits_at(logits: Float[Tensor, "batch pos vocab"], at: int) -> Float[Tensor, "batch vocab"]:
+    "Return the logits at one position of each row, not counting padding; raise IndexError if a row is too short"
+    found = running_pass().selected(at, logits)
+    if not found.any(1).all():
+        row = int((~found.any(1)).nonzero()[0])
+        raise IndexError(f"at={at}: row {row} has fewer tokens (padding is not counted)")
+    return logits[torch.arange(len(logits), device=logits.device), found.long().argmax(1)]
+
 def _logit_of(logits: Tensor, token: int | Tensor, at: int) -> Float[Tensor, "batch"]:
     "Return the logit of a token at one position"
     wanted = torch.as_tensor(token, device=logits.device).expand(len(logits))
-    return logits[:, at].gather(-1, wanted[:, None])[:, 0]
+    return _logits_at(logits, at).gather(-1, wanted[:, None])[:, 0]
 
 def logit_metric(
     token: int | Int[Tensor, "batch"],  # One token for all rows, or one per row
-    at: int = -1,  # Position of the prediction
+    at: int = -1,  # Position of the prediction in each row, without padding
 ) -> Metric:
     "Return a metric that computes the logit of a token"
     return lambda logits: _logit_of(logits, token, at)
@@ -49,7 +57,7 @@ def logit_metric(
 def logit_difference(
     token: int | Int[Tensor, "batch"],  # One token for all rows, or one per row
     other: int | Int[Tensor, "batch"],  # Token to compare it with
-    at: int = -1,  # Position of the prediction
+    at: int = -1,  # Position of the prediction in each row, without padding
 ) -> Metric:
     "Return a metric that computes the logit of one token minus that of another"
     return lambda logits: _logit_of(logits, token, at) - _logit_of(logits, other, at)
@@ -97,6 +105,47 @@ def _nodes(z: Tensor, dz: Tensor, error: Tensor, gradient: Tensor, keep: Bool[Te
                  torch.cat([(z[active] * dz[active]).float(), (error[where] * gradient[where]).sum(-1).float()]))
 
 # %% ../nbs/68_attrib.ipynb #afb1193f
+def _several(saes: SAEs) -> list[SAE]:
+    "Return the SAEs as a list; raise ValueError if there are none"
+    several = [saes] if isinstance(saes, SAE) else list(saes.values()) if isinstance(saes, Mapping) else list(saes)
+    if not several:
+        raise ValueError("no SAE: there is nothing to attribute to")
+    return several
+
+@dataclass(frozen=True)
+class _Text:
+    "Tokens to attribute on"
+    tokens: Int[Tensor, "batch pos"]
+    attention_mask: Int[Tensor, "batch pos"] | None = None  # None: there is no padding
+
+    @classmethod
+    def of(cls, model: nn.Module, saes: Sequence[SAEs], prompt: Any) -> _Text:
+        "Return the tokens of a prompt; raise TypeError if the model is an SAE"
+        if isinstance(model, SAE):
+            raise TypeError(f"model: must be a model, not a {type(model).__name__}; the model comes first, then the SAE")
+        several = [sae for group in saes for sae in _several(group)]
+        with_bos = any(sae.cfg.metadata.prepend_bos is not False for sae in several)
+        return cls(*model_inputs(model, prompt, with_bos))
+
+    @property
+    def padding(self) -> Bool[Tensor, "batch pos"] | None:
+        "True at padding; None: there is none"
+        return None if self.attention_mask is None else self.attention_mask == 0
+
+    def logits(self, model: nn.Module) -> Float[Tensor, "batch pos vocab"]:
+        "Run the model"
+        return run_logits(model, self.tokens, self.attention_mask)
+
+    def repeated(self, copies: int) -> _Text:
+        "Return several copies of all rows"
+        mask = self.attention_mask
+        return _Text(self.tokens.repeat(copies, 1), None if mask is None else mask.repeat(copies, 1))
+
+    def measure(self, metric: Metric, logits: Float[Tensor, "batch pos vocab"]) -> Float[Tensor, "batch"]:
+        "Compute the metric, which finds its positions without padding"
+        with ForwardPass(padding=self.padding).as_running():
+            return _per_row(metric, logits)
+
 def _per_row(metric: Metric, logits: Float[Tensor, "batch pos vocab"]) -> Float[Tensor, "batch"]:
     "Compute the metric; raise ValueError if it does not return one number per row"
     value = metric(logits)
@@ -106,7 +155,7 @@ def _per_row(metric: Metric, logits: Float[Tensor, "batch pos vocab"]) -> Float[
     return value
 
 def _gradients(
-    model: nn.Module, tokens: Int[Tensor, "batch pos"], metric: Metric, targets: Sequence[str],
+    model: nn.Module, text: _Text, metric: Metric, targets: Sequence[str],
     replaced: Mapping[str, Tensor] | None = None,
 ) -> tuple[Float[Tensor, "batch"], dict[str, Tensor]]:
     "Return the metric and its gradient at each target, after replacing the activations in `replaced`"
@@ -119,33 +168,31 @@ def _gradients(
         stack.enter_context(torch.enable_grad())
         for name in targets:
             stack.enter_context(replace_at(model, name, partial(probe, name)))
-        value = _per_row(metric, run_logits(model, tokens))
+        value = text.measure(metric, text.logits(model))
         if not value.requires_grad:
             raise ValueError("the metric has no gradient: compute it from the logits, without detach or argmax")
         found = torch.autograd.grad(value.sum(), [probes[name] for name in targets])
     return value.detach(), {name: as_vectors(gradient) for name, gradient in zip(targets, found)}
 
-def _decompose(model: nn.Module, saes: SAEs, tokens: Int[Tensor, "batch pos"]) -> list[SplicedSAE]:
+def _decompose(model: nn.Module, saes: SAEs, text: _Text) -> list[SplicedSAE]:
     "Run the model once; return each SAE with its latents, reconstruction and error in the cache"
-    with torch.no_grad(), splice(model, saes, mask=None) as spliced:
-        run_logits(model, tokens)
-    if not spliced.parts:
-        raise ValueError("no SAE: there is nothing to attribute to")
+    with torch.no_grad(), splice(model, saes, error_term=True, mask=None) as spliced:
+        spliced.logits(text.tokens, text.attention_mask)
     return spliced.parts
 
 def _cached(part: SplicedSAE, name: str) -> Tensor:
     "Return a cached tensor of a spliced SAE"
-    return part.cache[f"{part.hook}.hook_sae_{name}"]
+    return as_vectors(part.cache[f"{part.hook}.hook_sae_{name}"])
 
 def _positions_with_nodes(
-    model: nn.Module, part: SplicedSAE, tokens: Int[Tensor, "batch pos"], mask: MaskLike,
+    model: nn.Module, part: SplicedSAE, text: _Text, mask: MaskLike,
 ) -> Bool[Tensor, "batch pos"]:
-    "Return a mask of the positions that have nodes"
+    "Return a mask of the positions that have nodes; padding has none"
     resolved = resolve_mask(mask, part.sae, model, TokenMask(skip_first=False))
-    changed = positions_to_change(resolved, _cached(part, "input"), tokens)
-    if part.hook == part.target:
-        return changed
-    return changed & positions_to_change(resolved, _cached(part, "output"), tokens)
+    names = ("input",) if part.hook == part.target else ("input", "output")
+    changed = [positions_to_change(resolved, _cached(part, name), text.tokens, padding=text.padding) for name in names]
+    found = torch.stack(changed).all(0)
+    return found if text.padding is None else found & ~text.padding.to(found.device)
 
 def _attributions(
     part: SplicedSAE, gradient: Float[Tensor, "batch pos d_out"], keep: Bool[Tensor, "batch pos"],
@@ -162,7 +209,7 @@ def _attributions(
 
 # %% ../nbs/68_attrib.ipynb #989a0a08
 def _integrated(
-    model: nn.Module, tokens: Int[Tensor, "batch pos"], metric: Metric, part: SplicedSAE, steps: int,
+    model: nn.Module, text: _Text, metric: Metric, part: SplicedSAE, steps: int,
     keep: Bool[Tensor, "batch pos"],
 ) -> tuple[Float[Tensor, "batch"], Tensor]:
     "Return the metric at the baseline, and the gradient averaged along the line from there to the activation"
@@ -172,32 +219,38 @@ def _integrated(
         no_latents = part.sae.reconstruct(x, torch.zeros_like(z))
         baseline = torch.where(keep.to(z.device)[..., None], no_latents, activation)
     points, weights = np.polynomial.legendre.leggauss(steps)
-    value, _ = _gradients(model, tokens, metric, [part.target], {part.target: baseline})
+    value, _ = _gradients(model, text, metric, [part.target], {part.target: baseline})
     mean = torch.zeros_like(activation)
     for point, weight in zip((points + 1) / 2, weights / 2):
         between = baseline + float(point) * (activation - baseline)
-        mean += float(weight) * _gradients(model, tokens, metric, [part.target], {part.target: between})[1][part.target]
+        mean += float(weight) * _gradients(model, text, metric, [part.target], {part.target: between})[1][part.target]
     return value, mean
+
+def _most_likely(text: _Text, model: nn.Module) -> Metric:
+    "Return the metric for the logit of the most likely next token of each row"
+    with torch.no_grad(), ForwardPass(padding=text.padding).as_running():
+        return logit_metric(_logits_at(text.logits(model), -1).argmax(-1))
 
 def attribute(
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the SAEs' metadata says
     saes: SAEs,  # One, several, or by the hook point they read
-    tokens: Int[Tensor, "batch pos"],
-    metric: Metric,  # Quantity to explain: one number per row
+    tokens: Any,  # Text, tokens or a tokenizer's mapping: see `model_inputs`
+    metric: Metric | None = None,  # What to explain, one number per row; None: the logit of the most likely next token
     steps: int = 0,  # 0: gradient × activation; otherwise integrated gradients with this many points
     mask: MaskLike = "as trained",  # Positions with nodes; where it is not known, all but the special tokens
 ) -> Attribution:
     "Attribute a metric to each latent and error"
     if steps < 0:
         raise ValueError(f"steps={steps}: must be 0 (gradient × activation) or the number of points on the line")
-    parts = _decompose(model, saes, tokens)
-    keep = {part.hook: _positions_with_nodes(model, part, tokens, mask) for part in parts}
-    value, gradient = _gradients(model, tokens, metric, [part.target for part in parts])
+    text = _Text.of(model, [saes], tokens)
+    parts, metric = _decompose(model, saes, text), metric or _most_likely(text, model)
+    keep = {part.hook: _positions_with_nodes(model, part, text, mask) for part in parts}
+    value, gradient = _gradients(model, text, metric, [part.target for part in parts])
     baseline: dict[str, Tensor] = {}
     for part in parts if steps else ():
-        baseline[part.hook], gradient[part.target] = _integrated(model, tokens, metric, part, steps, keep[part.hook])
+        baseline[part.hook], gradient[part.target] = _integrated(model, text, metric, part, steps, keep[part.hook])
     nodes = {part.hook: _attributions(part, gradient[part.target], keep[part.hook]) for part in parts}
-    return Attribution(nodes, tokens, value, baseline, _vocabulary_of(model))
+    return Attribution(nodes, text.tokens, value, baseline, _vocabulary_of(model))
 
 def _vocabulary_of(model: nn.Module) -> Vocabulary | None:
     "Return the vocabulary of a model's tokenizer; None if it has no tokenizer"
@@ -317,15 +370,16 @@ def _one_node_per_row(nodes: Nodes, n_rows: int) -> Iterator[Int[Tensor, "n_rows
 def ablation_effects(
     model: nn.Module,  # A bridge or a Hugging Face model
     sae: SAE | Mapping[str, SAE],  # One SAE, or {hook: sae}
-    tokens: Int[Tensor, "batch pos"],
+    tokens: Any,  # Text, tokens or a tokenizer's mapping: see `model_inputs`
     metric: Metric,  # One number per row
     nodes: Nodes,  # Nodes to ablate, one at a time
     batch_size: int = 64,  # Rows in a forward pass
 ) -> Float[Tensor, "n"]:
     "Measure how much each node's ablation lowers the metric, with one forward pass per node and row"
-    (part,) = _decompose(model, sae, tokens)
-    device, n_rows = nodes.row.device, len(tokens)
-    clean = _per_row(metric, run_logits(model, tokens))
+    text = _Text.of(model, [sae], tokens)
+    (part,) = _decompose(model, sae, text)
+    device, n_rows = nodes.row.device, len(text.tokens)
+    clean = text.measure(metric, text.logits(model))
     effect = torch.zeros(len(nodes), device=clean.device)
     rounds, at_once = list(_one_node_per_row(nodes, n_rows)), max(1, batch_size // n_rows)
     for first in range(0, len(rounds), at_once):
@@ -334,8 +388,8 @@ def ablation_effects(
         some = nodes.pick(chosen[used])
         change, where = _ablation_changes(part, some), (used.nonzero().flatten(), some.position)
         with replace_at(model, part.target, partial(_add_at, change, where)):
-            logits = run_logits(model, tokens.repeat(copies, 1))
-        values = torch.cat([clean - _per_row(metric, one) for one in logits.split(n_rows)])
+            logits = text.repeated(copies).logits(model)
+        values = torch.cat([clean - text.measure(metric, one) for one in logits.split(n_rows)])
         effect[chosen[used].to(effect.device)] = values[used.to(values.device)].float()
     return effect.to(device)
 
@@ -376,16 +430,17 @@ def latent_edges(
     model: nn.Module,  # A bridge or a Hugging Face model
     earlier: SAE | Mapping[str, SAE],  # One SAE, or {hook: sae}
     later: SAE | Mapping[str, SAE],  # One SAE, or {hook: sae}
-    tokens: Int[Tensor, "batch pos"],
+    tokens: Any,  # Text, tokens or a tokenizer's mapping: see `model_inputs`
     targets: Sequence[tuple[int, int, int]],  # Row, position and latent of the later SAE
     mask: MaskLike = "as trained",  # Positions of earlier nodes; where it is not known, all but the special tokens
 ) -> LatentEdges:
     "Attribute later latents to earlier latents and errors; raise ValueError if a later latent is inactive"
-    n_rows, width = tokens.shape
+    text = _Text.of(model, [earlier, later], tokens)
+    n_rows, width = text.tokens.shape
     targets = [(row % n_rows, position % width, latent) for row, position, latent in targets]
-    (before,), (after,) = _decompose(model, earlier, tokens), _decompose(model, later, tokens)
-    keep = _positions_with_nodes(model, before, tokens, mask)
-    z, probe = _later_latents(model, tokens, before, after)
+    (before,), (after,) = _decompose(model, earlier, text), _decompose(model, later, text)
+    keep = _positions_with_nodes(model, before, text, mask)
+    z, probe = _later_latents(model, text, before, after)
     nodes = []
     for row, position, latent in targets:
         if z[row, position, latent] == 0:
@@ -393,10 +448,10 @@ def latent_edges(
         (gradient,) = torch.autograd.grad(z[row, position, latent], probe, retain_graph=True)
         every = _attributions(before, as_vectors(gradient), keep)
         nodes.append(every.pick((every.row == row) & (every.position <= position)))
-    return LatentEdges(targets, [float(z[target]) for target in targets], nodes, tokens, _vocabulary_of(model))
+    return LatentEdges(targets, [float(z[target]) for target in targets], nodes, text.tokens, _vocabulary_of(model))
 
 def _later_latents(
-    model: nn.Module, tokens: Int[Tensor, "batch pos"], before: SplicedSAE, after: SplicedSAE,
+    model: nn.Module, text: _Text, before: SplicedSAE, after: SplicedSAE,
 ) -> tuple[Float[Tensor, "batch pos d_sae"], Tensor]:
     "Return the latents of the later SAE, and the tensor of zeros that is added at the earlier one's hook point"
     probes: list[Tensor] = []
@@ -404,8 +459,9 @@ def _later_latents(
         probes.append(torch.zeros_like(x, requires_grad=True))
         return x + probes[0]
     with torch.enable_grad(), replace_at(model, before.target, probe):
-        (x,) = read_activations(model, tokens, [after.hook]).values()
-        z = after.sae.encode(as_vectors(x).to(after.sae.device))
+        (x,) = read_activations(model, text.tokens, [after.hook], text.attention_mask).values()
+        with evaluation_mode(after.sae):
+            z = after.sae.encode(as_vectors(x).to(after.sae.device))
     if not (probes and z.requires_grad):
         raise ValueError(f"{before.target!r} is not before {after.hook!r}: there is no path from one to the other")
     return z, probes[0]

@@ -9,8 +9,8 @@ from __future__ import annotations
 __all__ = ['mmcs', 'random_rows', 'Activity', 'Split', 'Comparison', 'compare_saes', 'Stability', 'dictionary_stability']
 
 # %% ../nbs/52_compare.ipynb #f226524a
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .display import Table, new_figure
+from .evals import evaluation_tokens, progress_bar
 from .hooks import read_activations
-from .reading import MaskLike, SAEReader, check_some_kept, gather_tokens
+from .models import evaluation_mode
+from .reading import MaskLike, SAEReader, check_some_kept
 from .sae import SAE
 from .vocabulary import Vocabulary
 
@@ -101,6 +103,20 @@ def _match_rows(
     partner[i[cosine > 0]], similarity[i[cosine > 0]] = j[cosine > 0], cosine[cosine > 0]
     return partner, similarity
 
+# %% ../nbs/52_compare.ipynb #cfe8ca2c
+_evidence = 8  # Pairs with the same index above which two SAEs are said to have begun from the same rows
+
+def _n_same_index(
+    partner: Int[Tensor, "d_a"],  # Partner of each latent; -1: none
+) -> int:
+    "Count the pairs whose latents have the same index"
+    return int((partner == torch.arange(len(partner), device=partner.device)).sum())
+
+def _same_start_note(pairs: str) -> str:
+    "Return the warning about SAEs that began from the same rows"
+    return (f"{pairs}: the SAEs began from the same rows, or one was trained from the other. Similar latents are then no "
+            "evidence that training finds them again: compare SAEs with different seeds.")
+
 # %% ../nbs/52_compare.ipynb #7e8183b6
 @dataclass
 class Activity:
@@ -146,36 +162,53 @@ def _compare_activations(
     a: SAE,
     b: SAE,
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the SAEs' metadata says
-    tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]],  # Packed text
+    tokens: Any,  # Text, the name of a data set, a file, tokens: see `token_source`
     others: Int[Tensor, "d_a n"],  # Latents of `b` to compare each latent of `a` with
     hook: str | Sequence[str] | None = None,  # Hook point or hook points of both; None: each SAE's own
     n_tokens: int | None = 100_000,  # At most this many tokens, in complete sequences; None: all
     batch_size: int = 8,  # Sequences at a time; their latents of `b` are dense in memory
     mask: MaskLike = "as trained",  # Positions that count; None: all
+    progress: bool = False,  # Show a progress bar
 ) -> Activity:
     "Count the tokens on which latents of `a` and `b` fire together, in one pass over the text"
     readers = [SAEReader.of(sae, model, hook, mask) for sae in (a, b)]
-    hooks = list(dict.fromkeys(name for reader in readers for name in reader.hooks))
-    side_a, side_b = _Side(a), _Side(b)
-    others = others.to(a.device)
-    product, both, instead = (torch.zeros(others.shape, dtype=torch.float64, device=a.device) for _ in range(3))
-    n, text = 0, gather_tokens(tokens, n_tokens)
-    for batch in text.split(batch_size):
-        found = read_activations(model, batch, hooks)
-        readings = [reader.masked(found, batch) for reader in readers]
-        keep = torch.stack([reading.keep for reading in readings]).all(0).to(a.device)
-        n += int(keep.sum())
-        x_a, x_b = (reading.at(reader.inputs, reader.sae.device) for reading, reader in zip(readings, readers))
-        value, latent, rows = side_a.add(x_a, keep, batch)
-        value_b, latent_b, rows_b = side_b.add(x_b, keep, batch)
-        dense = torch.zeros(keep.numel(), b.cfg.d_sae, device=a.device)
-        dense[rows_b.to(a.device), latent_b.to(a.device)] = value_b.float().to(a.device)
-        value_other = dense[rows[:, None], others[latent]]
-        product.index_add_(0, latent, value[:, None] * value_other)
-        both.index_add_(0, latent, (value_other != 0).double())
-        instead.index_add_(0, latent, ((value_other != 0) & (value_other[:, :1] == 0)).double())
-    check_some_kept(n, text.numel())
-    return _finish_activity(side_a, side_b, others, n, product, both, instead)
+    text, _ = evaluation_tokens(tokens, model, a, n_tokens)
+    pair = _Pair(readers, others.to(a.device))
+    with evaluation_mode(a), evaluation_mode(b), progress_bar(text.numel(), "comparison", progress) as advance:
+        for batch in text.split(batch_size):
+            pair.add(model, batch)
+            advance(batch.numel())
+    check_some_kept(pair.n, text.numel())
+    return pair.activity()
+
+class _Pair:
+    "Sums over tokens for the latents of two SAEs together"
+    def __init__(self, readers: Sequence[SAEReader], others: Int[Tensor, "d_a n"]):
+        self.readers, self.others, self.n = readers, others, 0
+        self.a, self.b = (_Side(reader.sae) for reader in readers)
+        zeros = partial(torch.zeros, others.shape, dtype=torch.float64, device=others.device)
+        self.product, self.both = zeros(), zeros()
+        self.instead = zeros()
+
+    def add(self, model: nn.Module, batch: Int[Tensor, "sequence position"]) -> None:
+        "Add a batch of tokens"
+        found = read_activations(model, batch, list(dict.fromkeys(name for reader in self.readers for name in reader.hooks)))
+        readings, device = [reader.masked(found, batch) for reader in self.readers], self.others.device
+        keep = torch.stack([reading.keep for reading in readings]).all(0).to(device)
+        self.n += int(keep.sum())
+        x_a, x_b = (reading.at(reader.inputs, reader.sae.device) for reading, reader in zip(readings, self.readers))
+        value, latent, rows = self.a.add(x_a, keep, batch)
+        value_b, latent_b, rows_b = (part.to(device) for part in self.b.add(x_b, keep, batch))
+        dense = torch.zeros(keep.numel(), self.b.sae.cfg.d_sae, device=device)
+        dense[rows_b, latent_b] = value_b.float()
+        value_other = dense[rows[:, None], self.others[latent]]
+        self.product.index_add_(0, latent, value[:, None] * value_other)
+        self.both.index_add_(0, latent, (value_other != 0).double())
+        self.instead.index_add_(0, latent, ((value_other != 0) & (value_other[:, :1] == 0)).double())
+
+    def activity(self) -> Activity:
+        "Compute the correlations from the sums"
+        return _finish_activity(self.a, self.b, self.others, self.n, self.product, self.both, self.instead)
 
 def _finish_activity(a: _Side, b: _Side, others: Tensor, n: int, product: Tensor, both: Tensor,
                      instead: Tensor) -> Activity:
@@ -228,6 +261,16 @@ class Comparison:
         if self.activity is None:
             raise ValueError("activations were not compared: call compare_saes(a, b, model, tokens)")
         return torch.where(self.partner >= 0, self.activity.correlation[:, -1], torch.nan)
+
+    @property
+    def n_same_index(self) -> int:
+        "Number of pairs whose latents have the same index; about 1 by chance"
+        return _n_same_index(self.partner)
+
+    @property
+    def same_start(self) -> bool:
+        "Whether the SAEs began from the same rows, or one continues the other: too many pairs have the same index"
+        return self.n_same_index >= _evidence
 
     def shared(
         self,
@@ -286,7 +329,12 @@ class Comparison:
         a, b = self.names
         names = [a, b, "cosine", "correlation", f"{a}: strongest on", f"{b}: strongest on"]
         names = names[:len(rows[0]) if rows else 3]
-        return Table(f"latents of {a} and their partners in {b}", names, rows, left=(0, 1, 4, 5))
+        return Table(f"latents of {a} and their partners in {b}", names, rows, left=(0, 1, 4, 5), footer=self._note())
+
+    def _note(self) -> str:
+        "Return a warning if the SAEs began from the same rows"
+        n = int((self.partner >= 0).sum())
+        return _same_start_note(f"{self.n_same_index:,} of {n:,} pairs have the same index") if self.same_start else ""
 
     def split_table(
         self,
@@ -335,6 +383,7 @@ class Comparison:
         "Summarize the comparison"
         a, b = self.names
         rows = [["matched one to one", f"{int((self.partner >= 0).sum()):,}"],
+                ["pairs with the same index (about 1 by chance)", f"{self.n_same_index:,}"],
                 ["mean cosine of the pairs", _two_digits(self.cosine.nanmean().item())],
                 [f"latents of {a} with a partner of cosine 0.7 or more", f"{self.shared():.1%}"],
                 [f"MMCS of {a} in {b}", _two_digits(self.mmcs[0])], [f"MMCS of {b} in {a}", _two_digits(self.mmcs[1])],
@@ -342,7 +391,8 @@ class Comparison:
         if self.activity is not None:
             rows += [["median correlation of the pairs", _two_digits(self.correlation.nanmedian().item())],
                      ["tokens", f"{self.activity.n_tokens:,}"]]
-        return Table(f"{a}: {len(self.near):,} latents, {b}: {len(self.back_cosine):,} latents", ["", ""], rows)
+        title = f"{a}: {len(self.near):,} latents, {b}: {len(self.back_cosine):,} latents"
+        return Table(title, ["", ""], rows, footer=self._note())
 
     def __repr__(self) -> str:
         return repr(self._summary())
@@ -355,7 +405,7 @@ def compare_saes(
     a: SAE,
     b: SAE,  # An SAE of the same model and, to be comparable, the same hook point
     model: nn.Module | None = None,  # Model, to compare activations on `tokens` as well
-    tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]] | None = None,  # Packed text
+    tokens: Any = None,  # Text, the name of a data set, a file, tokens: see `token_source`; it is cut as for `a`
     names: tuple[str, str] = ("a", "b"),  # Names for tables and figures
     n_near: int = 16,  # Nearest latents of `b` to keep for each latent of `a`
     n_candidates: int | None = None,  # Nearest rows considered in the matching; None: all, or 32 if there are too many
@@ -363,6 +413,7 @@ def compare_saes(
     n_tokens: int | None = 100_000,  # At most this many tokens, in complete sequences; None: all
     batch_size: int = 8,  # Sequences at a time
     mask: MaskLike = "as trained",  # Positions that count; None: all
+    progress: bool = False,  # Show a progress bar for the tokens
 ) -> Comparison:
     "Match the dictionaries of two SAEs and, given a model and a text, compare where their latents fire"
     if (model is None) != (tokens is None):
@@ -376,7 +427,7 @@ def compare_saes(
     if model is not None and tokens is not None:
         last = torch.where(partner >= 0, partner, near[:, 0])
         result.activity = _compare_activations(a, b, model, tokens, torch.cat([near, last[:, None]], 1), hook, n_tokens,
-                                   batch_size, mask)
+                                               batch_size, mask, progress)
         tokenizer = getattr(model, "tokenizer", None)
         result.vocabulary = None if tokenizer is None else Vocabulary.from_tokenizer(tokenizer)
     return result
@@ -391,14 +442,16 @@ class Stability:
     mmcs: Float[Tensor, "n n"]  # Mean max cosine similarity of the row's SAE in the column's
     shared: Float[Tensor, "n n"]  # Fraction of the row's latents that have the same latent in the column's SAE
     found: dict[str, Int[Tensor, "d_sae"]]  # Number of other SAEs that have each latent
+    same_start: list[tuple[str, str]] = field(default_factory=list)  # Pairs of SAEs that began from the same rows
 
     def table(self) -> Table:
         "Show the fraction of each SAE's latents (rows) that the other SAEs have"
         rows = [[name, *(f"{fraction:.1%}" for fraction in self.shared[i].tolist()),
                  f"{(self.found[name] == len(self.names) - 1).double().mean().item():.1%}"]
                 for i, name in enumerate(self.names)]
+        pairs = ", ".join(f"{a} and {b}" for a, b in self.same_start)
         return Table(f"fraction of latents that another SAE has (matched, cosine {self.threshold} or more)",
-                     ["", *self.names, "in all others"], rows)
+                     ["", *self.names, "in all others"], rows, footer=_same_start_note(pairs) if pairs else "")
 
     def figure(self) -> Figure:
         "Plot the fraction of each SAE's latents by the number of other SAEs that have them"
@@ -432,13 +485,16 @@ def dictionary_stability(
     rows, names = [sae.W_dec for sae in named.values()], list(named)
     found = {name: torch.zeros(len(W), dtype=torch.int64) for name, W in zip(names, rows)}
     matched, best, shared = (torch.eye(len(names)) for _ in range(3))
+    same_start = []
     for i in range(len(names)):
         for j in range(i + 1, len(names)):
             partner, cosine = _match_rows(rows[i], rows[j], n_candidates)
             same = cosine >= threshold
+            if _n_same_index(partner) >= _evidence:
+                same_start.append((names[i], names[j]))
             found[names[i]] += same
             found[names[j]][partner[same]] += 1
             matched[i, j] = matched[j, i] = cosine.nanmean()
             shared[i, j], shared[j, i] = same.sum() / len(rows[i]), same.sum() / len(rows[j])
             best[i, j], best[j, i] = mmcs(rows[i], rows[j]), mmcs(rows[j], rows[i])
-    return Stability(names, threshold, matched, best, shared, found)
+    return Stability(names, threshold, matched, best, shared, found, same_start)

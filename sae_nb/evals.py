@@ -6,34 +6,42 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['fingerprint', 'run_evals', 'evaluate_each', 'SeedSummary']
+__all__ = ['Advance', 'progress_bar', 'evaluation_tokens', 'fingerprint', 'run_evals', 'evaluate_each', 'SeedSummary']
 
 # %% ../nbs/51_evals.ipynb #fca2e0cb
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
-from jaxtyping import Float, Int
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .display import Table, format_interval, format_number, new_figure
 from .metrics import (Metrics, Sums, all_metrics, bootstrap_interval, check_same_text, cross_entropy, frac_dead,
                             firing_counts, kl_divergence, reconstruction_sums)
 from .hooks import as_vectors, find_hook_point, read_activations, replace_at
-from .models import run_logits
-from .reading import MaskLike, SAEReader, check_some_kept, gather_tokens
+from .models import evaluation_mode, run_logits
+from .reading import MaskLike, SAEReader, check_some_kept, gather_tokens, token_source
 from .sae import SAE
 from .sparse import SparseCodes
 from .tokens import TokenMask
+from .transcoder import TranscoderMixin
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% ../nbs/51_evals.ipynb #d990de63
+def _check_target(sae: SAE, inputs: Sequence[str], targets: Sequence[str]) -> None:
+    "Check that a transcoder is not taken for an SAE of its input; raise ValueError if it is"
+    if isinstance(sae, TranscoderMixin) and tuple(inputs) == tuple(targets) and not sae.cfg.metadata.hook_name_out:
+        raise ValueError(f"a {type(sae).__name__} at {inputs[0]!r}: its metadata has no hook_name_out, so the hook point "
+                         "that it reconstructs is not known; set sae.cfg.metadata.hook_name_out")
+
 @dataclass
 class _Task:
     "An SAE to evaluate, and the sums found so far"
@@ -42,12 +50,14 @@ class _Task:
     name: str | None = None
     parts: list[Sums] = field(default_factory=list)  # Sums of each batch so far
     fired: Tensor | float = 0.0  # Tokens on which each latent was active
+    sequences: Tensor | float = 0.0  # Sequences in which each latent was active
 
     @classmethod
     def of(cls, sae: SAE, model: nn.Module, hook: str | Sequence[str] | None, mask: MaskLike,
            replace: str | Sequence[str] | None = None, name: str | None = None) -> _Task:
         "Fill in the settings; ValueError for an SAE that does not fit the model"
         reader = SAEReader.of(sae, model, hook, mask, read_targets=True)
+        _check_target(sae, reader.inputs, reader.targets)
         replaced = reader.targets if replace is None else (replace,) if isinstance(replace, str) else tuple(replace)
         if surplus := set(replaced) - set(reader.targets):
             raise ValueError(f"replace: the SAE does not reconstruct {', '.join(sorted(surplus))}, "
@@ -76,6 +86,24 @@ class _Task:
         return {name: torch.cat([part[name] for part in self.parts]) for name in self.parts[0]}
 
 # %% ../nbs/51_evals.ipynb #553cf85f
+Advance: TypeAlias = Callable[[int], Any]  # Told how many more tokens are done
+
+@contextmanager
+def progress_bar(
+    total: int,  # Tokens in all
+    label: str,
+    shown: bool = True,
+    unit: str = "tok",  # What is counted
+) -> Iterator[Advance]:
+    "Show a bar that counts tokens while the context is open"
+    if not shown:
+        yield lambda n: None
+        return
+    from tqdm.auto import tqdm
+    with tqdm(total=total, desc=label, unit=unit, unit_scale=True, mininterval=0.5) as bar:
+        yield bar.update
+
+# %% ../nbs/51_evals.ipynb #0e858111
 def _check_finite(x: Tensor, keep: Tensor, hook: str) -> None:
     "Check that activations are finite at the positions that count; raise ValueError if not"
     bad = (~x.isfinite().all(-1) & keep).nonzero()
@@ -96,9 +124,17 @@ def _add_reconstruction(task: _Task, found: Mapping[str, Tensor], tokens: Tensor
     sums = reconstruction_sums(target, x_hat, keep) | _sparsity_sums(codes, keep)
     task.parts.append({name: total.cpu() for name, total in sums.items()})
     task.fired = task.fired + firing_counts(codes, keep)
+    task.sequences = task.sequences + _sequence_counts(codes, keep)
 
-def _reconstruction_pass(tasks: Sequence[_Task], model: nn.Module, tokens: Tensor,
-                         batch_size: int) -> dict[int, Exception]:
+def _sequence_counts(codes: SparseCodes, keep: Bool[Tensor, "batch pos"]) -> Int[Tensor, "d_sae"]:
+    "Count the sequences in which each latent is active"
+    rows = codes.rows().long()
+    active = (codes.values != 0) & keep.flatten()[rows]
+    pair = (rows // keep.shape[1] * codes.d_sae + codes.indices.long())[active].unique()
+    return torch.bincount(pair % codes.d_sae, minlength=codes.d_sae)
+
+def _reconstruction_pass(tasks: Sequence[_Task], model: nn.Module, tokens: Tensor, batch_size: int,
+                         advance: Advance) -> dict[int, Exception]:
     "Add the reconstruction sums of all batches to the tasks; return the errors of those that failed, by index"
     failed: dict[int, Exception] = {}
     for batch in tokens.split(batch_size):
@@ -110,6 +146,7 @@ def _reconstruction_pass(tasks: Sequence[_Task], model: nn.Module, tokens: Tenso
                 _add_reconstruction(tasks[i], found, batch)
             except Exception as error:  # Any error: the other SAEs continue
                 failed[i] = error
+        advance(batch.numel())
     return failed
 
 # %% ../nbs/51_evals.ipynb #9f6069c4
@@ -140,9 +177,14 @@ def _replaced(task: _Task, model: nn.Module, instead: Tensor, keep: Tensor) -> I
 def _clean_run(model: nn.Module, tokens: Tensor, hooks: Iterable[str]) -> tuple[Tensor, dict[str, Tensor]]:
     "Run the unchanged model; return its logits, and its activations at the hook points"
     found: dict[str, Tensor] = {}
+    def keep(name: str, x: Tensor) -> None:
+        if name in found:
+            raise ValueError(f"hook point {name!r} is passed several times per run of the model: it has no single "
+                             "activation to replace")
+        found[name] = x
     with ExitStack() as stack:
         for name in dict.fromkeys(hooks):
-            stack.callback(find_hook_point(model, name).attach(partial(found.__setitem__, name)).remove)
+            stack.callback(find_hook_point(model, name).attach(partial(keep, name)).remove)
         return run_logits(model, tokens), found
 
 def _prediction_sums(task: _Task, model: nn.Module, tokens: Tensor, mean: Tensor, ablated: Sums | None) -> Sums:
@@ -163,25 +205,54 @@ def _prediction_sums(task: _Task, model: nn.Module, tokens: Tensor, mean: Tensor
     return sums
 
 def _prediction_pass(task: _Task, model: nn.Module, tokens: Tensor, batch_size: int,
-                     ablations: dict[tuple[Any, ...], list[Sums]]) -> None:
+                     ablations: dict[tuple[Any, ...], list[Sums]], advance: Advance) -> None:
     "Add KL and cross-entropy sums to the task; `ablations` caches results shared between SAEs and is updated"
     sums, known = task.sums(), ablations.get(task.ablation)
     mean, found = sums["x"].sum(0) / sums["tokens"].sum(), []
     for i, batch in enumerate(tokens.split(batch_size)):
         found.append(_prediction_sums(task, model, batch, mean, known[i] if known else None))
+        advance(batch.numel())
     ablations[task.ablation] = [{name: total for name, total in part.items() if not name.endswith("_sae")}
                                 for part in found]
     for part, more in zip(task.parts, found):
         part |= more
 
 # %% ../nbs/51_evals.ipynb #5890a492
+def evaluation_tokens(
+    tokens: Any,  # Text, the name of a data set, a file, tokens: see `token_source`
+    model: nn.Module,
+    sae: SAE,  # Text is cut and held out as for this SAE
+    n_tokens: int | None = None,  # At most this many tokens, in complete sequences; None: all
+) -> tuple[Int[Tensor, "sequence position"], dict[str, Any]]:
+    "Return the tokens to evaluate on, and what they are, if that is known"
+    if n_tokens is not None and n_tokens < 1:
+        raise ValueError(f"n_tokens={n_tokens}: must be at least 1, or None for all")
+    source: Any = token_source(tokens, model, sae)
+    given = getattr(source, "tokens", None)
+    text = gather_tokens(given if isinstance(given, Tensor) else source, n_tokens)
+    return text, source.describe() if hasattr(source, "describe") else {}
+
 def fingerprint(
     tokens: Int[Tensor, "sequence position"],
 ) -> str:
     "Return a checksum of token ids and their shape"
     return hashlib.sha256(f"{tuple(tokens.shape)}".encode() + tokens.cpu().long().numpy().tobytes()).hexdigest()[:16]
 
-def _report(task: _Task, tokens: Tensor, seed: int) -> Metrics:
+def _latent_metrics(task: _Task) -> dict[str, Float[Tensor, "d_sae"]]:
+    "Return the metrics of each latent that SAELens also has, besides its density"
+    sae, fired, sequences = task.sae, torch.as_tensor(task.fired).cpu(), torch.as_tensor(task.sequences).cpu()
+    found = {"consistent_activation_heuristic": fired.double() / sequences}
+    encoder, decoder = (getattr(sae, name, None) for name in ("encoder", "W_dec"))
+    if isinstance(encoder, Tensor) and encoder.ndim == 2:
+        rows = encoder.detach().float()
+        found["encoder_norm"] = rows.norm(dim=1).cpu()
+        if isinstance(decoder, Tensor) and decoder.shape == encoder.shape:
+            found["encoder_decoder_cosine_sim"] = F.cosine_similarity(rows, decoder.detach().float(), dim=1).cpu()
+    if isinstance(bias := getattr(sae, "b_enc", None), Tensor):
+        found["encoder_bias"] = bias.detach().float().cpu()
+    return found
+
+def _report(task: _Task, tokens: Tensor, seed: int, source: Mapping[str, Any]) -> Metrics:
     "Compute the metrics and their intervals from the task's sums; ValueError if no position counts"
     sums = task.sums()
     n = sums["tokens"].sum().item()
@@ -197,41 +268,51 @@ def _report(task: _Task, tokens: Tensor, seed: int) -> Metrics:
              "model_name": task.sae.cfg.metadata.model_name, "hook_name": hook_name, "hook_name_out": target,
              "architecture": task.sae.cfg.architecture(), "d_sae": task.sae.cfg.d_sae,
              "text": fingerprint(tokens), "context_size": tokens.shape[1],
-             "mask": task.reader.mask.to_dict(), "seed": seed}
+             "mask": task.reader.mask.to_dict(), "seed": seed, **({"source": dict(source)} if source else {})}
     if task.name is not None:
         about["name"] = task.name
     intervals = bootstrap_interval(sums, all_metrics, generator=torch.Generator().manual_seed(seed))
-    return Metrics(values, intervals, density, about, sums)
+    return Metrics(values, intervals, density, about, sums, _latent_metrics(task))
+
+def _check_language_model(model: nn.Module, tokens: Tensor) -> None:
+    "Check that the model predicts next tokens; raise ValueError if it does not"
+    try:
+        run_logits(model, tokens[:1, :2])
+    except ValueError as error:
+        raise ValueError(f"{error}. Cross-entropy and KL divergence need a language model; with compute_ce_kl=False, only "
+                         "the reconstruction is measured") from error
 
 @torch.no_grad()
 def _evaluate(tasks: Sequence[_Task], model: nn.Module, tokens: Tensor, batch_size: int, compute_ce_kl: bool,
-              seed: int) -> Iterator[Metrics | Exception]:
+              seed: int, progress: bool, source: Mapping[str, Any]) -> Iterator[Metrics | Exception]:
     "Yield a report or an error for each task, in order"
-    training = [task.sae.training for task in tasks]
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}: must be at least 1")
+    if compute_ce_kl and tasks:
+        _check_language_model(model, tokens)
     ablations: dict[tuple[Any, ...], list[Sums]] = {}
-    try:
+    total = tokens.numel() * (1 + len(tasks) * compute_ce_kl)
+    with ExitStack() as stack:
+        advance = stack.enter_context(progress_bar(total, "evaluation", progress))
         for task in tasks:
-            task.sae.eval()
-        failed = _reconstruction_pass(tasks, model, tokens, batch_size)
+            stack.enter_context(evaluation_mode(task.sae))
+        failed = _reconstruction_pass(tasks, model, tokens, batch_size, advance)
         for i, task in enumerate(tasks):
             outcome: Metrics | Exception | None = failed.get(i)
             if outcome is None:
                 try:
                     if compute_ce_kl:
-                        _prediction_pass(task, model, tokens, batch_size, ablations)
-                    outcome = _report(task, tokens, seed)
+                        _prediction_pass(task, model, tokens, batch_size, ablations, advance)
+                    outcome = _report(task, tokens, seed, source)
                 except Exception as error:  # Any error: the other SAEs continue
                     outcome = error
             task.parts.clear()
             yield outcome
-    finally:
-        for task, mode in zip(tasks, training):
-            task.sae.train(mode)
 
 def run_evals(
     sae: SAE,  # Evaluated in `eval()` mode
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata says
-    tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]],  # Held-out text, packed
+    tokens: Any,  # Held-out text: a text or several, the name of a data set, a file, tokens: see `token_source`
     hook: str | Sequence[str] | None = None,  # Hook point or hook points to read; None: the SAE's own
     n_tokens: int | None = 50_000,  # At most this many tokens, in complete sequences; None: all
     batch_size: int = 8,  # Sequences at a time; `max_norm_multiple` of the mask uses the median norm of a batch
@@ -239,10 +320,15 @@ def run_evals(
     compute_ce_kl: bool = True,  # Also run the rest of the model, for cross-entropy and KL divergence
     replace: str | Sequence[str] | None = None,  # Reconstructed hook points to replace in the model; None: all
     seed: int = 0,  # Seed of the bootstrap
+    progress: bool = False,  # Show a progress bar
 ) -> Metrics:
     "Evaluate an SAE on held-out text, with 95% bootstrap intervals over sequences"
+    if isinstance(model, SAE) or not isinstance(sae, SAE):
+        raise TypeError(f"sae is a {type(sae).__name__} and model a {type(model).__name__}; the call is "
+                        "run_evals(sae, model, tokens)")
     task = _Task.of(sae, model, hook, mask, replace)
-    (outcome,) = _evaluate([task], model, gather_tokens(tokens, n_tokens), batch_size, compute_ce_kl, seed)
+    text, source = evaluation_tokens(tokens, model, sae, n_tokens)
+    (outcome,) = _evaluate([task], model, text, batch_size, compute_ce_kl, seed, progress, source)
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
@@ -250,21 +336,24 @@ def run_evals(
 def evaluate_each(
     saes: Mapping[str, SAE],  # SAEs by name, with their hook points in the metadata
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the SAEs' metadata says
-    tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]],  # Held-out text, packed
+    tokens: Any,  # Held-out text: a text or several, the name of a data set, a file, tokens: see `token_source`
     n_tokens: int | None = 50_000,  # At most this many tokens, in complete sequences; None: all
     batch_size: int = 8,  # Sequences at a time
     mask: MaskLike = "as trained",  # Positions that count; None: all
     compute_ce_kl: bool = True,  # Also run the rest of the model, for cross-entropy and KL divergence
     seed: int = 0,  # Seed of the bootstrap
+    progress: bool = False,  # Show a progress bar
 ) -> Iterator[tuple[str, Metrics | Exception]]:
-    "Evaluate several SAEs on the same tokens; yield the name of each with its report or its error"
-    tasks, text = [], gather_tokens(tokens, n_tokens)
+    "Evaluate several SAEs on the same tokens, cut as for the first SAE if text is given; yield the name of each with its report or its error"
+    if not saes:
+        raise ValueError("saes: there are none to evaluate")
+    tasks, (text, source) = [], evaluation_tokens(tokens, model, next(iter(saes.values())), n_tokens)
     for name, sae in saes.items():
         try:
             tasks.append(_Task.of(sae, model, None, mask, name=name))
         except ValueError as error:
             yield name, error
-    outcomes = _evaluate(tasks, model, text, batch_size, compute_ce_kl, seed)
+    outcomes = _evaluate(tasks, model, text, batch_size, compute_ce_kl, seed, progress, source)
     yield from zip([str(task.name) for task in tasks], outcomes)
 
 # %% ../nbs/51_evals.ipynb #51296f15

@@ -10,12 +10,13 @@ __all__ = ['HookPoint', 'hook_names', 'find_hook_point', 'read_activations', 'as
            'compiled', 'replace_at']
 
 # %% ../nbs/31_hooks.ipynb #6f27e9bf
-from collections import OrderedDict
+import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import Any, Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from .core import unknown
-from .models import run_model, without_hooks
+from .models import reads_tokens, run_model, unwrapped, without_hooks
 
 # %% ../nbs/31_hooks.ipynb #27742cb0
 Change: TypeAlias = Callable[[Tensor], "Tensor | None"]
@@ -55,12 +56,19 @@ def _change_output(change: Change, module: nn.Module, args: tuple[Any, ...], out
 
 # %% ../nbs/31_hooks.ipynb #e93103ad
 @dataclass(frozen=True)
+class _View:
+    "A part or a function of the tensor that enters or leaves a module"
+    read: Callable[[Tensor], Tensor]  # Returns the activation
+    write: Callable[[Tensor, Tensor], Tensor] | None = None  # Returns the tensor with a new activation; None: read only
+
+@dataclass(frozen=True)
 class HookPoint:
     "An activation of a model that can be read or replaced"
     name: str  # Name that was asked for
     module: nn.Module  # Module that the activation enters or leaves
     side: Literal["input", "output"] = "output"  # Side of the module
     stream: HookPoint | None = None  # Next hook point on the residual stream, if this one is on a branch off it
+    view: _View | None = None  # How the activation is made of the tensor at the module; None: it is that tensor
 
     def attach(
         self,
@@ -78,11 +86,18 @@ class HookPoint:
         "Return `change(x)` in `x`'s dtype; raise TypeError if `x` is not a tensor, ValueError if the shape differs"
         if not isinstance(x, Tensor):
             raise TypeError(f"hook point {self.name!r} passes a {type(x).__name__}, not a tensor")
-        y = change(x)
-        if y is not None and y.shape != x.shape:
+        part = x if self.view is None else self.view.read(x)
+        y = change(part)
+        if y is None:
+            return None
+        if y.shape != part.shape:
             raise ValueError(f"hook point {self.name!r}: the replacement has shape {tuple(y.shape)}, "
-                             f"not {tuple(x.shape)}")
-        return y if y is None else y.to(x.dtype)
+                             f"not {tuple(part.shape)}")
+        if self.view is None:
+            return y.to(x.dtype)
+        if self.view.write is None:
+            raise ValueError(f"hook point {self.name!r} can only be read")
+        return self.view.write(x, y.to(x.dtype))
 
 # %% ../nbs/31_hooks.ipynb #66bb9d46
 def _block_list_path(model: nn.Module) -> str | None:
@@ -98,6 +113,10 @@ def _block_list_path(model: nn.Module) -> str | None:
 # %% ../nbs/31_hooks.ipynb #db13ee19
 _Recorded: TypeAlias = dict[str, tuple[Tensor, Tensor]]  # Input and output by module path, in the order of completion
 
+def _weight_dims(module: nn.Module) -> int:
+    "Return the number of dimensions of a module's weight: 1 for a norm, 2 for a matrix, 0 without a weight"
+    return getattr(getattr(module, "weight", None), "ndim", 0)
+
 def _record_blocks(model: nn.Module, stack: str) -> _Recorded:
     "Feed random vectors to each block; return the input and output of every module in the blocks"
     recorded: _Recorded = {}
@@ -109,7 +128,8 @@ def _record_blocks(model: nn.Module, stack: str) -> _Recorded:
     def randomize(x: Tensor) -> Tensor:
         return torch.randn(x.shape, generator=generator).to(x)
     with without_hooks(model.modules()), torch.no_grad(), ExitStack() as hooks:
-        for path, module in blocks.named_modules(prefix=stack):
+        others = ((path, module) for path, module in model.named_modules() if _weight_dims(module) == 1)
+        for path, module in {**dict(others), **dict(blocks.named_modules(prefix=stack))}.items():
             hooks.callback(module.register_forward_hook(partial(record, path), with_kwargs=True).remove)
         for block in blocks.children():
             hooks.callback(HookPoint("", block, "input").attach(randomize).remove)
@@ -126,17 +146,76 @@ def _equal(a: Tensor, b: Tensor, scale: Tensor | None = None) -> bool:
 
 def _last_matrix(recorded: _Recorded, block: str, part: str, model: nn.Module) -> str | None:
     "Return the path of the matrix that computes the output of a part of a block, or the input of a part that is a norm"
-    weight = getattr(model.get_submodule(part), "weight", None)
-    result = recorded[part][0 if weight is not None and weight.ndim == 1 else 1]
-    return next((path for path, (_, y) in recorded.items() if path.startswith(f"{block}.") and _equal(y, result)
-                 and getattr(getattr(model.get_submodule(path), "weight", None), "ndim", 0) == 2), None)
+    result = recorded[part][0 if _weight_dims(model.get_submodule(part)) == 1 else 1]
+    found = [path for path, (_, y) in recorded.items() if path.startswith(f"{block}.") and _equal(y, result)
+             and _weight_dims(model.get_submodule(path)) == 2]
+    return next(iter(_outermost(found)), None)
+
+def _outermost(paths: Sequence[str]) -> list[str]:
+    "Return the paths that are not inside another one: a matrix with an adapter (LoRA) has the same matrix inside"
+    return [path for path in paths if not any(path.startswith(f"{other}.") for other in paths)]
 
 def _norms(recorded: _Recorded, parts: Sequence[str], model: nn.Module, x: Tensor) -> list[str]:
     "Return the paths of a block's norms whose input is `x`"
-    return [path for path in parts if _equal(recorded[path][0], x)
-            and getattr(getattr(model.get_submodule(path), "weight", None), "ndim", 0) == 1]
+    return [path for path in parts if _equal(recorded[path][0], x) and _weight_dims(model.get_submodule(path)) == 1]
+
+def _before_norm(recorded: _Recorded, parts: Sequence[str], part: str, model: nn.Module) -> str | None:
+    "Return the path of the module itself, if a part of a block is the norm that follows it"
+    if _weight_dims(model.get_submodule(part)) != 1:
+        return part
+    return next((path for path in parts if path != part and _equal(recorded[path][1], recorded[part][0])), None)
 
 # %% ../nbs/31_hooks.ipynb #7c4578cb
+def _normalized(x: Tensor, centered: bool, eps: float) -> Tensor:
+    "Divide `x` by its root mean square, after subtracting its mean if `centered`"
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    x = x - x.mean(-1, keepdim=True) if centered else x
+    return x / (x.pow(2).mean(-1, keepdim=True) + eps).sqrt()
+
+def _norm_view(recorded: _Recorded, path: str, model: nn.Module) -> _View | None:
+    "Return how to compute a norm's result before its gain; None if it cannot be verified"
+    (x, y), norm = recorded[path], model.get_submodule(path)
+    gain, bias = (getattr(norm, name, None) for name in ("weight", "bias"))
+    eps = next((getattr(norm, name) for name in ("eps", "variance_epsilon") if hasattr(norm, name)), 1e-5)
+    for centered in (False, True):
+        z = _normalized(x, centered, eps)
+        for factor in (gain, None if gain is None else 1 + gain):
+            if _equal(z * (1 if factor is None else factor) + (0 if bias is None else bias), y):
+                return _View(partial(_normalized, centered=centered, eps=eps))
+    return None
+
+@dataclass(frozen=True)
+class _JointHeads:
+    "Where queries, keys or values stand in the output of one matrix that computes all of them"
+    part: int  # 0: queries, 1: keys, 2: values
+    n_heads: int  # Heads of the queries
+    n_kv: int  # Heads of the keys, and of the values
+    by_head: bool  # Each head has its own query, key and value side by side; else all queries come first
+
+    def read(self, x: Tensor) -> Tensor:
+        "Return the part, with the heads concatenated"
+        if self.by_head:
+            return x.unflatten(-1, (self.n_heads, 3, -1))[..., self.part, :].flatten(-2)
+        return x.split(self._widths(x), -1)[self.part]
+
+    def write(self, x: Tensor, new: Tensor) -> Tensor:
+        "Return `x` with the part replaced"
+        if self.by_head:
+            parts = list(x.unflatten(-1, (self.n_heads, 3, -1)).unbind(-2))
+            parts[self.part] = new.unflatten(-1, (self.n_heads, -1))
+            return torch.stack(parts, -2).flatten(-3)
+        parts = list(x.split(self._widths(x), -1))
+        parts[self.part] = new
+        return torch.cat(parts, -1)
+
+    def _widths(self, x: Tensor) -> list[int]:
+        "Return the widths of queries, keys and values"
+        head = x.shape[-1] // (self.n_heads + 2 * self.n_kv)
+        return [self.n_heads * head, self.n_kv * head, self.n_kv * head]
+
+# %% ../nbs/31_hooks.ipynb #c8fe0399
+_Place: TypeAlias = tuple[str, "_View | None"]  # Path of a module with its side, and how to read the tensor there
+
 def _parts(recorded: _Recorded, block: str) -> tuple[list[str], tuple[str, str] | None]:
     "Return the paths of a block's parts, and the pair verified as attention and MLP, if any"
     (pre, post), depth = recorded[block], block.count(".") + 1
@@ -146,49 +225,111 @@ def _parts(recorded: _Recorded, block: str) -> tuple[list[str], tuple[str, str] 
              if _equal(pre + recorded[pair[0]][1] + recorded[pair[1]][1], post, scale=post - pre))
     return parts, next(pairs, None)
 
-def _block_names(model: nn.Module, recorded: _Recorded, block: str) -> dict[str, str | None]:
-    "Return the path for each verified name within a block; None where no module matches"
-    names: dict[str, str | None] = {"hook_resid_pre": f"{block}.input", "hook_resid_post": f"{block}.output"}
+def _norm_places(recorded: _Recorded, norm: str, name: str, model: nn.Module) -> dict[str, _Place]:
+    "Return the place of each name within a norm that TransformerLens calls `name`"
+    places: dict[str, _Place] = {f"{name}.hook_in": (f"{norm}.input", None), f"{name}.hook_out": (f"{norm}.output", None)}
+    view = _norm_view(recorded, norm, model)
+    return places if view is None else {**places, f"{name}.hook_normalized": (f"{norm}.input", view)}
+
+def _mlp_places(recorded: _Recorded, mlp: str, last: str | None, model: nn.Module) -> dict[str, _Place]:
+    "Return the place of each name within an MLP whose last matrix is `last`"
+    x, places = recorded[mlp][0], {"mlp.hook_out": (f"{mlp}.output", None)}
+    if last == mlp:  # the block has no module for the whole MLP
+        return places
+    places |= {"mlp.hook_in": (f"{mlp}.input", None), "hook_mlp_in": (f"{mlp}.input", None)}
+    hidden = recorded[last][0] if last else x.new_empty(0)
+    inside = {path: pair for path, pair in recorded.items() if path.startswith(f"{mlp}.")}
+    reading = _outermost([path for path, (a, b) in inside.items() if _equal(a, x) and b.shape == hidden.shape
+                          and _weight_dims(model.get_submodule(path)) == 2])
+    if len(reading) == 1:
+        return {**places, "mlp.hook_pre": (f"{reading[0]}.output", None)}
+    for gate, linear in permutations(reading, 2):
+        gates = [b for a, b in inside.values() if a is recorded[gate][1] or _equal(a, recorded[gate][1])]
+        if any(b.shape == hidden.shape and _equal(b * recorded[linear][1], hidden) for b in gates):
+            return {**places, "mlp.hook_pre": (f"{gate}.output", None), "mlp.hook_pre_linear": (f"{linear}.output", None)}
+    return places
+
+def _attention_places(recorded: _Recorded, attention: str, z: str, model: nn.Module) -> dict[str, _Place]:
+    "Return the places of queries, keys and values in an attention module whose last matrix is `z`"
+    config: Any = getattr(model, "config").get_text_config()
+    n_heads = config.num_attention_heads
+    n_kv = getattr(config, "num_key_value_heads", None) or n_heads
+    inside = _outermost([path for path in recorded if path.startswith(f"{attention}.") and path != z
+                         and _weight_dims(model.get_submodule(path)) == 2])
+    separate = {path.rpartition(".")[2][0]: path for path in inside if path.endswith((".q_proj", ".k_proj", ".v_proj"))}
+    if len(separate) == 3:
+        return {f"attn.hook_{letter}": (f"{path}.output", None) for letter, path in separate.items()}
+    first = recorded[z][0][0, 0]
+    for path, by_head in ((path, by_head) for path in inside for by_head in (False, True)):
+        joint, y = _JointHeads(2, n_heads, n_kv, by_head), recorded[path][1]
+        if y.shape[-1] * n_heads == first.shape[-1] * (n_heads + 2 * n_kv) and (not by_head or n_kv == n_heads):
+            value = joint.read(y)[0, 0].unflatten(0, (n_kv, -1)).repeat_interleave(n_heads // n_kv, 0).flatten()
+            if _equal(value, first):
+                parts = ((letter, replace(joint, part=i)) for i, letter in enumerate("qkv"))
+                return {f"attn.hook_{letter}": (f"{path}.output", _View(part.read, part.write)) for letter, part in parts}
+    return {}
+
+# %% ../nbs/31_hooks.ipynb #fd42dcaf
+def _block_places(model: nn.Module, recorded: _Recorded, block: str) -> dict[str, _Place]:
+    "Return the place of each verified name within a block"
+    places: dict[str, _Place] = {"hook_resid_pre": (f"{block}.input", None), "hook_resid_post": (f"{block}.output", None)}
     parts, pair = _parts(recorded, block)
     if pair is None:
-        return names
+        return places
     attention, mlp = pair
     pre, mid = recorded[block][0], recorded[block][0] + recorded[attention][1]
     reader = next((path for path in parts if _equal(recorded[path][0], mid)), None)
     z, hidden = (_last_matrix(recorded, block, part, model) for part in (attention, mlp))
-    norms = [*_norms(recorded, parts, model, pre), *_norms(recorded, parts, model, mid)]
-    names |= {"hook_attn_out": f"{attention}.output", "hook_mlp_out": f"{mlp}.output",
-              "hook_resid_mid": reader and f"{reader}.input",
-              "attn.hook_z": z and f"{z}.input", "mlp.hook_post": hidden and f"{hidden}.input"}
-    for name, norm in zip(("ln1", "ln2"), norms):
-        names |= {f"{name}.hook_in": f"{norm}.input", f"{name}.hook_out": f"{norm}.output"}
-    return names
+    plain = {"hook_attn_out": f"{attention}.output", "hook_mlp_out": f"{mlp}.output",
+             "hook_resid_mid": reader and f"{reader}.input",
+             "attn.hook_z": z and f"{z}.input", "mlp.hook_post": hidden and f"{hidden}.input"}
+    places |= {name: (path, None) for name, path in plain.items() if path}
+    before = [*_norms(recorded, parts, model, pre), *_norms(recorded, parts, model, mid)]
+    after = {f"{name}_post": part for name, part in (("ln1", attention), ("ln2", mlp))
+             if _weight_dims(model.get_submodule(part)) == 1}
+    for name, norm in {**dict(zip(("ln1", "ln2"), before)), **after}.items():
+        places |= _norm_places(recorded, norm, name, model)
+    inner_attention, inner_mlp = (_before_norm(recorded, parts, part, model) for part in pair)
+    if inner_attention and z:
+        places |= _attention_places(recorded, inner_attention, z, model)
+    return places | (_mlp_places(recorded, inner_mlp, hidden, model) if inner_mlp else {})
 
-# %% ../nbs/31_hooks.ipynb #75c48cea
-_paths_of: WeakKeyDictionary[nn.Module, dict[str, str]] = WeakKeyDictionary()
+# %% ../nbs/31_hooks.ipynb #7976ac50
+_places_of: WeakKeyDictionary[nn.Module, dict[str, _Place]] = WeakKeyDictionary()
 
-def _module_paths(
+def _places(
     model: nn.Module,  # A Hugging Face model; the first call runs two tokens through it
-) -> dict[str, str]:
-    "Return the module path for each TransformerLens name that this model has; empty if it is not a decoder"
-    if model not in _paths_of:
-        _paths_of[model] = _find_paths(model)
-    return _paths_of[model]
+) -> dict[str, _Place]:
+    "Return the place of each TransformerLens name that this model has; empty if it is not a decoder"
+    model = unwrapped(model)
+    if model not in _places_of:
+        _places_of[model] = _find_places(model)
+    return _places_of[model]
 
-def _find_paths(model: nn.Module) -> dict[str, str]:
-    "Find the module path for each TransformerLens name; `_module_paths` caches the result"
+def _find_places(model: nn.Module) -> dict[str, _Place]:
+    "Find the place of each TransformerLens name; `_places` caches the result"
     stack = _block_list_path(model)
     if stack is None:
         return {}
     recorded, embedding = _record_blocks(model, stack), getattr(model, "get_input_embeddings")()
-    paths = {"hook_embed": next(path for path, module in model.named_modules() if module is embedding) + ".output"}
-    for layer, _ in enumerate(model.get_submodule(stack).children()):
-        names = _block_names(model, recorded, f"{stack}.{layer}")
-        paths |= {f"blocks.{layer}.{name}": path for name, path in names.items() if path}
-    return paths
+    name = next(path for path, module in model.named_modules() if module is embedding)
+    places: dict[str, _Place] = {"hook_embed": (f"{name}.output", None)}
+    blocks = [f"{stack}.{layer}" for layer, _ in enumerate(model.get_submodule(stack).children())]
+    for layer, block in enumerate(blocks):
+        places |= {f"blocks.{layer}.{name}": place for name, place in _block_places(model, recorded, block).items()}
+    outside = [path for path in recorded if not path.startswith(f"{stack}.")]
+    for norm in _norms(recorded, outside, model, recorded[blocks[-1]][1])[:1]:
+        places |= _norm_places(recorded, norm, "ln_final", model)
+    return places
+
+def _module_paths(
+    model: nn.Module,  # A Hugging Face model
+) -> dict[str, str]:
+    "Return the module path for each TransformerLens name that this model has"
+    return {name: path for name, (path, _) in _places(model).items()}
 
 # %% ../nbs/31_hooks.ipynb #e232171a
-_switches = {"attn.hook_result": "use_attn_result", "hook_mlp_in": "use_hook_mlp_in", "hook_attn_in": "use_attn_in",
+_switches = {"attn.hook_result": "use_attn_result", "hook_attn_in": "use_attn_in",
              **{f"hook_{part}_input": "use_split_qkv_input" for part in "qkv"}}
 
 def _switched_off(model: nn.Module, name: str) -> str | None:
@@ -196,10 +337,22 @@ def _switched_off(model: nn.Module, name: str) -> str | None:
     flags = (flag for ending, flag in _switches.items() if name.endswith(ending))
     return next((flag for flag in flags if not getattr(getattr(model, "cfg", None), flag, True)), None)
 
+def _own_hooks(model: nn.Module) -> dict[str, nn.Module]:
+    "Return TransformerLens' hook points of a bridge by name; empty for other models"
+    own: dict[str, nn.Module] = dict(getattr(model, "hook_dict", {}))
+    for name in [name for name in own if name.endswith(".hook_mlp_in")]:
+        reads = name.replace(".hook_mlp_in", ".mlp.hook_in")
+        if reads in own:
+            own[name] = own[reads]
+        else:
+            del own[name]
+    return own
+
 def _modules(model: nn.Module) -> dict[str, nn.Module]:
-    "Return the modules by their path in the Hugging Face model, also if a bridge wraps them"
+    "Return the modules by their path in the Hugging Face model, also if a bridge or an adapter wraps them"
     modules: dict[str, nn.Module] = {}
-    for path, module in list(getattr(model, "original_model", model).named_modules())[1:]:  # without the model itself
+    inside = unwrapped(getattr(model, "original_model", model))
+    for path, module in list(inside.named_modules(remove_duplicate=False))[1:]:  # without the model itself
         modules.setdefault(path.replace("._original_component", ""), module)
     return modules
 
@@ -211,30 +364,108 @@ def _module_and_side(model: nn.Module, path: str) -> tuple[nn.Module, Literal["i
         return modules[path], "output"
     return (modules[stem], side) if side in ("input", "output") and stem in modules else None
 
+def _unhooked_mlp(model: nn.Module, name: str) -> tuple[nn.Module, Literal["input", "output"]] | None:
+    "Return the input of the MLP of a model with hook points whose MLP has none at its input (`HookedTransformer`)"
+    found = re.fullmatch(r"(blocks\.\d+)\.(hook_mlp_in|mlp\.hook_in)", name)
+    return _module_and_side(model, f"{found[1]}.mlp.input") if found else None
+
 # %% ../nbs/31_hooks.ipynb #8a2d1c81
+_tl_name = re.compile(r"(?:blocks\.(\d+)\.)?((?:attn\.|mlp\.|ln\w+\.)?hook_\w+)")
+_tl_words = {"embed", "pos_embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "attn_in", "mlp_in", "mlp_out", "in",
+             "out", "q", "k", "v", "z", "pre", "post", "pre_linear", "result", "pattern", "attn_scores", "rot_q", "rot_k",
+             "scale", "normalized", "q_input", "k_input", "v_input"}
+
+def _missing(model: nn.Module, name: str) -> str:
+    "Return the message for a hook point that the model does not have"
+    found, names = _tl_name.fullmatch(name), hook_names(model)
+    layers = {int(match[1]) for match in map(_tl_name.fullmatch, names) if match and match[1]}
+    if found is None or not layers:
+        return unknown("hook point", name, names)
+    start = f"unknown hook point {name!r}: "
+    if found[1] and int(found[1]) not in layers:
+        return start + f"the model has {len(layers)} blocks, {min(layers)} to {max(layers)}"
+    prefix = f"blocks.{found[1]}." if found[1] else ""
+    same = [other[len(prefix):] for other in names if other.startswith(prefix) and _tl_name.fullmatch(other)
+            and other.startswith("blocks.") == bool(prefix)]
+    close = difflib.get_close_matches(found[2], same, n=1, cutoff=0.9)
+    if close and found[2].partition("hook_")[2] not in _tl_words:
+        return f"unknown hook point {name!r}; nearest: {prefix}{close[0]}"
+    return start + (f"block {found[1]} has " if prefix else "outside of the blocks there is ") + ", ".join(same)
+
+# %% ../nbs/31_hooks.ipynb #9a4eedae
 def hook_names(
     model: nn.Module,  # A bridge, a Hugging Face model or any module
 ) -> list[str]:
     "Return the names of all hook points that can be read: TransformerLens names, then module paths"
-    own = getattr(model, "hook_dict", {})
-    names = [name for name in own if not _switched_off(model, name)] if own else list(_module_paths(model))
+    own = _own_hooks(model)
+    names = [name for name in own if not _switched_off(model, name)] if own else list(_places(model))
     return [*names, *_modules(model)]
 
 def find_hook_point(
     model: nn.Module,  # A bridge, a Hugging Face model or any module
     name: str,  # TransformerLens name, or module path with `.input` or `.output`; output if neither
 ) -> HookPoint:
-    "Return the hook point called `name`; raise ValueError with the nearest names if there is none"
-    own = getattr(model, "hook_dict", {})
+    "Return the hook point called `name`; raise ValueError with the names that there are if there is none"
+    if not isinstance(name, str):
+        raise TypeError(f"hook point {name!r:.80}: the name must be text, not {type(name).__name__}")
+    own, view = _own_hooks(model), None
     if flag := _switched_off(model, name):
         raise ValueError(f"hook point {name!r} fires only after model.set_{flag}(True)")
     found = (own[name], "output") if name in own else _module_and_side(model, name)
-    if found is None and not own:
-        found = _module_and_side(model, _module_paths(model).get(name, name))
+    if found is None and own:
+        found = _unhooked_mlp(model, name)
+    elif found is None and name in (places := _places(model)):
+        path, view = places[name]
+        found = _module_and_side(model, path)
     if found is None:
-        raise ValueError(unknown("hook point", name, hook_names(model)))
+        raise ValueError(_missing(model, name))
     branch, stream = name.endswith("hook_resid_mid"), name.replace("hook_resid_mid", "hook_resid_post")
-    return HookPoint(name, *found, stream=find_hook_point(model, stream) if branch else None)
+    return HookPoint(name, *found, stream=find_hook_point(model, stream) if branch else None, view=view)
+
+# %% ../nbs/31_hooks.ipynb #c5d2331c
+_passages_of: WeakKeyDictionary[nn.Module, WeakKeyDictionary[nn.Module, int]] = WeakKeyDictionary()
+
+def _count_passages(model: nn.Module, inputs: Any, attention_mask: Tensor | None) -> WeakKeyDictionary[nn.Module, int]:
+    "Run the model, and count how often each of its modules is called"
+    counts: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+    def count(module: nn.Module, args: Any) -> None:
+        counts[module] = counts.get(module, 0) + 1
+    modules = list(model.modules())
+    for module in modules:
+        counts[module] = 0
+    own = [module for module in getattr(model, "hook_dict", {}).values()]  # a bridge needs its other hooks
+    with without_hooks(own or modules), torch.no_grad(), ExitStack() as hooks:
+        for module in modules:
+            hooks.callback(module.register_forward_pre_hook(count).remove)
+        run_model(model, inputs, attention_mask)
+    return counts
+
+def _small_inputs(model: nn.Module, inputs: Any) -> Any:
+    "Return two tokens for a language model, else the first example of a batch; None if there is no smaller input"
+    if reads_tokens(model):
+        return torch.zeros(1, 2, dtype=torch.long)
+    return inputs[:1] if isinstance(inputs, Tensor) and inputs.ndim and len(inputs) > 1 else None
+
+def _check_passages(model: nn.Module, points: Iterable[HookPoint], inputs: Any = None, mask: Tensor | None = None) -> None:
+    "Raise ValueError if a hook point is passed more than once per run; without inputs, where that can be found out"
+    points = list(points)
+    if any(point.module not in _passages_of.get(model, {}) for point in points):
+        small = _small_inputs(model, inputs)
+        try:
+            if small is not None:
+                _passages_of[model] = _count_passages(model, small, None)
+        except Exception:  # the model does not run on tokens alone (encoder and decoder) or on one example
+            small = None
+        if small is None and inputs is not None:
+            _passages_of[model] = _count_passages(model, inputs, mask)
+    for point in points:
+        _refuse_repeated(point, _passages_of.get(model, {}).get(point.module, 0))
+
+def _refuse_repeated(point: HookPoint, n: int) -> None:
+    "Raise ValueError if a hook point was passed more than once"
+    if n > 1:
+        raise ValueError(f"hook point {point.name!r} is passed {n} times per run of the model: it has no single "
+                         "activation, so it can be neither read nor replaced; choose a module that runs once")
 
 # %% ../nbs/31_hooks.ipynb #1c7702ab
 class _AllRead(Exception):
@@ -251,9 +482,13 @@ def read_activations(
     "Return the activations by hook point, read in evaluation mode; the pass stops after the deepest hook point"
     names = [names] if isinstance(names, (str, HookPoint)) else names
     points = [name if isinstance(name, HookPoint) else find_hook_point(model, name) for name in dict.fromkeys(names)]
+    if not points:
+        raise ValueError("names: give at least one hook point to read")
+    _check_passages(model, points, tokens, attention_mask)
     found: dict[str, Tensor] = {}
     def keep(point: HookPoint, x: Tensor) -> None:
-        found.setdefault(point.name, x)
+        _refuse_repeated(point, 2 if point.name in found else 1)
+        found[point.name] = x
         if len(found) == len(points):
             raise _AllRead
     with ExitStack() as stack:
@@ -323,11 +558,9 @@ def _adds_up(model: nn.Module, point: HookPoint) -> bool:
 
 def _check_writable(model: nn.Module, point: HookPoint) -> None:
     "Check that a replacement at a hook point of a bridge has the expected effect; raise ValueError if not"
-    if not hasattr(model, "hook_dict"):
-        return
     if point.name.endswith((".hook_normalized", ".hook_scale")):
         raise ValueError(f"hook point {point.name!r} can only be read; to change the norm's output, use its hook_out")
-    if point.stream is not None and not _adds_up(model, point):
+    if hasattr(model, "hook_dict") and point.stream is not None and not _adds_up(model, point):
         raise ValueError(f"hook point {point.name!r} can only be read: "
                          "this model does not just add the MLP's output to it")
 
@@ -348,6 +581,38 @@ def _attach_to_stream(point: HookPoint, change: Change) -> list[RemovableHandle]
     return [point.attach(at_branch), point.stream.attach(at_stream, first=True)]
 
 # %% ../nbs/31_hooks.ipynb #94fd138c
+class _Run:
+    "Counts how often a hook point is passed in one run of a model; repetitions in the backward pass do not count"
+    def __init__(self, point: HookPoint) -> None:
+        self.point, self.running, self.passages = point, False, 0
+        self.ever_passed, self.ever_ended = False, False
+
+    def start(self, *_: Any) -> None:
+        "Begin a run"
+        self.running, self.passages = True, 0
+
+    def passed(self) -> None:
+        "Count a passage; raise ValueError at the second one of a run"
+        self.ever_passed = True
+        if self.running:
+            self.passages += 1
+            _refuse_repeated(self.point, self.passages)
+
+    def end(self, *_: Any) -> None:
+        "End a run"
+        self.running, self.ever_ended = False, True
+
+    @property
+    def missed(self) -> bool:
+        "Return whether the model ran and never passed the hook point"
+        return self.ever_ended and not self.ever_passed
+
+def _uncompiled(model: nn.Module) -> AbstractContextManager[Any]:
+    "Return a context in which a model compiled with `torch.compile` runs as it is written, so that hooks are called"
+    compiled = hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+
+# %% ../nbs/31_hooks.ipynb #f0348dfe
 @contextmanager
 def replace_at(
     model: nn.Module,  # A bridge, a Hugging Face model or any module
@@ -357,14 +622,18 @@ def replace_at(
     "Replace the activation `x` at a hook point with `fn(x)` while the context is open"
     point = name if isinstance(name, HookPoint) else find_hook_point(model, name)
     _check_writable(model, point)
-    seen: set[str] = set()
+    _check_passages(model, [point])
+    run = _Run(point)
     def change(x: Tensor) -> Tensor | None:
-        seen.add("hook point")
+        run.passed()
         return fn(x)
     with ExitStack() as stack:
+        stack.enter_context(_uncompiled(model))
         for handle in [point.attach(change)] if point.stream is None else _attach_to_stream(point, change):
             stack.callback(handle.remove)
-        stack.callback(model.register_forward_hook(lambda *_: seen.add("end")).remove)
+        for part in {model, getattr(model, "original_model", model), unwrapped(model)}:
+            stack.callback(part.register_forward_pre_hook(run.start, prepend=True).remove)
+            stack.callback(part.register_forward_hook(run.end).remove)
         yield
-    if seen == {"end"}:
+    if run.missed:
         raise RuntimeError(f"the model ran without ever reaching hook point {point.name!r}: nothing was replaced")

@@ -96,7 +96,7 @@ class LogitLens:
     ) -> Table:
         "Return a table of skewness, kurtosis, and the tokens that latents promote and suppress"
         if latents is None:
-            latents = self.skewness.argsort(descending=True, stable=True)[:10].tolist()
+            latents = self.skewness.nan_to_num(-torch.inf).argsort(descending=True, stable=True)[:10].tolist()
         rows = [[str(i), format_number(self.skewness[i].item(), 3), format_number(self.kurtosis[i].item(), 3),
                  self.words(i), self.words(i, 4, suppressed=True)] for i in latents]
         return Table("Logit lens", ["latent", "skewness", "kurtosis", "promotes", "suppresses"], rows, left=(0, 3, 4))
@@ -108,7 +108,7 @@ class LogitLens:
                                    (self.skewness, self.kurtosis, "latents", "C0")):
             panel.plot(x.numpy(), y.numpy(), ".", markersize=3, alpha=0.5, label=label, color=color)
         panel.set_yscale("log")
-        ticks = [t for t in (2, 3, 5, 10, 20, 50, 100, 200, 500) if t <= self.kurtosis.max() * 1.5]
+        ticks = [t for t in (2, 3, 5, 10, 20, 50, 100, 200, 500) if t <= self.kurtosis.nan_to_num(0).max() * 1.5]
         panel.set_yticks(ticks, map(str, ticks))
         panel.set_yticks([], minor=True)
         panel.set_xlabel("skewness of the effects on the logits")
@@ -130,6 +130,15 @@ class LogitLens:
     def _repr_html_(self) -> str:
         return f"<div>{self!r}</div>{self.table()._repr_html_()}"
 
+def _check_unembedding(sae: SAE, model: Any) -> None:
+    "Check that the model has an unembedding and that the SAE writes to the residual stream; raise ValueError if not"
+    if not hasattr(model, "W_U") and getattr(model, "get_output_embeddings", lambda: None)() is None:
+        raise ValueError(f"a {type(model).__name__} has no unembedding: it is not a language model")
+    hook = sae.cfg.metadata.hook_name_out or sae.cfg.metadata.hook_name
+    if isinstance(hook, str) and hook.endswith((".hook_z", ".hook_q", ".hook_k", ".hook_v")):
+        raise ValueError(f"the latents write to {hook!r}, not to the residual stream: multiply W_dec by the matrix that "
+                         "maps one to the other")
+
 @torch.no_grad()
 def logit_lens(
     sae: SAE,  # Its decoder must write to the residual stream
@@ -138,13 +147,16 @@ def logit_lens(
 ) -> LogitLens:
     "Compute the logit lens of all latents; raise ValueError if the decoder does not write to the residual stream"
     check_processing(sae, model)
-    matrix, vocabulary = unembedding(model), Vocabulary.from_tokenizer(model.tokenizer)
+    _check_unembedding(sae, model)
+    matrix, tokenizer = unembedding(model), getattr(model, "tokenizer", None)
+    vocabulary = Vocabulary(()) if tokenizer is None else Vocabulary.from_tokenizer(tokenizer)
     W_dec = sae.W_dec.detach()
     if W_dec.shape[1:] != matrix.shape[:1]:
         raise ValueError(f"the latents write to {tuple(W_dec.shape[1:])} dimensions, the residual stream has "
                          f"{len(matrix)}: multiply W_dec by the matrix that maps one to the other")
     n = min(len(vocabulary), matrix.shape[1])
     ids = torch.tensor([i for i in range(n) if vocabulary.tokens[i] and i not in vocabulary.special])
+    ids = torch.arange(matrix.shape[1]) if tokenizer is None else ids
     matrix = matrix[:, ids.to(matrix.device)]
     def shape(rows: Tensor) -> Tensor:
         return torch.cat([_moments(part.to(matrix) @ matrix) for part in rows.split(block)]).cpu()
@@ -346,6 +358,8 @@ def token_set_enrichment(
         raise ValueError(f"null={null!r}: must be one of {', '.join(_nulls)}")
     from scipy import stats
     chosen = {name: list(ids) for name, ids in (token_sets(lens.vocabulary) if sets is None else sets).items()}
+    if not chosen:
+        raise ValueError("sets: there are none; a model without a tokenizer needs sets of token ids by name")
     member, distribution = _membership(lens, chosen), stats.norm()
     rows = torch.nn.functional.normalize(lens.W_dec.to(lens.matrix), dim=-1)
     if null == "tokens":

@@ -244,6 +244,7 @@ class Metrics:
     density: Float[Tensor, "d_sae"]  # Fraction of tokens on which each latent is active
     about: dict[str, Any] = field(default_factory=dict)  # Model, hook point, settings
     sums: Sums = field(default_factory=dict, repr=False)  # Sums over the tokens of each sequence; needed to compare
+    latents: dict[str, Float[Tensor, "d_sae"]] = field(default_factory=dict, repr=False)  # Other metrics of each latent
 
     def __getitem__(self, name: str) -> float:
         if name not in self.values:
@@ -276,7 +277,8 @@ class Metrics:
     ) -> Path:
         "Write both files, the JSON file last: if it exists, the result is complete"
         from safetensors.torch import save_file
-        tensors = {"density": self.density, **{f"sums.{name}": total for name, total in self.sums.items()}}
+        tensors = {"density": self.density, **{f"sums.{name}": total for name, total in self.sums.items()},
+                   **{f"latents.{name}": values for name, values in self.latents.items()}}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         write_safely(Path(path).with_suffix(".safetensors"), lambda file: save_file(tensors, file))
         return write_safely(path, lambda file: file.write_text(json.dumps(self.to_dict(), indent=2)))
@@ -293,8 +295,15 @@ class Metrics:
             return math.nan if value is None else value
         values = {name: number(value) for group in _groups for name, value in kept.get(group, {}).items()}
         intervals = {name: (number(low), number(high)) for name, (low, high) in kept["intervals"].items()}
-        return cls(values, intervals, tensors.pop("density"), kept["about"],
-                   {name.removeprefix("sums."): total for name, total in tensors.items()})
+        sums, latents = ({name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+                         for start in ("sums.", "latents."))
+        return cls(values, intervals, tensors["density"], kept["about"], sums, latents)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        "Return a data frame with one row per latent: its density and the other metrics of single latents"
+        import pandas
+        columns = {"feature_density": self.density, **self.latents}
+        return pandas.DataFrame({name: values.numpy() for name, values in columns.items()}).rename_axis("latent")
 
     def table(self) -> Table:
         "Show every metric with its interval, group by group"
@@ -304,7 +313,8 @@ class Metrics:
             rows += [(name, format_number(value), format_interval(self.intervals.get(name)))
                      for name, value in numbers.items()]
         known = [str(self.about[name]) for name in ("sae", "at", "on") if name in self.about]
-        return Table(" ".join(known) + "; 95% intervals over sequences", (), rows)
+        text = (self.about.get("source") or {}).get("text")
+        return Table(" ".join(known) + "; 95% intervals over sequences", (), rows, footer=f"text: {text}" if text else "")
 
     def __repr__(self) -> str:
         return repr(self.table())

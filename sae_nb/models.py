@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['load_model', 'vocabulary_size', 'max_context', 'model_device', 'begin_id', 'model_inputs', 'evaluation_mode',
-           'without_hooks', 'run_model', 'run_logits', 'check_processing']
+           'without_hooks', 'reads_tokens', 'run_model', 'run_logits', 'check_processing']
 
 # %% ../nbs/30_models.ipynb #6bd07ec1
 import ast
@@ -15,6 +15,7 @@ import importlib.util
 import inspect
 import json
 import os
+import subprocess
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .core import as_dtype, assets, default_device, unknown
+from .core import as_device, as_dtype, assets, default_device, local_path, unknown
 
 if TYPE_CHECKING:
     from sae_nb.sae import SAE
@@ -66,7 +67,7 @@ def _is_cached(name: str) -> bool:
 def _looks_like_path(name: str | Path) -> bool:
     "Return whether `name` can only be a path, not a name on the hub"
     text = str(name)
-    return isinstance(name, Path) or text.startswith((".", "/", "~")) or "\\" in text or text.count("/") > 1
+    return isinstance(name, os.PathLike) or text.startswith((".", "/", "~")) or "\\" in text or text.count("/") > 1
 
 # %% ../nbs/30_models.ipynb #d7484f04
 def _resolve_model(
@@ -74,18 +75,21 @@ def _resolve_model(
 ) -> str:
     "Return the folder or hub name for `name`; raise ValueError if it cannot be found"
     from huggingface_hub import constants
-    folder = assets() / "demo" if name == "demo" else Path(name).expanduser()
+    folder = assets() / "demo" if str(name) == "demo" else local_path(name)
     if (folder / "config.json").exists():
         return str(folder)
     if folder.is_dir() or _looks_like_path(name):
-        problem = "has no config.json" if folder.is_dir() else "does not exist"
-        raise ValueError(f"model folder {str(name)!r} {problem}")
+        problem = "has no config.json" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
+        adapter = "; it is a PEFT adapter: load the base model, then the adapter with PeftModel.from_pretrained"
+        raise ValueError(f"model folder {str(name)!r} {problem}"
+                         + (adapter if (folder / "adapter_config.json").exists() else ""))
     names = _official_names()
     hub_name = names.get(str(name), str(name))
     if constants.HF_HUB_OFFLINE and not _is_cached(hub_name):
         why = "is not on this machine" if hub_name in names else "is neither on this machine nor a known name"
         raise ValueError(f"model {hub_name!r} {why}, and access to the hub is disabled (HF_HUB_OFFLINE)"
-                         + ("" if hub_name in names else f": {unknown('model', hub_name, ['demo', *names])}"))
+                         + ("" if hub_name in names or "/" in hub_name else
+                            f": {unknown('model', hub_name, ['demo', *names])}"))
     return hub_name
 
 # %% ../nbs/30_models.ipynb #b958e952
@@ -101,28 +105,64 @@ def _no_progress_bars() -> Iterator[None]:
         if enabled:
             logging.enable_progress_bar()
 
-def _tokenizer(path: str) -> Any:
+@contextmanager
+def _no_installation() -> Iterator[None]:
+    "Keep TransformerLens from calling pip, as it does for multimodal models; it continues without their image processor"
+    call = subprocess.check_call
+    def refuse(command: Any, *args: Any, **keywords: Any) -> int:
+        if isinstance(command, (list, tuple)) and "pip" in command and "install" in command:
+            raise RuntimeError(f"loading a model must not install packages: {command}")
+        return call(command, *args, **keywords)
+    subprocess.check_call = refuse
+    try:
+        yield
+    finally:
+        subprocess.check_call = call
+
+def _tokenizer(path: str, revision: str | None = None) -> Any:
     "Load the tokenizer of a model; return None if it has none"
     from transformers import AutoTokenizer
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError, KeyError):
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision or "main")
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return tokenizer if tokenizer.vocab_size else None  # some classes make an empty tokenizer when there are no files
 
-def _load_plain(path: str, device: torch.device, dtype: torch.dtype) -> nn.Module:
+def _load_plain(path: str, device: torch.device, dtype: torch.dtype, revision: str | None = None) -> nn.Module:
     "Load a causal language model of `transformers` and its tokenizer"
     from transformers import AutoModelForCausalLM
-    model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
-    model.tokenizer = _tokenizer(path)
+    model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, revision=revision or "main")
+    model.tokenizer = _tokenizer(path, revision)
     return model.to(device)
+
+def _placeholder_tokenizer() -> Any:
+    "Return an empty tokenizer: a bridge cannot be built without one"
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+    empty = Tokenizer(models.WordLevel({"<s>": 0}, unk_token="<s>"))
+    return PreTrainedTokenizerFast(tokenizer_object=empty, eos_token="<s>", pad_token="<s>", unk_token="<s>")
+
+def _boot(path: str, tokenizer: Any, device: torch.device, dtype: torch.dtype, revision: dict[str, Any]) -> Any:
+    "Build a `TransformerBridge`; with `tokenizer` instead of its own, unless that is None"
+    from transformer_lens.model_bridge import TransformerBridge
+    with _no_installation():
+        return TransformerBridge.boot_transformers(path, device=device, dtype=dtype, tokenizer=tokenizer, **revision)
 
 def _load_bridge(
     path: str, device: torch.device, dtype: torch.dtype, compatibility: dict[str, bool] | None,
+    revision: str | None = None,
 ) -> nn.Module:
     "Load a `TransformerBridge`, and process its weights unless `compatibility` is None"
-    from transformer_lens.model_bridge import TransformerBridge
-    model = TransformerBridge.boot_transformers(path, device=device, dtype=dtype)
+    options = {} if revision is None else {"revision": revision}
+    try:
+        model = _boot(path, None, device, dtype, options)
+    except (OSError, ValueError, TypeError, KeyError):
+        if not (os.path.isdir(path) or _is_cached(path)) or _tokenizer(path, revision) is not None:
+            raise
+        model = _boot(path, _placeholder_tokenizer(), device, dtype, options)
+        model._tokenizer = None
+    if not getattr(model.tokenizer, "vocab_size", 1):  # some classes make an empty tokenizer when there are no files
+        model._tokenizer = None
     if compatibility is not None:
         model.enable_compatibility_mode(disable_warnings=True, **compatibility)
     return model
@@ -141,31 +181,100 @@ def _compatibility(like: SAE | None) -> dict[str, bool] | None:
     return {step: asked[step] for step in _processing_steps if step in asked}
 
 # %% ../nbs/30_models.ipynb #cb6f405a
+def _revision_of(like: SAE) -> str | None:
+    "Return the revision of the model that an SAE was trained on; None if its metadata names none"
+    extra = like.cfg.metadata.extra
+    asked = extra.get("model_from_pretrained_kwargs") or {}
+    if step := next((name for name in ("checkpoint_index", "checkpoint_value") if asked.get(name) is not None), None):
+        raise ValueError(f"this SAE was trained on a training checkpoint ({step}={asked[step]}) of {like.cfg.metadata.model_name}: "
+                         "give its revision on the hub, e.g. load_model(like=sae, revision='step1000')")
+    return extra.get("model_revision") or asked.get("revision") or extra.get("revision")
+
+def _ask_hub(name: str, revision: str | None) -> None:
+    "Ask the hub once for a model; raise ConnectionError, PermissionError or ValueError if it cannot be had"
+    from huggingface_hub import HfApi, errors
+
+    from sae_nb.hub import clear_hub_errors
+    try:
+        with clear_hub_errors(name, "the model"):
+            HfApi().model_info(name, revision=revision, timeout=10)
+    except ConnectionError as error:
+        raise ConnectionError(f"model {name!r}: the hub cannot be reached, and the model is not on this machine "
+                              f"({str(error).removeprefix(f'{name}: the model: ')})") from error
+    except ValueError as error:
+        if isinstance(error.__cause__, errors.RevisionNotFoundError):
+            raise ValueError(f"model {name!r} has no revision {revision!r} (a branch, tag or commit on the hub)") from error
+        if "/" in name:
+            raise
+        raise ValueError(unknown("model", name, ["demo", *_official_names()])) from error
+
+@contextmanager
+def _hub_access(path: str, revision: str | None) -> Iterator[None]:
+    "Check that a model on the hub can be had, and explain errors of the download; without the hub, use the cache"
+    from huggingface_hub import constants
+    offline = constants.HF_HUB_OFFLINE
+    if not os.path.isdir(path) and not offline:
+        try:
+            _ask_hub(path, revision)
+        except ConnectionError:
+            if not _is_cached(path):
+                raise
+            constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    except OSError as error:
+        if not os.path.isdir(path):
+            _explain(path, error)
+        raise
+    finally:
+        constants.HF_HUB_OFFLINE = offline
+
+def _explain(path: str, error: BaseException) -> None:
+    "Raise a clear error if the hub is the cause of `error`"
+    from huggingface_hub import errors
+
+    from sae_nb.hub import clear_hub_errors
+    kinds = (errors.GatedRepoError, errors.RepositoryNotFoundError, errors.RevisionNotFoundError,
+             errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled)
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, kinds):
+        cause = cause.__cause__ or cause.__context__
+    if cause is not None:
+        with clear_hub_errors(path, "the model"):
+            raise cause
+    if "gated" in str(error).lower():
+        raise PermissionError(f"{path}: gated; accept its terms on the hub, then log in (`hf auth login`)") from error
+
+# %% ../nbs/30_models.ipynb #f45fedea
 def load_model(
     name: str | Path | None = None,  # "demo", a folder or a hub name; None: the model of `like`
     device: str | torch.device | None = None,  # None: the best device of this machine
     dtype: str | torch.dtype | None = None,  # None: float32
-    like: SAE | None = None,  # An SAE whose metadata names the model and its processing
+    like: SAE | None = None,  # An SAE whose metadata names the model, its revision and its processing
     bridge: bool = True,  # Return a `TransformerBridge`; False: the Hugging Face model
+    revision: str | None = None,  # Branch, tag or commit of a model on the hub; None: as in `like`, or the newest
 ) -> nn.Module:
-    "Load a language model for reading activations, with its tokenizer in `.tokenizer`"
-    name = name or (like.cfg.metadata.model_name if like is not None else None)
-    if name is None:
-        raise ValueError("no model: give a name, or like=sae with model_name in its metadata")
+    """Load a language model for reading activations, with its tokenizer in `.tokenizer` (None without one).
+
+    Raise ValueError if there is no such model, PermissionError if it is gated, ConnectionError if the hub is unreachable"""
+    own = like.cfg.metadata.model_name if like is not None else None
+    name = own if name is None else name
+    if not isinstance(name, (str, os.PathLike)) or not str(name):
+        raise ValueError("no model: give a name, or like=sae with model_name in its metadata" if not name
+                         else f"model {name!r:.80}: must be a name or a folder, not a {type(name).__name__}")
     compatibility = _compatibility(like)
     if compatibility is not None and not bridge:
         raise ValueError("bridge=False: this SAE needs processing='compatibility', which only a bridge offers")
-    path = _resolve_model(name)
-    target = torch.device(device or default_device())
+    target = as_device(device) if device is not None else default_device()
     weight_type = as_dtype(dtype or "float32")
-    try:
-        with _no_progress_bars():
-            model = (_load_bridge(path, target, weight_type, compatibility) if bridge
-                     else _load_plain(path, target, weight_type))
-    except OSError as error:
-        if os.path.isdir(path) or path in _official_names():
-            raise
-        raise ValueError(unknown("model", path, ["demo", *_official_names()])) from error
+    path = _resolve_model(name)
+    if revision is not None and os.path.isdir(path):
+        raise ValueError(f"revision={revision!r}: {str(name)!r} is a folder; only models on the hub have revisions")
+    if revision is None and like is not None and own is not None and not os.path.isdir(path) and path == _resolve_model(own):
+        revision = _revision_of(like)
+    with _hub_access(path, revision), _no_progress_bars():
+        model = (_load_bridge(path, target, weight_type, compatibility, revision) if bridge
+                 else _load_plain(path, target, weight_type, revision))
     return model.eval().requires_grad_(False)
 
 # %% ../nbs/30_models.ipynb #7989bd2c
@@ -400,7 +509,9 @@ def _position_keywords(model: nn.Module, mask: Int[Tensor, "batch pos"]) -> dict
     return {} if offset is None else {"position_ids": _positions(mask, offset)}
 
 # %% ../nbs/30_models.ipynb #8aa5545f
-def _reads_tokens(model: nn.Module) -> bool:
+def reads_tokens(
+    model: nn.Module,  # Any model
+) -> bool:
     "Return whether the first input of a model is tokens, as its configuration says"
     name = getattr(getattr(model, "original_model", model), "main_input_name", "input_ids")
     return vocabulary_size(model) is not None and name == "input_ids"
@@ -430,7 +541,7 @@ def _token_arguments(model: nn.Module, inputs: Any, mask: Tensor | None) -> tupl
 
 def _arguments(model: nn.Module, inputs: Any, mask: Tensor | None) -> tuple[list[Any], dict[str, Any]]:
     "Return the arguments of a call with any inputs"
-    if _is_text(inputs) or _reads_tokens(model) and (not isinstance(inputs, Mapping) or "input_ids" in inputs):
+    if _is_text(inputs) or reads_tokens(model) and (not isinstance(inputs, Mapping) or "input_ids" in inputs):
         return _token_arguments(model, inputs, mask)
     keywords: dict[str, Any] = {} if mask is None else {"attention_mask": mask}
     if isinstance(inputs, Mapping):
@@ -449,6 +560,7 @@ def run_model(
         return value.to(device) if isinstance(value, Tensor) else value
     if getattr(model, "can_generate", bool)():  # a Hugging Face language model
         keywords["use_cache"] = False
+    model = getattr(model, "_orig_mod", model)  # a model compiled with `torch.compile` may leave hooks out
     with evaluation_mode(model):
         return model(*map(moved, positional), **{name: moved(value) for name, value in keywords.items()})
 

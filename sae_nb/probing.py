@@ -10,7 +10,7 @@ __all__ = ['ProbeTask', 'text_task', 'source_tasks', 'generated_tasks', 'Probing
 
 # %% ../nbs/53_probing.ipynb #e06d0c03
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,9 +22,11 @@ from torch import Tensor, nn
 
 from .core import unknown
 from .display import Table, new_figure
+from .evals import progress_bar
+from .models import begin_id, evaluation_mode
 from .reading import MaskLike, SAEReader
 from .sae import SAE
-from .tokens import begin_id, load_texts
+from .texts import load_texts
 
 if TYPE_CHECKING:
     import pandas
@@ -57,6 +59,10 @@ def text_task(
     context_size: int = 128,  # Maximum number of tokens; longer texts are cut
 ) -> ProbeTask:
     "Make a task from texts, each with BOS at the beginning"
+    if tokenizer is None:
+        raise ValueError(f"task {name!r}: a tokenizer is needed to read texts; without one, make a ProbeTask from tokens")
+    if len(texts) != len(labels):
+        raise ValueError(f"task {name!r}: {len(texts)} texts, but {len(labels)} labels")
     start, rows = begin_id(tokenizer), []
     for i, text in enumerate(texts):
         if not (ids := tokenizer.encode(text, add_special_tokens=False)):
@@ -149,7 +155,7 @@ def _pool_texts(
     reader = SAEReader.of(sae, model, hook, mask)
     latents, activations = [], []
     for tokens, padding in zip(task.tokens.split(batch_size), task.padding.split(batch_size)):
-        reading = reader.read(tokens, padding)
+        reading = reader.read(tokens, padding if padding.any() else None)
         x, keep = reading.at(reader.inputs, sae.device), reading.keep.to(sae.device)
         if (nothing := ~keep.any(1)).any():
             number = len(latents) * batch_size + int(nothing.nonzero()[0])
@@ -158,7 +164,8 @@ def _pool_texts(
         weight /= weight.sum(1, keepdim=True)
         x_kept = torch.where(keep[..., None], x.float(), 0)
         activations.append(torch.einsum("bpd,bp->bd", x_kept, weight).cpu())
-        codes = sae.encode_sparse(x)
+        with evaluation_mode(sae):
+            codes = sae.encode_sparse(x)
         row, z = codes.rows().long(), torch.zeros(len(tokens) * sae.cfg.d_sae, device=x.device)
         z.index_add_(0, row // tokens.shape[1] * sae.cfg.d_sae + codes.indices.long(),
                      codes.values.float() * weight.flatten()[row])
@@ -398,10 +405,20 @@ class Probing:
     def _repr_html_(self) -> str:
         return Table(self._title(), (), list(self.rows()))._repr_html_()
 
+def _as_tasks(tasks: Any, model: nn.Module) -> list[ProbeTask]:
+    "Return the tasks as a list; raise TypeError if they are something else"
+    if isinstance(tasks, Mapping):
+        tokenizer = getattr(model, "tokenizer", None)
+        return [text_task(name, *texts_and_labels, tokenizer=tokenizer) for name, texts_and_labels in tasks.items()]
+    several = [tasks] if isinstance(tasks, ProbeTask) else tasks
+    if not isinstance(several, Sequence) or not several or not all(isinstance(task, ProbeTask) for task in several):
+        raise TypeError(f"tasks={str(tasks)[:40]!r}: must be tasks of text_task, or {{name: (texts, labels)}}")
+    return list(several)
+
 def sparse_probing(
     sae: SAE,
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata says
-    tasks: Sequence[ProbeTask] | ProbeTask,
+    tasks: Sequence[ProbeTask] | ProbeTask | Mapping[str, tuple[Sequence[str], Sequence[bool]]],  # Or texts and labels by name
     ks: Sequence[int] = (1, 2, 5, 20),  # Numbers of latents
     pooling: Literal["mean", "last"] = "mean",  # Mean over the tokens of a text that count, or the last of them
     selection: Literal["difference", "l1"] = "difference",  # Rule that chooses latents
@@ -410,6 +427,7 @@ def sparse_probing(
     hook: str | Sequence[str] | None = None,  # Hook point or hook points to read; None: the SAE's own
     seed: int = 0,  # Seed of the splits, random latents and shuffled labels
     mask: MaskLike = "as trained",  # Positions that count; None: all but padding
+    progress: bool = False,  # Show a progress bar
 ) -> Probing:
     "Measure how well k latents classify texts, compared with baselines"
     import pandas
@@ -418,17 +436,19 @@ def sparse_probing(
     if min(ks, default=0) < 1 or max(ks) > sae.cfg.d_sae or n_splits < 2:
         raise ValueError(f"ks={list(ks)}, n_splits={n_splits}: ks must be from 1 to d_sae={sae.cfg.d_sae}, n_splits at "
                          "least 2")
-    rows = []
+    rows, several = [], _as_tasks(tasks, model)
     ratio, chosen = {}, {}
-    for task in [tasks] if isinstance(tasks, ProbeTask) else tasks:
-        pooled, labels = _pool_texts(sae, model, task, pooling, hook, mask=mask), task.labels.numpy()
-        sizes = Counter()
-        for split in range(n_splits):
-            random = np.random.default_rng((seed, split))
-            train, test = _group_split(labels, task.groups.numpy(), test_fraction, random)
-            sizes.update(train=len(train), test=len(test))
-            found = _probe_split(pooled, labels, train, test, sorted(ks), selection, random)
-            rows += [{"task": task.name, "split": split, **row} for row in found]
-        ratio[task.name] = sizes["test"] / sizes["train"]
-        chosen[task.name] = _selections[selection](pooled.latents.numpy(), labels, max(ks)).tolist()
+    with progress_bar(len(several) * n_splits, "probing", progress, "split") as advance:
+        for task in several:
+            pooled, labels = _pool_texts(sae, model, task, pooling, hook, mask=mask), task.labels.numpy()
+            sizes = Counter()
+            for split in range(n_splits):
+                random = np.random.default_rng((seed, split))
+                train, test = _group_split(labels, task.groups.numpy(), test_fraction, random)
+                sizes.update(train=len(train), test=len(test))
+                found = _probe_split(pooled, labels, train, test, sorted(ks), selection, random)
+                rows += [{"task": task.name, "split": split, **row} for row in found]
+                advance(1)
+            ratio[task.name] = sizes["test"] / sizes["train"]
+            chosen[task.name] = _selections[selection](pooled.latents.numpy(), labels, max(ks)).tolist()
     return Probing(pandas.DataFrame(rows), ratio, chosen)

@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Edit', 'At', 'SAEs', 'Edits', 'ablate', 'set_to', 'scale_latents', 'add_to', 'positions_to_change', 'ForwardPass',
-           'SplicedSAE', 'Spliced', 'splice', 'run_with_saes', 'run_with_cache_with_saes']
+__all__ = ['At', 'Edit', 'SAEs', 'Edits', 'positions_to_change', 'ForwardPass', 'running_pass', 'ablate', 'set_to',
+           'scale_latents', 'add_to', 'SplicedSAE', 'Spliced', 'splice', 'run_with_saes', 'run_with_cache_with_saes']
 
 # %% ../nbs/65_splicing.ipynb #fe4a0216
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, wraps
+from itertools import product
 from typing import Any, TypeAlias
 
 import torch
@@ -21,51 +24,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .hooks import as_vectors, find_hook_point, replace_at
-from .models import check_processing, run_logits
+from .models import check_processing, evaluation_mode, model_inputs, run_logits
 from .reading import MaskLike, resolve_mask
-from .sae import SAE
+from .sae import SAE, hook_points
+from .temporal import TemporalSAE
 from .tokens import TokenMask
-
-# %% ../nbs/65_splicing.ipynb #6f8dd13f
-Edit: TypeAlias = Callable[[Float[Tensor, "batch pos d_sae"]], Float[Tensor, "batch pos d_sae"]]
-At: TypeAlias = "int | slice | Bool[Tensor, 'batch pos'] | None"
-
-def _edit(
-    latents: int | Sequence[int],
-    change: Callable[[Tensor], Tensor],
-    at: At,
-) -> Edit:
-    "Return an edit that applies `change` to some latents, at the positions `at`"
-    chosen = [latents] if isinstance(latents, int) else list(latents)
-    def edit(z: Float[Tensor, "batch pos d_sae"]) -> Float[Tensor, "batch pos d_sae"]:
-        if max(chosen) >= z.shape[-1] or min(chosen) < 0:
-            raise IndexError(f"latents {chosen}: the SAE has {z.shape[-1]}, numbered from 0")
-        where = torch.zeros_like(z, dtype=torch.bool)
-        where[..., chosen] = True
-        if isinstance(at, Tensor):
-            where &= at.to(z.device)[..., None]
-        elif at is not None:
-            positions = torch.zeros(z.shape[-2], dtype=torch.bool, device=z.device)
-            positions[at] = True
-            where &= positions[:, None]
-        return torch.where(where, change(z), z)
-    return edit
-
-def ablate(latents: int | Sequence[int], at: At = None) -> Edit:
-    "Return an edit that sets latents to zero"
-    return _edit(latents, torch.zeros_like, at)
-
-def set_to(latents: int | Sequence[int], value: float, at: At = None) -> Edit:
-    "Return an edit that sets latents to a value, whether they are active or not"
-    return _edit(latents, lambda z: torch.full_like(z, value), at)
-
-def scale_latents(latents: int | Sequence[int], factor: float, at: At = None) -> Edit:
-    "Return an edit that multiplies latents by a factor"
-    return _edit(latents, lambda z: z * factor, at)
-
-def add_to(latents: int | Sequence[int], amount: float, at: At = None) -> Edit:
-    "Return an edit that adds an amount to latents"
-    return _edit(latents, lambda z: z + amount, at)
+from .transcoder import TranscoderMixin
 
 # %% ../nbs/65_splicing.ipynb #77f53197
 def positions_to_change(
@@ -85,12 +49,72 @@ def positions_to_change(
     return mask(tokens.to(x.device), x.detach(), None if padding is None else padding.to(x.device))
 
 # %% ../nbs/65_splicing.ipynb #bb174178
+At: TypeAlias = "int | slice | Sequence[int] | Sequence[bool] | Int[Tensor, 'n'] | Bool[Tensor, '*batch pos'] | None"
+
+def _check_at(at: Any) -> int | slice | list[int] | Tensor | None:
+    "Return positions as an integer, a slice, a list of integers or a boolean tensor; raise TypeError for anything else"
+    if at is None or isinstance(at, slice):
+        if at is not None and (at.step or 1) < 1:
+            raise ValueError(f"at={at}: the step must be 1 or more")
+        return at
+    if isinstance(at, bool) or isinstance(at, str):
+        raise TypeError(f"at={at!r}: must be a position, a slice, a list of positions, or a boolean mask of positions")
+    try:
+        found = at if isinstance(at, Tensor) else torch.as_tensor(at if hasattr(at, "dtype") else
+                                                                  list(at) if hasattr(at, "__iter__") else at)
+    except (TypeError, ValueError, RuntimeError):
+        found = torch.zeros((), dtype=torch.float32)
+    if found.dtype == torch.bool and found.ndim in (1, 2):
+        return found.detach()
+    if found.numel() == 0 and found.ndim == 1:
+        return []
+    if found.is_floating_point() or found.is_complex() or found.dtype == torch.bool or found.ndim > 1:
+        raise TypeError(f"at={at!r}: must be a position, a slice, a list of positions, or a boolean mask of positions")
+    return found.tolist()
+
+# %% ../nbs/65_splicing.ipynb #e52e45f8
+def _n_positions(
+    cache: Any,  # A key-value cache of any kind
+) -> int | None:
+    "Return the number of positions in a key-value cache; None if it does not tell"
+    if cache is None:
+        return 0
+    if hasattr(cache, "get_seq_length"):
+        try:
+            return int(cache.get_seq_length())
+        except ValueError:  # the cache of a state-space model has no positions
+            return None
+    if hasattr(cache, "entries"):  # HookedTransformer
+        return int(cache.entries[0].past_keys.shape[1])
+    return int(cache[0][0].shape[-2]) if isinstance(cache, Sequence) and len(cache) else None
+
+def _padding_in(
+    attention_mask: Any,  # Argument of a model
+) -> Bool[Tensor, "batch pos"] | None:
+    "Return True at padding, from a mask of tokens or of pairs of tokens; None if there is no mask"
+    if isinstance(attention_mask, Mapping):  # one mask per kind of layer
+        attention_mask = attention_mask.get("full_attention")
+    if not isinstance(attention_mask, Tensor) or attention_mask.ndim not in (2, 4):
+        return None
+    if attention_mask.ndim == 2:
+        return attention_mask == 0
+    last = attention_mask[:, 0, -1]  # the last token attends to every token but padding
+    return ~last if last.dtype == torch.bool else last < 0
+
+_caches = "past_key_values", "past_kv_cache", "cache_params"
+
+# %% ../nbs/65_splicing.ipynb #7cad4f55
 @dataclass
 class ForwardPass:
-    "Tokens of the running forward pass, and the number of positions in the key-value cache before them"
+    "Tokens of the running forward pass, and where they are in the whole text"
     tokens: Tensor | None = None  # None: the model was not given token ids
-    n_cached: int = 0
-    padding: Tensor | None = None  # True at padding; None: the model was not given a mask
+    n_cached: int | None = 0  # Positions in the key-value cache, before this pass; None: not known
+    padding: Tensor | None = None  # True at padding, in the cache and in this pass; None: there is none
+    may_continue: bool = False  # More positions of the same text may follow in other passes
+    in_generate: int = 0  # Calls of `generate` that are running, one inside the other
+    prompt_end: Tensor | None = None  # Number of tokens in each row's prompt, during `generate`
+    inside: set[str] = field(default_factory=set)  # Modules that are running: "bridge", "model" or "base"
+    n_generated: int = 0  # Positions that the running `generate` has passed, for caches that do not tell
 
     @contextmanager
     def watch(
@@ -100,20 +124,68 @@ class ForwardPass:
         "Record every forward pass while the context is open, also if another library runs the model"
         inner = getattr(model, "original_model", model)  # the model that a bridge wraps
         embedding = getattr(inner, "get_input_embeddings", lambda: None)()
+        base = getattr(inner, "base_model", inner)  # without the head
+        roles = {base if isinstance(base, nn.Module) else inner: "base", model: "bridge", inner: "model"}
         with ExitStack() as stack:
-            for module in (model,) if inner is model else (model, inner):
-                stack.callback(module.register_forward_pre_hook(self._begin, with_kwargs=True).remove)
+            for module, role in roles.items():
+                stack.callback(module.register_forward_pre_hook(partial(self._begin, role), with_kwargs=True).remove)
+                stack.callback(module.register_forward_hook(partial(self._end, role), always_call=True).remove)
             if isinstance(embedding, nn.Module):
                 stack.callback(embedding.register_forward_pre_hook(self._set_tokens, with_kwargs=True).remove)
+            for module, name in product(roles, ("generate", "hf_generate")):
+                if callable(getattr(module, name, None)):
+                    stack.enter_context(self._watch_generate(module, name))
             yield
 
-    def _begin(self, module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    @contextmanager
+    def _watch_generate(self, module: nn.Module, name: str) -> Iterator[None]:
+        "Record whether a method that generates text is running, while the context is open"
+        before, method = vars(module).get(name), getattr(module, name)
+        @wraps(method)
+        def generate(*args: Any, **keywords: Any) -> Any:
+            if not self.in_generate:
+                self.prompt_end, self.n_generated = None, 0
+            self.in_generate += 1
+            try:
+                return method(*args, **keywords)
+            finally:
+                self.in_generate -= 1
+        vars(module)[name] = generate
+        try:
+            yield
+        finally:
+            vars(module).pop(name)
+            if before is not None:
+                vars(module)[name] = before
+
+    def _begin(self, role: str, module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         "Record a call of the model, as a forward pre-hook"
+        if role == "base" and "model" in self.inside:
+            return  # the model has passed its own arguments on
         self._set_tokens(module, args, keywords)
-        cache: Any = keywords.get("past_key_values")
-        self.n_cached = 0 if cache is None else cache.get_seq_length()
-        attention = keywords.get("attention_mask")
-        self.padding = attention == 0 if isinstance(attention, Tensor) and attention.ndim == 2 else None
+        given = [keywords[name] for name in _caches if keywords.get(name) is not None]
+        found = _n_positions(given[0]) if given else 0
+        self.n_cached = self.n_generated if found is None and self.in_generate else found
+        self.padding = _padding_in(keywords.get("attention_mask"))
+        if not self.inside:
+            default = role != "bridge" and getattr(getattr(module, "config", None), "use_cache", False)
+            self.may_continue = bool(given) or bool(keywords.get("use_cache", default))
+        self.inside.add(role)
+        inputs = self.tokens if self.tokens is not None else keywords.get("inputs_embeds")
+        if self.in_generate and isinstance(inputs, Tensor) and role != "bridge":
+            self._note_prompt(inputs)
+
+    def _note_prompt(self, inputs: Tensor) -> None:
+        "Record where the prompt ends, at the first pass of `generate`"
+        self.n_generated = (self.n_cached or 0) + inputs.shape[1]
+        if self.prompt_end is None and self.n_cached is not None:
+            self.prompt_end = self._places(*inputs.shape[:2])[1]
+
+    def _end(self, role: str, *_: Any) -> None:
+        "Record that a module has returned, as a forward hook"
+        self.inside.discard(role)
+        if not self.inside:
+            self.n_cached, self.padding = 0, None
 
     def _set_tokens(self, module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         "Record the token ids among a module's arguments, as a forward pre-hook"
@@ -135,18 +207,191 @@ class ForwardPass:
                                    f"{tuple(x.shape[:2])} positions at {hook!r} are not known; "
                                    "run it on token ids, or give mask=None to change every position")
             tokens = torch.zeros(x.shape[:2], dtype=torch.int64)
-        padding = None if self.padding is None else self.padding[:, -x.shape[1]:]
-        fits = padding is not None and padding.shape == x.shape[:2]
-        return positions_to_change(mask, x, tokens, self.n_cached, padding if fits else None)
+        real = self._real(*x.shape[:2]) if self.padding is not None else None
+        return positions_to_change(mask, x, tokens, self.n_cached or 0,
+                                   None if real is None else ~real[:, -x.shape[1]:])
 
-# %% ../nbs/65_splicing.ipynb #e52e45f8
+    def _real(self, n_rows: int, n: int) -> Bool[Tensor, "batch total"] | None:
+        "Return False at padding, for the positions in the cache and the `n` of this pass; None if there is no padding"
+        if self.padding is None:
+            return None
+        real, total = ~self.padding, (self.n_cached or 0) + n
+        if len(real) not in (1, n_rows) or real.shape[1] not in (n, total) and real.shape[1] < total:
+            return None
+        real = real.expand(n_rows, -1)
+        if real.shape[1] >= total:
+            return real[:, :total]  # a static cache has room for more
+        return torch.cat([real.new_ones(n_rows, total - n), real], 1)
+
+    def _places(self, n_rows: int, n: int) -> tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch 1"]]:
+        "Return the position of each token in the whole text, -1 at padding, and the number of tokens up to here"
+        total, real = (self.n_cached or 0) + n, self._real(n_rows, n)
+        if real is None:
+            return torch.arange(total - n, total).expand(n_rows, -1), torch.full((n_rows, 1), total)
+        places = (real.long().cumsum(1) - 1).masked_fill(~real, -1)
+        return places[:, -n:].cpu(), real.sum(1, keepdim=True).cpu()
+
+    def selected(
+        self,
+        at: At,  # Positions in the whole text; None: all
+        x: Float[Tensor, "batch pos width"],  # Activations or latents of this forward pass
+    ) -> Bool[Tensor, "batch pos"]:
+        "Return a mask of the positions `at`; raise IndexError for those that the text does not have"
+        at = _check_at(at)
+        if at is None:
+            return torch.ones(x.shape[:-1], dtype=torch.bool, device=x.device)
+        if x.ndim != 3 or self.tokens is not None and self.tokens.shape != x.shape[:2]:
+            seen = "" if self.tokens is None else f", and the tokens {tuple(self.tokens.shape)}"
+            raise ValueError(f"at={at}: the activations have shape {tuple(x.shape)}{seen}, so their positions are not "
+                             "known; give at=None to change all of them")
+        if self.n_cached is None:
+            raise ValueError(f"at={at}: the model's cache does not tell how many positions it holds; "
+                             "run the model without a cache, or give at=None")
+        if isinstance(at, Tensor):
+            return self._columns(at, *x.shape[:2]).to(x.device)
+        places, end = self._places(*x.shape[:2])
+        if self.in_generate and self.prompt_end is not None:
+            end = self._per_row(self.prompt_end, len(x), "prompt")
+        found = _in_slice(at, places, end) if isinstance(at, slice) else self._listed(at, places, end)
+        return (found & (places >= 0)).to(x.device)
+
+    def _listed(self, at: int | list[int], places: Tensor, end: Tensor) -> Bool[Tensor, "batch pos"]:
+        "Return True at the positions in a list; raise IndexError if the text is too short for one of them"
+        found, length = torch.zeros_like(places, dtype=torch.bool), int(end.max())
+        for i in [at] if isinstance(at, int) else at:
+            if i < -length or i >= length and not (self.may_continue or self.in_generate):
+                raise IndexError(f"at={at}: the text has {length} positions, numbered from 0"
+                                 + (" (padding is not counted)" if self.padding is not None else ""))
+            found |= places == (i if i >= 0 else (end + i).masked_fill(end + i < 0, -2))
+        return found
+
+    def _columns(self, at: Bool[Tensor, "*batch pos"], n_rows: int, n: int) -> Bool[Tensor, "batch pos"]:
+        "Return the part of a boolean mask for this pass; raise ValueError if the mask is for another text"
+        at, first = at if at.ndim == 2 else at[None], self.n_cached or 0
+        continues = self.in_generate or first
+        if at.shape[1] != n and not continues and not (self.may_continue and at.shape[1] > n):
+            raise ValueError(f"at: a mask of {at.shape[1]} positions, but the text has {n}")
+        rows = self._per_row(at.cpu(), n_rows, "mask")
+        rows = torch.cat([rows, rows.new_zeros(n_rows, max(first + n - at.shape[1], 0))], 1)
+        return rows[:, first:first + n]
+
+    def _per_row(self, x: Tensor, n_rows: int, what: str) -> Tensor:
+        "Expand one row to all rows, or each row to its beams during `generate`; raise ValueError if neither fits"
+        if len(x) == 1 or len(x) == n_rows:
+            return x.expand(n_rows, -1)
+        if self.in_generate and n_rows % len(x) == 0:
+            return x.repeat_interleave(n_rows // len(x), 0)
+        raise ValueError(f"at: a {what} of {len(x)} rows, but the model runs on {n_rows}")
+
+    @contextmanager
+    def as_running(self) -> Iterator[None]:
+        "Make this the forward pass in which functions find their positions, while the context is open"
+        before = _running.set(self)
+        try:
+            yield
+        finally:
+            _running.reset(before)
+
+_running: ContextVar[ForwardPass | None] = ContextVar("_running", default=None)
+
+def running_pass() -> ForwardPass:
+    "Return the forward pass whose tensors are being changed or measured; a whole text without padding if there is none"
+    return _running.get() or ForwardPass()
+
+def _in_slice(at: slice, places: Int[Tensor, "batch pos"], end: Int[Tensor, "batch 1"]) -> Bool[Tensor, "batch pos"]:
+    "Return True at the positions in a slice"
+    start, stop = ((end + bound).clamp_min(0) if bound is not None and bound < 0 else bound
+                   for bound in (at.start, at.stop))
+    start = 0 if start is None else start
+    found = (places >= start) & ((places - start) % (at.step or 1) == 0)
+    return found if stop is None else found & (places < stop)
+
+# %% ../nbs/65_splicing.ipynb #4b279f54
+Edit: TypeAlias = Callable[[Float[Tensor, "batch pos d_sae"]], Float[Tensor, "batch pos d_sae"]]
+
+def _check_latents(latents: Any) -> list[int]:
+    "Return latents as a list of integers; raise TypeError if they are not"
+    found = torch.as_tensor(latents if isinstance(latents, Tensor) or hasattr(latents, "dtype") else
+                            list(latents) if isinstance(latents, Iterable) and not isinstance(latents, str) else latents)
+    if found.numel() and (found.is_floating_point() or found.dtype == torch.bool or found.ndim > 1):
+        raise TypeError(f"latents={latents!r}: must be the number of a latent, or several")
+    return found.long().flatten().tolist()
+
+def _edit(
+    latents: int | Sequence[int],
+    change: Callable[[Tensor], Tensor],
+    at: At,
+) -> Edit:
+    "Return an edit that applies `change` to some latents, at the positions `at`"
+    chosen, positions = _check_latents(latents), _check_at(at)
+    def edit(z: Float[Tensor, "batch pos d_sae"]) -> Float[Tensor, "batch pos d_sae"]:
+        if chosen and (max(chosen) >= z.shape[-1] or min(chosen) < 0):
+            raise IndexError(f"latents {chosen}: the SAE has {z.shape[-1]}, numbered from 0")
+        where = torch.zeros_like(z, dtype=torch.bool)
+        where[..., chosen] = True
+        if positions is not None:
+            where &= running_pass().selected(positions, z)[..., None]
+        return torch.where(where, change(z), z)
+    return edit
+
+def ablate(
+    latents: int | Sequence[int],
+    at: At = None,  # Positions in the whole text; None: all
+) -> Edit:
+    "Return an edit that sets latents to zero"
+    return _edit(latents, torch.zeros_like, at)
+
+def set_to(
+    latents: int | Sequence[int],
+    value: float,
+    at: At = None,  # Positions in the whole text; None: all
+) -> Edit:
+    "Return an edit that sets latents to a value, whether they are active or not"
+    return _edit(latents, lambda z: torch.full_like(z, value), at)
+
+def scale_latents(
+    latents: int | Sequence[int],
+    factor: float,
+    at: At = None,  # Positions in the whole text; None: all
+) -> Edit:
+    "Return an edit that multiplies latents by a factor"
+    return _edit(latents, lambda z: z * factor, at)
+
+def add_to(
+    latents: int | Sequence[int],
+    amount: float,
+    at: At = None,  # Positions in the whole text; None: all
+) -> Edit:
+    "Return an edit that adds an amount to latents"
+    return _edit(latents, lambda z: z + amount, at)
+
+# %% ../nbs/65_splicing.ipynb #c800a476
+def _has_hooks(sae: SAE) -> bool:
+    "Return True if there are hooks at the SAE's hook points"
+    points = [sae.get_submodule(name) for name in hook_points]
+    return any(point._forward_hooks or point._forward_pre_hooks for point in points)
+
+@contextmanager
+def _without_hooks(sae: SAE) -> Iterator[None]:
+    "Disable the hooks at the SAE's hook points while the context is open"
+    points = [sae.get_submodule(name) for name in hook_points]
+    before = [(point._forward_hooks, point._forward_pre_hooks) for point in points]
+    for point in points:
+        point._forward_hooks, point._forward_pre_hooks = OrderedDict(), OrderedDict()
+    try:
+        yield
+    finally:
+        for point, (hooks, pre_hooks) in zip(points, before):
+            point._forward_hooks, point._forward_pre_hooks = hooks, pre_hooks
+
+# %% ../nbs/65_splicing.ipynb #3963498e
 @dataclass
 class SplicedSAE:
     "An SAE that replaces an activation during the forward pass, with the tensors of the last pass"
     sae: SAE
     hook: str  # Hook point that the SAE reads
     target: str  # Hook point that it replaces
-    error_term: bool = True  # Add the SAE's error
+    error_term: bool = False  # Add the SAE's error
     error_grad: bool = False  # Let gradients flow through the error
     edits: Sequence[Edit] = ()  # Applied to the latents in this order
     mask: TokenMask = TokenMask.everything()  # Positions to replace
@@ -164,12 +409,16 @@ class SplicedSAE:
         if x is None:
             raise RuntimeError(f"the model reached {self.target!r} before {self.hook!r}: nothing was read there")
         self.pending = None
-        vectors, actual = as_vectors(x).to(self.sae.device), as_vectors(activation).to(self.sae.device)
-        out = self._run(vectors, actual).to(activation)
+        vectors, actual = (self._as_input(part).to(self.sae.device) for part in (x, activation))
+        out = as_vectors(self._run(vectors, actual).to(activation))
         if self.mask != TokenMask.everything():
-            changed = self._changed(vectors, actual).to(out.device)
+            changed = self._changed(as_vectors(vectors), as_vectors(actual)).to(out.device)
             out = torch.where(changed[..., None], out, as_vectors(activation))
         return out.view_as(activation)
+
+    def _as_input(self, x: Tensor) -> Tensor:
+        "Return an activation as vectors; an SAE of attention heads that concatenates them itself gets it as it is"
+        return x if self.sae.cfg.reshape_activations == "hook_z" and x.shape[-1] != self.sae.cfg.d_in else as_vectors(x)
 
     def _changed(self, x: Float[Tensor, "batch pos d_in"],
                  actual: Float[Tensor, "batch pos d_out"]) -> Bool[Tensor, "batch pos"]:
@@ -179,24 +428,49 @@ class SplicedSAE:
             return changed
         return changed & self.forward_pass.changed(self.mask, actual, self.target)
 
-    def _run(self, x: Float[Tensor, "batch pos d_in"], actual: Float[Tensor, "batch pos d_out"]) -> Tensor:
+    def _run(self, x: Float[Tensor, "batch pos *d_in"], actual: Float[Tensor, "batch pos *d_out"]) -> Tensor:
         "Return the SAE's output with edits and error term, and fill the cache"
-        with ExitStack() as stack:
-            for name in ("hook_sae_input", "hook_sae_acts_pre"):
-                point = self.sae.get_submodule(name)
-                stack.callback(point.register_forward_hook(partial(self._keep_output, name)).remove)
+        if self.forward_pass.n_cached != 0 and isinstance(self.sae, TemporalSAE):
+            raise ValueError("a TemporalSAE needs the whole text, but the first positions are in a key-value cache: run "
+                             "the model with use_cache=False")
+        with self._kept("hook_sae_input", "hook_sae_acts_pre"):
             clean = z = self.sae.encode(x)
-        for edit in self.edits:
-            z = edit(z)
+        z = self._edited(z)
         if torch.is_grad_enabled() and not z.requires_grad:  # model and SAE are frozen: gradients end at the latents
             z.requires_grad_()
         self._keep("hook_sae_acts_post", z)
+        with self._kept("hook_sae_recons"):
+            x_hat = self.sae.reconstruct(x, z)
         exact = torch.promote_types(actual.dtype, self.sae.dtype)  # computing the error in bfloat16 would add rounding
-        x_hat = out = self._keep("hook_sae_recons", self.sae.reconstruct(x, z).to(exact))
+        out = x_hat.to(exact)
         if self.error_term:
-            error = actual - (x_hat if z is clean else self.sae.reconstruct(x, clean).to(exact))
-            out = x_hat + self._keep("hook_sae_error", error if self.error_grad else error.detach().requires_grad_())
-        return self._keep("hook_sae_output", out)
+            error = actual - (out if z is clean and not _has_hooks(self.sae) else self._clean(x, clean).to(exact))
+            error = self.sae.hook_sae_error(error if self.error_grad else error.detach().requires_grad_())
+            out = out + self._keep("hook_sae_error", error)
+        return self._keep("hook_sae_output", self.sae.hook_sae_output(out))
+
+    def _edited(self, z: Float[Tensor, "batch pos d_sae"]) -> Float[Tensor, "batch pos d_sae"]:
+        "Apply the edits, which find their positions in this forward pass"
+        with self.forward_pass.as_running():
+            for edit in self.edits:
+                z = edit(z)
+        return z
+
+    def _clean(self, x: Float[Tensor, "batch pos *d_in"], z: Float[Tensor, "batch pos d_sae"]) -> Tensor:
+        "Return the reconstruction without edits and without hooks"
+        if not _has_hooks(self.sae):
+            return self.sae.reconstruct(x, z)
+        with _without_hooks(self.sae):
+            return self.sae.reconstruct(x, self.sae.encode(x))
+
+    @contextmanager
+    def _kept(self, *names: str) -> Iterator[None]:
+        "Cache what passes some hook points of the SAE while the context is open"
+        with ExitStack() as stack:
+            for name in names:
+                hook = partial(self._keep_output, name)
+                stack.callback(self.sae.get_submodule(name).register_forward_hook(hook).remove)
+            yield
 
     def _keep_output(self, name: str, point: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         "Cache the output of a hook point, as a forward hook"
@@ -211,7 +485,7 @@ class SplicedSAE:
 
 # %% ../nbs/65_splicing.ipynb #11333415
 SAEs: TypeAlias = SAE | Sequence[SAE] | Mapping[str, SAE]
-Edits: TypeAlias = Sequence[Edit] | Mapping[str, Sequence[Edit]]
+Edits: TypeAlias = Edit | Sequence[Edit] | Mapping[str, Edit | Sequence[Edit]]
 
 @dataclass
 class Spliced:
@@ -224,9 +498,19 @@ class Spliced:
         "Tensors of the last forward pass by hook point, such as `blocks.2.hook_resid_post.hook_sae_acts_post`"
         return {name: x for part in self.parts for name, x in part.cache.items()}
 
-    def logits(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos vocab"]:
-        "Return the logits of the model with the SAEs"
-        return run_logits(self.model, tokens)
+    def logits(
+        self,
+        tokens: Any,  # Text, tokens or a tokenizer's mapping: see `model_inputs`
+        attention_mask: Int[Tensor, "batch pos"] | Bool[Tensor, "batch pos"] | None = None,  # 1: a token, 0: padding
+    ) -> Float[Tensor, "batch pos vocab"]:
+        "Return the logits of the model with the SAEs, all in evaluation mode"
+        if isinstance(tokens, str) or isinstance(tokens, (list, tuple)) and all(isinstance(x, str) for x in tokens):
+            with_bos = [part.sae.cfg.metadata.prepend_bos is not False for part in self.parts]
+            tokens, attention_mask = model_inputs(self.model, tokens, any(with_bos) or not with_bos)
+        with ExitStack() as stack:
+            for part in self.parts:
+                stack.enter_context(evaluation_mode(part.sae))
+            return run_logits(self.model, tokens, attention_mask)
 
 def _by_hook(saes: SAEs) -> list[tuple[str, str, SAE]]:
     "Return each SAE with the hook points that it reads and replaces; raise ValueError if they cannot be used"
@@ -238,6 +522,9 @@ def _by_hook(saes: SAEs) -> list[tuple[str, str, SAE]]:
         if isinstance(hook, list) or isinstance(target, list):
             raise ValueError(f"a {type(sae).__name__} reads or replaces several hook points, and some are reached only "
                              "after others are needed: it cannot be spliced in")
+        if target is None and isinstance(sae, TranscoderMixin):
+            raise ValueError(f"a {type(sae).__name__} at {hook!r}: its metadata has no hook_name_out, so the hook point "
+                             "that it replaces is not known; set sae.cfg.metadata.hook_name_out")
         found.append((hook, target or hook, sae))
     targets = [target for _, target, _ in found]
     if len(set(targets)) < len(targets):
@@ -250,25 +537,36 @@ def _check_hooks(what: str, given: Mapping[str, Any], hooks: Sequence[str]) -> N
     if unknown := given.keys() - set(hooks):
         raise ValueError(f"{what} at {sorted(unknown)}, but the SAEs are at {list(hooks)}")
 
-def _edits_by_hook(edits: Edits, hooks: Sequence[str]) -> Mapping[str, Sequence[Edit]]:
+def _as_edits(edits: Any) -> list[Edit]:
+    "Return one edit or several as a list; raise TypeError if one is not a function"
+    several = [edits] if callable(edits) else [] if edits is None else edits
+    if not isinstance(several, Sequence) or not all(map(callable, several)):
+        raise TypeError(f"edits={edits!r}: must be functions of the latents, such as ablate(3), or such functions by "
+                        "hook point")
+    return list(several)
+
+def _edits_by_hook(edits: Edits, hooks: Sequence[str]) -> dict[str, list[Edit]]:
     "Return the edits by hook point; raise ValueError if it is not clear which SAE they belong to"
     if not isinstance(edits, Mapping):
-        if edits and len(hooks) > 1:
-            raise ValueError(f"several SAEs: give edits by hook point: {', '.join(hooks)}")
+        if _as_edits(edits) and len(hooks) != 1:
+            raise ValueError(f"several SAEs: give edits by hook point: {', '.join(hooks)}" if hooks else
+                             "edits, but no SAE whose latents they could edit")
         edits = {hooks[0]: edits} if hooks else {}
     _check_hooks("edits", edits, hooks)
-    return edits
+    return {hook: _as_edits(these) for hook, these in edits.items()}
 
 @contextmanager
 def splice(
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the SAEs' metadata says
     saes: SAEs,  # One, several, or by the hook point they read
-    error_term: bool = True,  # Add each SAE's error, so that only edits change anything
+    error_term: bool = False,  # Add each SAE's error, so that only edits change anything
     error_grad: bool = False,  # Let gradients flow through the error
-    edits: Edits = (),  # Edits of the latents; by hook point if there are several SAEs
+    edits: Edits = (),  # One edit of the latents or several; by hook point if there are several SAEs
     mask: MaskLike | Mapping[str, MaskLike] = "as trained",  # Positions to replace; may be given by hook point
 ) -> Iterator[Spliced]:
     "Run the model through the SAEs while the context is open; raise ValueError if a hook point does not exist"
+    if isinstance(model, SAE):
+        raise TypeError(f"model: must be a model, not a {type(model).__name__}; the model comes first, then the SAEs")
     found = _by_hook(saes)
     hooks = [hook for hook, _, _ in found]
     edits = _edits_by_hook(edits, hooks)
@@ -282,7 +580,7 @@ def splice(
                                 edits.get(hook, ()), resolve_mask(here, sae, model, TokenMask.everything()),
                                 forward_pass))
     with ExitStack() as stack:
-        if any(part.mask != TokenMask.everything() for part in parts):
+        if any(part.edits or part.mask != TokenMask.everything() or isinstance(part.sae, TemporalSAE) for part in parts):
             stack.enter_context(forward_pass.watch(model))
         for part in parts:
             if part.hook != part.target:
@@ -293,7 +591,7 @@ def splice(
 # %% ../nbs/65_splicing.ipynb #2eebe7f6
 def run_with_saes(
     model: nn.Module,  # A bridge or a Hugging Face model
-    tokens: Int[Tensor, "batch pos"],
+    tokens: Any,  # Text, tokens or a tokenizer's mapping: see `model_inputs`
     saes: SAEs,  # One, several, or by the hook point they read
     error_term: bool = False,  # Add each SAE's error
     mask: MaskLike | Mapping[str, MaskLike] = "as trained",  # Positions to replace; may be given by hook point
@@ -305,7 +603,7 @@ def run_with_saes(
 
 def run_with_cache_with_saes(
     model: nn.Module,  # A bridge or a Hugging Face model
-    tokens: Int[Tensor, "batch pos"],
+    tokens: Any,  # Text, tokens or a tokenizer's mapping: see `model_inputs`
     saes: SAEs,  # One, several, or by the hook point they read
     error_term: bool = False,  # Add each SAE's error
     names: Sequence[str] = (),  # Other hook points of the model to cache
@@ -314,9 +612,14 @@ def run_with_cache_with_saes(
 ) -> tuple[Float[Tensor, "batch pos vocab"], dict[str, Tensor]]:
     "Return the logits of the model with SAEs spliced in, and the cached tensors by hook point"
     found: dict[str, Tensor] = {}
+    def keep(name: str, x: Tensor) -> None:
+        if name in found:
+            raise ValueError(f"hook point {name!r} is passed several times per run of the model: it has no single "
+                             "activation to cache")
+        found[name] = x
     with ExitStack() as stack:
         spliced = stack.enter_context(splice(model, saes, error_term, mask=mask, **options))
-        for name in names:
-            stack.callback(find_hook_point(model, name).attach(partial(found.__setitem__, name)).remove)
+        for name in dict.fromkeys([names] if isinstance(names, str) else names):
+            stack.callback(find_hook_point(model, name).attach(partial(keep, name)).remove)
         logits = spliced.logits(tokens)
     return logits, {**found, **spliced.cache}

@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from .display import Markup, Table, format_number, new_figure
 from .hooks import as_vectors, replace_at
 from .metrics import cross_entropy, kl_divergence
-from .models import check_processing, model_device, run_logits
+from .models import check_processing, evaluation_mode, model_device, model_inputs, run_logits
 from .reading import MaskLike, resolve_mask
 from .sae import SAE
-from .splicing import Edit, ForwardPass, set_to, splice
+from .splicing import At, Edit, ForwardPass, set_to, splice
 from .stats import FeatureStats
-from .tokens import TokenMask, begin_id
+from .tokens import TokenMask
 from .vocabulary import pieces, pieces_html
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 # %% ../nbs/66_steer.ipynb #29618ede
 @dataclass(frozen=True)
 class Direction:
-    "A vector to add to the activations at a hook point"
     "A vector to add to the activations at a hook point"
     hook: str  # Hook point
     vector: Float[Tensor, "d"]
@@ -114,32 +113,17 @@ def steer_clamp(
     return Clamp(where, sae, latent, strength * _unit_activation(unit, latent))
 
 # %% ../nbs/66_steer.ipynb #4592654f
-@dataclass
-class _Positions:
-    "Positions of the running forward pass that are steered"
-    start: int
-    forward_pass: ForwardPass = field(default_factory=ForwardPass)
-
-    def from_start(self, x: Float[Tensor, "batch pos width"]) -> Bool[Tensor, "batch pos"]:
-        "Return True from position `start` of the context on"
-        position = torch.arange(x.shape[1], device=x.device) + self.forward_pass.n_cached
-        return (position >= self.start).expand(x.shape[:2])
-
-def _clamp_edit(positions: _Positions, steering: Clamp) -> Edit:
-    "Return the edit for a clamp"
-    def edit(z: Float[Tensor, "batch pos d_sae"]) -> Float[Tensor, "batch pos d_sae"]:
-        return set_to(steering.latent, steering.value, at=positions.from_start(z))(z)
-    return edit
-
 def _add_direction(
-    positions: _Positions, mask: TokenMask, steering: Direction, x: Float[Tensor, "batch pos *width"],
+    forward_pass: ForwardPass, at: At, mask: TokenMask, steering: Direction, x: Float[Tensor, "batch pos *width"],
 ) -> Tensor:
     "Add a direction to activations; raise ValueError if their widths differ"
     vectors = as_vectors(x)
     if vectors.shape[-1:] != steering.vector.shape:
         raise ValueError(f"a direction of shape {tuple(steering.vector.shape)} at {steering.hook!r}, where activations "
                          f"are {vectors.shape[-1]} wide")
-    changed = positions.from_start(vectors) & positions.forward_pass.changed(mask, vectors, steering.hook)
+    changed = forward_pass.changed(mask, vectors, steering.hook)
+    if at is not None:
+        changed &= forward_pass.selected(at, vectors)
     step = (steering.strength * steering.vector).to(vectors)
     return torch.where(changed[..., None], vectors + step, vectors).view_as(x)
 
@@ -149,12 +133,12 @@ def steered(
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the SAEs' metadata says
     steerings: Steering | Sequence[Steering],  # One or several
     mask: MaskLike = "as trained",  # Positions to steer; where it is not known, all but the special tokens
-    start: int = 0,  # First position to steer
+    start: int = 0,  # First position to steer, in the whole text
 ) -> Iterator[nn.Module]:
     "Steer the model while the context is open; at one hook point, clamps come before directions"
     several = list(steerings) if isinstance(steerings, Sequence) else [steerings]
     masks = [resolve_mask(mask, one.sae, model, TokenMask(skip_first=False)) for one in several]
-    positions = _Positions(start)
+    at, forward_pass = slice(start, None) if start else None, ForwardPass()
     saes: dict[str, SAE] = {}
     edits: dict[str, list[Edit]] = {}
     mask_of: dict[str, TokenMask] = {}
@@ -162,16 +146,17 @@ def steered(
         if isinstance(one, Clamp):
             if saes.setdefault(one.hook, one.sae) is not one.sae:
                 raise ValueError(f"clamps at {one.hook!r} must all use one SAE")
-            edits.setdefault(one.hook, []).append(_clamp_edit(positions, one))
+            edits.setdefault(one.hook, []).append(set_to(one.latent, one.value, at))
             mask_of[one.hook] = where
     with ExitStack() as stack:
-        stack.enter_context(positions.forward_pass.watch(model))
+        stack.enter_context(forward_pass.watch(model))
         stack.enter_context(splice(model, saes, error_term=True, edits=edits, mask=mask_of))
         for one, where in zip(several, masks):
             if isinstance(one, Direction):
                 if one.sae is not None:
                     check_processing(one.sae, model)
-                stack.enter_context(replace_at(model, one.hook, partial(_add_direction, positions, where, one)))
+                change = partial(_add_direction, forward_pass, at, where, one)
+                stack.enter_context(replace_at(model, one.hook, change))
         yield model
 
 # %% ../nbs/66_steer.ipynb #df488137
@@ -188,22 +173,18 @@ class _GumbelNoise:
 # %% ../nbs/66_steer.ipynb #5904ed96
 def _prompt_tokens(
     model: nn.Module,  # With its tokenizer
-    prompt: str | Int[Tensor, "pos"],  # Tokens are returned unchanged
+    prompt: Any,  # Text or tokens
 ) -> Int[Tensor, "pos"]:
-    "Return the tokens of a prompt, with BOS in front of a text"
-    if isinstance(prompt, Tensor):
-        return prompt.flatten()
-    tokenizer: Any = getattr(model, "tokenizer", None)
-    if tokenizer is None:
-        raise ValueError("the model has no tokenizer: give the prompt as tokens")
-    begin = begin_id(tokenizer)
-    ids = tokenizer.encode(prompt, add_special_tokens=False)
-    return torch.tensor([*([] if begin is None or ids[:1] == [begin] else [begin]), *ids], dtype=torch.int64)
+    "Return the tokens of one prompt, with BOS in front of a text"
+    tokens, padding = model_inputs(model, prompt)
+    if len(tokens) != 1 or padding is not None:
+        raise ValueError(f"prompt: {len(tokens)} prompts, must be one without padding")
+    return tokens[0]
 
 @torch.no_grad()
 def continuations(
     model: nn.Module,  # A bridge or a Hugging Face model; may be steered or spliced
-    prompt: str | Int[Tensor, "pos"],  # Text or tokens
+    prompt: str | Sequence[int] | Int[Tensor, "pos"],  # Text or tokens
     n_tokens: int = 40,  # New tokens
     n: int = 1,  # Continuations
     temperature: float = 0.0,  # 0: the most likely token at each step
@@ -213,11 +194,14 @@ def continuations(
     if temperature < 0 or n_tokens < 1:
         raise ValueError(f"temperature={temperature} and n_tokens={n_tokens}: must be at least 0, and at least 1")
     inner: Any = getattr(model, "original_model", model)
+    if not callable(getattr(inner, "generate", None)):
+        raise ValueError(f"a {type(inner).__name__} cannot generate text: it has no method `generate`")
     tokens = _prompt_tokens(model, prompt).to(model_device(model)).expand(n, -1)
-    found = inner.generate(
-        tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=n_tokens, min_new_tokens=None, do_sample=False,
-        temperature=None, top_p=None, top_k=None, eos_token_id=None, pad_token_id=0, use_cache=True,
-        logits_processor=[_GumbelNoise(temperature, seed)] if temperature else [])
+    with evaluation_mode(model):
+        found = inner.generate(
+            tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=n_tokens, min_new_tokens=None,
+            do_sample=False, temperature=None, top_p=None, top_k=None, eos_token_id=None, pad_token_id=0,
+            use_cache=True, logits_processor=[_GumbelNoise(temperature, seed)] if temperature else [])
     return found[:, tokens.shape[1]:]
 
 # %% ../nbs/66_steer.ipynb #495b8edd
@@ -280,9 +264,13 @@ def _text_cell(text: str, longest: int = 80) -> Markup:
     "Return a generated text as a cell: in a terminal, its beginning on one line; in a notebook, all of it"
     style = "white-space:pre-wrap;font-family:monospace"
     return Markup(" ".join(text.split())[:longest], f'<div style="{style}">{pieces_html(pieces(text))}</div>')
-    return pieces_html(pieces(text))
 
 # %% ../nbs/66_steer.ipynb #0fde1821
+def _as_text(model: nn.Module, tokens: Sequence[int]) -> str:
+    "Return generated tokens as text; as numbers if the model has no tokenizer"
+    tokenizer: Any = getattr(model, "tokenizer", None)
+    return " ".join(map(str, tokens)) if tokenizer is None else tokenizer.decode(tokens, skip_special_tokens=True)
+
 @dataclass(frozen=True)
 class _SweepTask:
     "Model, prompts and options that all strengths of a sweep share"
@@ -322,8 +310,7 @@ class _SweepTask:
             clean = self.logits(reference, prompt)
             kl.append(kl_divergence(clean, self.logits(reference, prompt, steerings)).mean())
             surprise.append(cross_entropy(self.logits(new, prompt), new).mean())
-        tokenizer: Any = self.model.tokenizer
-        texts = [[tokenizer.decode(row, skip_special_tokens=True) for row in new.tolist()] for new in found]
+        texts = [[_as_text(self.model, row) for row in new.tolist()] for new in found]
         scores = [score(text) for of_prompt in texts for text in of_prompt] if score else []
         return SweepRow(strength, torch.stack(kl).mean().item(), torch.stack(surprise).mean().item(),
                         sum(scores) / len(scores) if scores else None, texts)
@@ -332,7 +319,7 @@ class _SweepTask:
 def steering_sweep(
     model: nn.Module,  # A bridge or a Hugging Face model, with its tokenizer
     steerings: Steering | Sequence[Steering],  # One or several; all are multiplied by the same strength
-    prompts: str | Sequence[str],
+    prompts: str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]],  # Texts or tokens; one or several
     strengths: Sequence[float] = (0.25, 0.5, 1.0, 1.5, 2.0),  # Factors of the steerings
     n_tokens: int = 40,  # Tokens per continuation
     n: int = 1,  # Continuations per prompt
@@ -345,6 +332,8 @@ def steering_sweep(
     "Generate steered text at several strengths, and measure its distance from the clean model"
     several = list(steerings) if isinstance(steerings, Sequence) else [steerings]
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+    if all(isinstance(part, int) or getattr(part, "ndim", None) == 0 for part in prompts):
+        prompts = [prompts] if prompts else []
     if not prompts or not several:
         raise ValueError("nothing to do: give at least one prompt and one steering")
     options = {"n_tokens": n_tokens, "n": n, "temperature": temperature, "seed": seed}
@@ -353,4 +342,5 @@ def steering_sweep(
     rows = [task.row(0.0, [], score)]
     rows += [task.row(strength, [one.times(strength) for one in several], score) for strength in strengths]
     kind = "most likely tokens" if not temperature else f"{n} samples each at temperature {temperature:g}"
-    return SteeringSweep(prompts, rows, f"{len(prompts)} prompt{'s' * (len(prompts) > 1)}, {n_tokens} tokens, {kind}")
+    shown = [prompt if isinstance(prompt, str) else _as_text(model, [int(i) for i in prompt]) for prompt in prompts]
+    return SteeringSweep(shown, rows, f"{len(prompts)} prompt{'s' * (len(prompts) > 1)}, {n_tokens} tokens, {kind}")

@@ -79,14 +79,18 @@ def _gemma_3_model(name: str) -> str:
     name = re.sub("-v3", "-3", name if "google" in name else f"google/{name}")
     return name.replace("-pt", "") if "270m" in name else name  # the 270m base model has no suffix on the hub
 
+def _gemma_3_kind(path: str) -> str:
+    "Return the kind of hook point for a module path in Gemma 3; empty if it is none of the four"
+    module = re.sub(r"^.*\blayers\.\d+\.", "", path)
+    return next((kind for kind, (_, known) in _gemma_3_hooks.items() if known == module), "")
+
 def _gemma_3_metadata(files: Files, path: str, config: ConfigValues, is_transcoder: bool) -> dict[str, Any]:
     "Return model and hook points, from the names of repository and folder and from `config.json`"
     location = full_path(files, path)
     metadata = dict(_training)
     folders = re.findall(r"(resid_post|attn_out|mlp_out|transcoder|clt)(?:_all)?/", location)
     hf_in = config.get("hf_hook_point_in", str, "")
-    modules = {module: kind for kind, (_, module) in _gemma_3_hooks.items()}
-    kind = folders[-1] if folders else modules.get(re.sub(r"^model\.layers\.\d+\.", "", hf_in), "")
+    kind = folders[-1] if folders else _gemma_3_kind(hf_in)
     if scopes := re.findall(r"gemma-scope-2-(\w+-(?:pt|it))", location):
         metadata["model_name"] = _gemma_3_model(f"gemma-3-{scopes[-1]}")
     if "model_name" in config:
@@ -99,7 +103,10 @@ def _gemma_3_metadata(files: Files, path: str, config: ConfigValues, is_transcod
     for end, hook_kind in (("", kind), ("_out", "mlp_out"))[:2 if is_transcoder else 1]:
         hook, module = _gemma_3_hooks[hook_kind]
         hf = config.get(f"hf_hook_point{end or '_in'}", str, f"model.layers.{layers[-1]}.{module}")
-        metadata |= {f"hook_name{end}": f"blocks.{layers[-1]}.{hook}", f"hf_hook_name{end}": hf}
+        if f"hf_hook_point{end or '_in'}" in config:  # the file says where it was trained; that is more than a folder's name
+            hook = _gemma_3_hooks[found][0] if (found := _gemma_3_kind(hf)) else None
+        name = hf if hook is None else f"blocks.{layers[-1]}.{hook}"
+        metadata |= {f"hook_name{end}": name, f"hf_hook_name{end}": hf}
     return metadata
 
 def _gemma_3_file(files: Files, path: str) -> str:
