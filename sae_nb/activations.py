@@ -117,7 +117,8 @@ def _as_stream(tokens: Any, model: nn.Module, seed: int) -> TokenStream:
     "Return a stream of tokens, checked against the model's vocabulary and context"
     if not isinstance(tokens, TokenStream):
         tokenizer = getattr(model, "tokenizer", None)
-        tokens = TokenStream([tokens] if is_text(tokens) else tokens, tokenizer, seed=seed, **packing_of(None, tokenizer))
+        data = [tokens] if is_text(tokens) else tokens
+        tokens = TokenStream(data, tokenizer, seed=seed, **packing_of(None, tokenizer))
     if tokens.vocabulary is None:
         tokens.vocabulary = vocabulary_size(model)
     longest = max_context(model)

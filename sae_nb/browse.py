@@ -18,12 +18,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from .cards import latent_card, latent_table, shade_style
+from .cards import latent_card, latent_table, relative_text, shade_style
 from .core import unknown
 from .display import Html, format_number
 from .lens import LogitLens
 from .reading import Prompt, peaks
-from .stats import FeatureStats, interest_scores, peak_tokens
+from .stats import FeatureStats, contexts_with, dense_rate, interest_scores, peak_tokens
 from .vocabulary import Vocabulary, pieces, pieces_html, pieces_text
 
 # %% ../nbs/73_browse.ipynb #fbec96d6
@@ -52,7 +52,7 @@ class TokenSearch:
         promoted = stats.logit_tokens[:, :stats.logit_tokens.shape[1] // 2].long()
         latent, token = peak_tokens(stats)
         by_row = torch.arange(len(stats)).repeat_interleave(promoted.shape[1])
-        self._n, self._latent = len(stats), torch.cat([latent, by_row])
+        self._stats, self._n, self._latent = stats, len(stats), torch.cat([latent, by_row])
         known, self._token = torch.cat([token, promoted.flatten()]).unique(return_inverse=True)
         shown = [(stats.vocabulary.text(i), stats.vocabulary.listed(i)) for i in known.tolist()]
         self._texts = [(text.casefold(), listed.casefold()) for text, listed in shown]
@@ -67,10 +67,20 @@ class TokenSearch:
             hit = torch.tensor([word in text or word in listed for text, listed in self._texts], dtype=torch.bool)
             matches = torch.zeros(self._n, dtype=torch.bool)
             matches[self._latent[hit[self._token]]] = True
+            matches[[i for i, label in self._stats.labels.items() if word in label.casefold()]] = True
             if word.isdecimal() and int(word) < self._n:
                 matches[int(word)] = True
             found &= matches
         return found
+
+    def in_contexts(
+        self,
+        query: str,  # A word or a phrase; empty: no latent
+    ) -> Bool[Tensor, "d_sae"]:
+        "Return True for latents with a context that contains the query"
+        if not query.strip(" ·"):
+            return torch.zeros(self._n, dtype=torch.bool)
+        return contexts_with(self._stats, self._stats.words.mark(query, unfinished=True)) > 0
 
 # %% ../nbs/73_browse.ipynb #10d38b41
 def row_text(
@@ -90,8 +100,11 @@ def row_text(
     columns = [f"{latent:>{len(str(len(stats) - 1))}}", f"{100 * float(stats.rate[latent]):>5.2f}%",
                f"{largest:>{width}.{decimals}f}"]
     if value is not None:
-        columns[1:1] = [f"{value:>{width}.{decimals}f}", f"{abs(value) / max(largest, 1e-9):>4.0%}"]
-    return "\u2002".join(column.replace(" ", "\u2007") for column in columns) + "\u2002" + "  →  ".join(tokens)
+        fraction = abs(value) / max(largest, 1e-9)
+        shown = f"{fraction:.0%}" if fraction <= 1.005 else ">max"  # a new text can exceed that of the statistics
+        columns[1:1] = [f"{value:>{width}.{decimals}f}", f"{shown:>4}"]
+    label = f"{stats.labels[latent]}: " if latent in stats.labels else ""
+    return "\u2002".join(column.replace(" ", "\u2007") for column in columns) + "\u2002" + label + "  →  ".join(tokens)
 
 # %% ../nbs/73_browse.ipynb #1fd71e4c
 def _prompt_html(
@@ -108,7 +121,7 @@ def _prompt_html(
         shown = pieces_html((("chip", group.text),) if group.special else pieces(group.text))
         frame = ";border:1px solid rgb(136,136,136)" if token in range(group.start, group.stop) else ""
         style = (shade_style(value, largest) if value else "") + frame
-        title = f' title="{format_number(value, 3)}, {abs(value) / largest:.0%}"' if value else ""
+        title = f' title="{format_number(value, 3)}, {relative_text(value, largest)}"' if value else ""
         parts.append(f'<span{title} style="{style.lstrip(";")}">{shown}</span>' if style else shown)
     return f'<div dir="auto" style="font-family:monospace;white-space:pre-wrap">{"".join(parts)}</div>'
 
@@ -173,6 +186,8 @@ class LatentBrowser:
         self._prompt = self._read(value) if value and self._read else None
         self._text, self._token = value, None
         self._order = prompt_orders[0] if value else self._order_before
+        if self._prompt and not self.along().any():
+            self._select_strongest()
         self._changed(found=True)
 
     @property
@@ -187,7 +202,13 @@ class LatentBrowser:
             raise IndexError(f"token {value}: the prompt has {n} tokens, counted from 0")
         self._token = value
         self._order = self._order if value is None or self._order in prompt_orders else prompt_orders[0]
+        if value is not None:
+            self._select_strongest()
         self._changed(found=True)
+
+    def _select_strongest(self) -> None:
+        "Select the first latent of the list; none if the list is empty, as on a masked token"
+        self._latent = next(iter(self._find()), self._latent)
 
     @property
     def order(self) -> str:
@@ -256,15 +277,33 @@ class LatentBrowser:
             ranking = values / (1 if self._order == prompt_orders[0] else self.stats.max.clamp_min(1e-9))
             ranking = torch.where(values > 0, ranking, -torch.inf)
         order = ranking.argsort(descending=True, stable=True)
-        return order[(self._search.find(self._query) & (ranking > -torch.inf))[order]].tolist()
+        by_token = self._search.find(self._query)
+        last = torch.zeros(len(ranking), dtype=torch.int64)
+        if self._order in prompt_orders:
+            last = (self.stats.rate > dense_rate).long()
+        found = by_token
+        if self._query:
+            found = by_token | self._search.in_contexts(self._query)
+            last += 2 * ~by_token  # matches in contexts only
+        listed = ranking > -torch.inf
+        if self._query and self._order in prompt_orders:
+            last += 4 * ~listed  # a search also finds latents that do not fire here
+            listed = torch.ones_like(listed)
+        order = order[last[order].argsort(stable=True)]
+        return order[(found & listed)[order]].tolist()
 
     def summary(self) -> str:
         "Describe the list in words"
         where = f" on {self.tokens[self._token]}" if self._token is not None else " in the prompt"
-        words = (f"{len(self._latents):,} latent{'' if len(self._latents) == 1 else 's'}"
-                 + (where if self._order in prompt_orders else "")
+        here = where if self._order in prompt_orders and not self._query else ""
+        words = (f"{len(self._latents):,} latent{'' if len(self._latents) == 1 else 's'}{here}"
                  + (f" matching {self._query}" if self._query else ""))
-        return f"{words}, {self._order} first" if self._order not in ("index", *prompt_orders) else words
+        if self._query and (n := int((~self._search.find(self._query))[self._latents].sum())):
+            words += f" ({n:,} of them only in a context)"
+        if self._order in prompt_orders:
+            n_last = int((self.stats.rate[self._latents] > dense_rate).sum())
+            return words + (f" (the {n_last} that fire on more than 10% of all tokens last)" if n_last else "")
+        return words if self._order == "index" else f"{words}, {self._order} first"
 
     def legend(self) -> str:
         "Describe the colors of the prompt, and count the tokens on which the selected latent fires"
@@ -273,8 +312,18 @@ class LatentBrowser:
         count, n = int(self.along().count_nonzero()), len(self._prompt.tokens)
         if not count:
             return f"latent {self._latent} does not fire here"
+        peak = float(self.along().abs().max())
+        above = f"; reaches {format_number(peak, 3)} here" if peak > 1.005 * self.largest else ""
         return (f"latent {self._latent} fires on {count} of {n:,} tokens; full color: "
-                f"{format_number(self.largest, 3)}, its maximum in the statistics")
+                f"{format_number(self.largest, 3)}, its maximum in the statistics{above}")
+
+    def source(self) -> str:
+        "Say which text the statistics are from"
+        text = self.stats.about.get("text") or {}
+        name = f" of {text['dataset']}" if text.get("dataset") else ""
+        split = f", split {text['split']}" if text.get("split") else ""
+        note = f" ({text['note']})" if text.get("note") else ""
+        return f"statistics on {self.stats.n_tokens:,} tokens{name}{split}{note}"
 
     def step(
         self,

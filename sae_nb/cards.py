@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['shade_style', 'context_html', 'latent_card', 'latent_table']
+__all__ = ['relative_text', 'shade_style', 'context_html', 'about_latent', 'latent_card', 'latent_table']
 
 # %% ../nbs/71_cards.ipynb #35dae802
 import base64
 import html
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
     from sae_nb.stats import ActivationQuantile, Context, Latent
 
 # %% ../nbs/71_cards.ipynb #863315e2
+def relative_text(
+    value: float,
+    largest: float,  # Largest absolute value of the latent in its statistics
+) -> str:
+    "Compare a value with the largest in the statistics, which a new text can exceed"
+    fraction = abs(value) / largest
+    return f"{fraction:.0%} of its maximum" if fraction <= 1.005 else f"above its maximum so far, {format_number(largest, 3)}"
+
 def shade_style(
     value: float,  # Value of the latent
     largest: float,  # Its largest absolute value, which gets the strongest shade
@@ -40,7 +49,7 @@ def _group_html(context: Context, group: TokenGroup, largest: float, longest: in
     if group.special or not value:
         return shown
     ids = " + ".join(map(str, context.tokens[group.start:group.stop]))
-    title = f"{format_number(value, 3)}, {abs(value) / largest:.0%} of the maximum, id {ids}"
+    title = f"{format_number(value, 3)}, {relative_text(value, largest)}, id {ids}"
     return f'<span title="{title}" style="{shade_style(value, largest)}">{shown}</span>'
 
 _flex = "display:flex;min-width:0px;overflow:hidden"
@@ -77,23 +86,23 @@ def _histogram_image(
     latent: Latent,
     width: int = 260,
     height: int = 80,
+    n_bars: int = 40,
 ) -> str:
-    "Return the histogram of a latent's values as an `<img>`"
-    counts, edges = latent.histogram.tolist(), latent.stats.edges.tolist()
-    used = [i for i, n in enumerate(counts) if n] or [0]
-    first, last = max(min(used[0], used[-1] - 7), 0), max(used[-1], used[0] + 7)
-    step, tallest = width / (last - first + 1), max(max(counts), 1)
-    bars = "".join(
-        f'<rect x="{(i - first) * step:.1f}" y="{height * (1 - n / tallest):.1f}" width="{max(step - 1, 1):.1f}" '
-        f'height="{height * n / tallest:.1f}"/>' for i, n in enumerate(counts) if n)
-    text = "".join(f'<text x="{x}" y="{height + 12}" text-anchor="{anchor}">{format_number(edges[i], 3)}</text>'
-                   for x, anchor, i in ((0, "start", first), (width, "end", min(last + 1, len(counts)))))
+    "Return the histogram of a latent's values as an `<img>`, from 0 to its maximum, with a logarithmic scale of counts"
+    counts = latent.bars(n_bars).tolist()
+    step, tallest = width / n_bars, math.log1p(max(*counts, 1))
+    heights = [height * math.log1p(n) / tallest for n in counts]
+    bars = "".join(f'<rect x="{i * step:.1f}" y="{height - tall:.1f}" width="{max(step - 1, 1):.1f}" '
+                   f'height="{tall:.1f}"/>' for i, tall in enumerate(heights) if tall)
+    labels = ((0, "start", "0"), (width // 2, "middle", "activation"), (width, "end", format_number(latent.max, 3)))
+    text = "".join(f'<text x="{x}" y="{height + 12}" text-anchor="{anchor}">{label}</text>'
+                   for x, anchor, label in labels)
     svg = (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height + 16}" '
            'font-size="11" font-family="sans-serif">'
            f'<g fill="rgb(217,95,2)">{bars}</g><g fill="rgb(136,136,136)">{text}</g></svg>')
     source = base64.b64encode(svg.encode()).decode()
-    alt = "histogram of the latent's values"
-    return f'<img alt="{alt}" width="{width}" src="data:image/svg+xml;base64,{source}">'
+    alt = "firings by activation, on a logarithmic scale"
+    return f'<img alt="{alt}" title="{alt}" width="{width}" src="data:image/svg+xml;base64,{source}">'
 
 # %% ../nbs/71_cards.ipynb #3228d19a
 def _span(text: str, style: str = "opacity:0.7", title: str = "") -> str:
@@ -110,7 +119,8 @@ def _head_html(latent: Latent) -> str:
     about = " at ".join(str(latent.stats.about[name]) for name in ("sae", "hook_name") if latent.stats.about.get(name))
     chip = "border:1px solid;border-radius:8px;padding:0px 7px;opacity:0.8"
     flags = "".join(" " + _span(flag, chip) for flag in latent.flags())
-    return f'<div><b style="font-size:120%">Latent {latent.index}</b> {_span(html.escape(about))}{flags}</div>'
+    label = f' {_span(html.escape(latent.label), "font-style:italic;font-size:120%")}' if latent.label else ""
+    return f'<div><b style="font-size:120%">Latent {latent.index}</b>{label} {_span(html.escape(about))}{flags}</div>'
 
 def _numbers_html(latent: Latent) -> str:
     "Return the line of numbers: firing rate, sequences, documents, values"
@@ -123,7 +133,7 @@ def _numbers_html(latent: Latent) -> str:
         _span(f"in <b>{100 * frac_sequences:.3g}%</b> of sequences", title=f"of {stats.tokens.shape[1]} tokens each"),
         _span(f"max <b>{format_number(latent.max, 3)}</b>"),
         _span(f"mean when active <b>{format_number(latent.mean, 3)}</b>")]
-    if (sources := stats.sources) is not None:
+    if (sources := stats.sources) is not None and sources.n_documents > 1:
         frac_documents = int(latent.documents or 0) / max(sources.n_documents, 1)
         parts.insert(2, _span(f"in <b>{100 * frac_documents:.3g}%</b> of {sources.n_documents:,} documents"))
     return f"<div>{' &middot; '.join(parts)}</div>"
@@ -178,10 +188,27 @@ def _quantiles_html(latent: Latent, room: int) -> list[str]:
             return parts
     return []
 
+def about_latent(
+    stats: FeatureStats,
+    latent: int,
+    n: int = 2,  # Maximum number of tokens
+) -> str:
+    "Describe a latent in few words: its label, or the tokens at its strongest peaks, or that it never fires"
+    if label := stats.labels.get(latent):
+        return label
+    if not stats.count[latent]:
+        return "never fires"
+    peaks = dict.fromkeys(context.tokens[context.peak] for context in stats[latent].strongest(8).contexts)
+    return " ".join(map(stats.vocabulary.listed, [*peaks][:n]))
+
+def _related_html(stats: FeatureStats, latent: int, value: float) -> str:
+    "Return a related latent: its index, a number, and what it is about"
+    return f'{latent} ({value:.2f}) {_span(html.escape(about_latent(stats, latent)), "opacity:0.6")}'
+
 def _neighbors_html(latent: Latent) -> str:
     "Return two lines: latents with similar decoder directions, and co-activating latents"
-    near = ", ".join(f"{other} ({cosine:.2f})" for other, cosine in latent.neighbors())
-    together = ", ".join(f"{other} ({phi:.2f})" for other, phi, _ in latent.coactivating())
+    near = ", ".join(_related_html(latent.stats, other, cosine) for other, cosine in latent.neighbors())
+    together = ", ".join(_related_html(latent.stats, other, phi) for other, phi, _ in latent.coactivating())
     rows = (("nearest decoder directions (cosine): ", near, ""),
             ("co-activating latents (phi): ", together, "phi: 1 if they always fire together, 0 by chance"))
     return "".join(f"<div>{_span(words + found, title=title)}</div>" for words, found, title in rows if found)
@@ -191,6 +218,7 @@ def latent_card(
     latent: Latent,
     shown: int = 5,  # Strongest contexts shown; the others are folded
     largest_size: int = 60_000,  # Maximum number of characters; folded contexts are dropped to fit
+    related: bool = True,  # With the nearest and the co-activating latents
 ) -> str:
     "Return a latent as HTML that needs no style sheet and no script"
     histogram = f'<div style="padding-right:28px">{_histogram_image(latent)}</div>' if latent.count else ""
@@ -203,7 +231,7 @@ def latent_card(
     room -= sum(map(len, quantiles))
     more = [row for row, size in zip(top[shown:], accumulate(map(len, top[shown:]))) if size < room]
     folded = _folded(f"{len(more)} more top contexts", "".join(more)) if more else ""
-    body = [*head, *top[:shown], folded, *quantiles, _neighbors_html(latent)]
+    body = [*head, *top[:shown], folded, *quantiles, _neighbors_html(latent) if related else ""]
     return f'<div style="font-size:13px;line-height:1.6;max-width:1100px">{"".join(body)}</div>'
 
 # %% ../nbs/71_cards.ipynb #43e98d66
@@ -216,13 +244,18 @@ def _token_list(stats: FeatureStats, tokens: Iterable[int]) -> Markup:
 def latent_table(
     stats: FeatureStats,
     latents: Sequence[int],  # Rows of the table
+    title: str = "",
+    columns: Mapping[str, Sequence[float]] | None = None,  # More columns, with a number for each row
 ) -> Table:
-    "Return a table of latents: firing rate, largest value, tokens at the strongest peaks, promoted tokens, flags"
-    rows = []
-    for latent in map(stats.__getitem__, latents):
+    "Return a table of latents: firing rate, largest value, tokens at the strongest peaks, promoted tokens, flags, label"
+    rows, columns = [], columns or {}
+    labeled = any(latent in stats.labels for latent in latents)
+    for i, latent in enumerate(map(stats.__getitem__, latents)):
         peaks = dict.fromkeys(context.tokens[context.peak] for context in latent.strongest(8).contexts)
         rows.append([
-            str(latent.index), f"{100 * latent.rate:.3g}%", format_number(latent.max, 3), _token_list(stats, peaks),
-            _token_list(stats, dict(latent.logits(5)[0])), ", ".join(latent.flags())])
-    header = ("latent", "fires on", "max", "top tokens", "promotes", "flags")
-    return Table("", header, rows, left=range(len(header)))
+            str(latent.index), *([latent.label] if labeled else []),
+            *(f"{column[i]:.2f}" for column in columns.values()), f"{100 * latent.rate:.3g}%",
+            format_number(latent.max, 3), _token_list(stats, peaks), _token_list(stats, dict(latent.logits(5)[0])),
+            ", ".join(latent.flags())])
+    header = ("latent", *(["label"] if labeled else []), *columns, "fires on", "max", "top tokens", "promotes", "flags")
+    return Table(title, header if rows else (), rows, left=range(len(header)))

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .core import assets, write_safely
-from .stats import FeatureStats, flag_names
+from .stats import FeatureStats, LabelsLike, flag_names, read_labels
 from .vocabulary import special_characters, visible_marks
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ def _narrow(values: NDArray) -> NDArray:
 # %% ../nbs/72_dashboard.ipynb #dbbf5e3c
 _latents_per_block = 64
 _tokens_per_block = 8192
+_n_bars = 40  # Bars of the histogram of a latent
+_n_related_tokens = 3  # Tokens shown of a related latent that is not on the page itself
 
 class _PageVocabulary:
     "The tokens that a page needs, numbered from 0"
@@ -164,7 +166,8 @@ def _latent_columns(stats: FeatureStats, latents: NDArray, quantiles: Sequence[S
         "quantile_high": ([quantile.high for quantile in flat], np.float32),
         "quantile_firings": ([quantile.firings for quantile in flat], np.uint32),
         "quantile_contexts": ([len(quantile.rows) for quantile in flat], np.uint8),
-        "histogram": (stats.histogram[latents].numpy(), np.uint32), "logit_scale": (scale, np.float32),
+        "bars": (np.stack([stats[latent].bars(_n_bars).numpy() for latent in latents.tolist()]), np.uint32),
+        "logit_scale": (scale, np.float32),
         "logit_effects": (np.round(effects / scale[:, None] * 32767), np.int16),
         "neighbors": (stats.neighbors[latents].numpy(), np.uint32), "cosines": (np.round(cosines * 100), np.int8)}
     if (found := stats.coactivating) is not None:  # phi is 0 in empty places
@@ -172,14 +175,24 @@ def _latent_columns(stats: FeatureStats, latents: NDArray, quantiles: Sequence[S
         columns["phi"] = np.round(found.phi[latents].numpy() * 100), np.int8
     if stats.sources is not None:
         columns["by_source"] = stats.sources.count[latents].numpy(), np.uint32
+    if (logit_histogram := stats.logit_histogram) is not None:
+        columns["logit_histogram"] = logit_histogram[latents].numpy(), np.uint32
     typed = {name: np.asarray(column).astype(kind) for name, (column, kind) in columns.items()}
     return typed | {"logit_tokens": logits}
+
+def _related(stats: FeatureStats, latents: NDArray) -> NDArray:
+    "Return the nearest and the co-activating latents of each latent, in the order of their columns"
+    near = stats.neighbors[latents].numpy()
+    together = stats.coactivating
+    return near if together is None else np.concatenate([near, together.latent[latents].clamp_min(0).numpy()], 1)
 
 # %% ../nbs/72_dashboard.ipynb #fa4f2a6a
 def _page_blocks(
     stats: FeatureStats,
     latents: Sequence[int],
     title: str,
+    labels: Mapping[int, str] | None = None,  # Labels by latent
+    order: str = "given order",  # What the order of the latents is, in words
 ) -> dict[str, str]:
     "Return the data of a page as named blocks"
     numbers = np.asarray(latents, np.int64)
@@ -190,22 +203,38 @@ def _page_blocks(
     inside, start = _cover(contexts.pop("first"), contexts["length"], stats.tokens.numel())
     contexts |= {"start": start.astype(np.uint32), "length": contexts["length"].astype(np.uint8)}
     text, logits = stats.tokens.flatten().numpy()[inside], stats.logit_tokens[numbers].numpy()
-    peaks = _peak_tokens(stats, latents)
-    words = _PageVocabulary(text, logits, peaks)
+    peaks, around = _peak_tokens(stats, latents), _related_columns(stats, numbers)
+    words = _PageVocabulary(text, logits, peaks, around.get("related_tokens", np.zeros(0, np.int64)))
+    if "related_tokens" in around:
+        around["related_tokens"] = words.local(around["related_tokens"])
     promoted = words.local(logits[:, :logits.shape[1] // 2][:, :6])
-    return {"meta": _json(_meta(stats, len(numbers), title)), "vocabulary": _json(words.json(stats)),
+    texts = _text_blocks(words.local(text))
+    meta = _meta(stats, len(numbers), title) | {"order": order, "n_texts": len(texts)}
+    shown = {str(latent): label for latent, label in (labels or {}).items() if label}
+    return {"meta": _json(meta), "vocabulary": _json(words.json(stats)), **({"labels": _json(shown)} if shown else {}),
             "index": _pack(_index(stats, numbers, words.local(peaks), promoted, inside)),
-            **_latent_blocks(stats, numbers, quantiles, words.local(logits), contexts, np.cumsum([0, *sizes])),
-            **_text_blocks(words.local(text))}
+            **_latent_blocks(stats, numbers, quantiles, words.local(logits), {**contexts}, np.cumsum([0, *sizes]), around),
+            **texts}
+
+def _related_columns(stats: FeatureStats, latents: NDArray) -> dict[str, NDArray]:
+    "Return firing rates and top tokens of the related latents, for a page that does not have all latents"
+    if len(set(latents.tolist())) == len(stats):
+        return {}
+    related = _related(stats, latents)
+    unique, place = np.unique(related, return_inverse=True)
+    tokens = _peak_tokens(stats, unique.tolist(), _n_related_tokens)[place.reshape(related.shape)]
+    return {"related_rate": stats.rate.numpy()[related].astype(np.float32), "related_tokens": tokens}
 
 def _latent_blocks(stats: FeatureStats, numbers: NDArray, quantiles: Sequence[Sequence[ActivationQuantile]],
-                   logits: NDArray, contexts: Mapping[str, NDArray], ends: NDArray) -> dict[str, str]:
+                   logits: NDArray, contexts: Mapping[str, NDArray], ends: NDArray,
+                   around: Mapping[str, NDArray]) -> dict[str, str]:
     "Return the latents and their contexts in blocks"
     blocks = {}
     for i, start in enumerate(range(0, len(numbers), _latents_per_block)):
         rows = slice(start, start + _latents_per_block)
         part = slice(ends[start], ends[min(start + _latents_per_block, len(numbers))])
         columns = _latent_columns(stats, numbers[rows], quantiles[rows], logits[rows])
+        columns |= {name: column[rows] for name, column in around.items()}
         blocks[f"latents{i}"] = _pack(columns | {name: column[part] for name, column in contexts.items()})
     return blocks
 
@@ -218,19 +247,46 @@ def _json(value: Any) -> str:
     "Compress a value as JSON"
     return _compressed(json.dumps(value).encode())
 
+def _public_name(name: object) -> str:
+    "Return a name for readers: the last part of a path on this machine, and any other name as it is"
+    text = str(name)
+    local = re.match(r"(/|~|\.{1,2}[/\\]|[A-Za-z]:[/\\])", text) or "\\" in text or text.count("/") > 1
+    return re.split(r"[/\\]", text.rstrip("/\\"))[-1] if local else text
+
+def _text_name(about: Mapping[str, Any]) -> str:
+    "Return the name of the text that the latents were collected from, with its split; empty if it is not known"
+    text = about.get("text") or {}
+    name = text.get("dataset")
+    split = f", split {text['split']}" if text.get("split") else ""
+    return f"{_public_name(name)}{split}" if name else ""
+
+def _foot(stats: FeatureStats) -> str:
+    "Describe SAE, model and text in one line, without paths on this machine"
+    about, name = stats.about, _text_name(stats.about)
+    parts = [str(about["sae"])] if about.get("sae") else []
+    parts += [f"at {about['hook_name']}"] if about.get("hook_name") else []
+    parts += [f"of {_public_name(about['model_name'])}"] if about.get("model_name") else []
+    parts += [f"{stats.n_tokens:,} tokens{f' of {name}' if name else ''}, without special tokens and first positions"]
+    return ", ".join([*parts, *([f"seed {about['seed']}"] if "seed" in about else [])])
+
+def _rate_histogram(stats: FeatureStats, per_decade: int = 8) -> dict[str, Any]:
+    "Count latents by the logarithm of their firing rate, from the lowest possible rate to 1"
+    lowest = int(np.floor(np.log10(1 / max(stats.n_tokens, 10))))
+    rate = stats.rate.numpy()
+    counts = np.histogram(np.log10(rate[rate > 0]), bins=-lowest * per_decade, range=(lowest, 0))[0]
+    return {"lowest": lowest, "counts": counts.tolist(), "dead": int((rate == 0).sum())}
+
 def _meta(stats: FeatureStats, n: int, title: str) -> dict[str, Any]:
     "Return the settings that the script of the page needs"
-    about = stats.about
-    shown = [about.get("sae"), f"at {about.get('hook_name')}", f"of {about.get('model_name')}",
-             f"{stats.n_tokens:,} tokens without special tokens and first positions", f"seed {about.get('seed')}"]
     pattern = re.sub(r"\\U0*([0-9a-f]+)", r"\\u{\1}", special_characters)
     known = stats.sources
     sources = {} if known is None else {"sources": known.names, "source_sizes": known.size.tolist(),
                                         "n_documents": known.n_documents}
-    return {"title": title, "foot": ", ".join(map(str, shown)), "n": n, "chunk": _latents_per_block,
+    return {"title": title, "foot": _foot(stats), "n": n, "d_sae": len(stats), "chunk": _latents_per_block,
             "text_chunk": _tokens_per_block, "before": stats.before, "n_tokens": stats.n_tokens,
             "after": stats.top.window.shape[1] - stats.before - 1, "n_sequences": len(stats.tokens),
-            "context_size": stats.tokens.shape[1], "edges": stats.edges.tolist(),
+            "context_size": stats.tokens.shape[1], "rates": _rate_histogram(stats),
+            "n_related_tokens": _n_related_tokens,
             **sources, "flags": flag_names, "marks": visible_marks, "special_characters": pattern,
             "logits": "direct effect on the logits: decoder row times unembedding, with the final norm's gain"}
 
@@ -238,14 +294,17 @@ def _meta(stats: FeatureStats, n: int, title: str) -> dict[str, Any]:
 def write_page(
     stats: FeatureStats,
     path: str | Path,  # File to write
-    latents: Sequence[int] | None = None,  # Latents to show, in this order; None: all
+    latents: Sequence[int] | None = None,  # Latents to show, in this order; None: all, the most interesting first
     title: str | None = None,
+    labels: LabelsLike | None = None,  # Labels by latent, or a file of them (`read_labels`), besides `stats.labels`
 ) -> Path:
     "Write one HTML file that shows latents offline; return its path"
-    latents = range(len(stats)) if latents is None else [stats[latent].index for latent in latents]
+    order = "most interesting first" if latents is None else "given order"
+    latents = stats.interesting(len(stats)) if latents is None else [stats[latent].index for latent in latents]
+    known = stats.labels | ({} if labels is None else read_labels(labels, len(stats)))
     title = title or f"Features of {stats.about.get('sae', 'an SAE')} at {stats.about.get('hook_name')}"
-    blocks = _page_blocks(stats, latents, title)
+    blocks = _page_blocks(stats, latents, title, known, order)
     data = "\n".join(f'<script type="text/plain" id="{name}">{block}</script>' for name, block in blocks.items())
     shell = (assets() / "page.html").read_text(encoding="utf-8")
     page = shell.replace("<!--title-->", html.escape(title)).replace("<!--data-->", data)
-    return write_safely(path, lambda file: file.write_text(page, encoding="utf-8"))
+    return write_safely(Path(path).expanduser(), lambda file: file.write_text(page, encoding="utf-8"))

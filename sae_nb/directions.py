@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['unembedding', 'logit_effects', 'nearest_directions']
+__all__ = ['has_unembedding', 'unembedding', 'LogitEffects', 'measure_logit_effects', 'logit_effects', 'nearest_directions']
 
 # %% ../nbs/62_directions.ipynb #2e374cb4
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,10 +25,18 @@ def _final_norm(model: Any) -> Any:
                if "norm" in type(module).__name__.lower() and not any(part.isdigit() for part in name.split("."))]
     return outside[-1] if outside else torch.nn.Identity()
 
+def has_unembedding(
+    model: Any,  # A TransformerBridge or a Hugging Face model
+) -> bool:
+    "Return True if the model maps its residual stream to logits over a vocabulary"
+    return hasattr(model, "W_U") or getattr(model, "get_output_embeddings", lambda: None)() is not None
+
 def unembedding(
     model: Any,  # A TransformerBridge or a Hugging Face model
 ) -> Float[Tensor, "d_model vocab"]:
     "Return the map from residual stream to logits, including the final norm's gain (and LayerNorm's centering)"
+    if not has_unembedding(model):
+        raise ValueError(f"{type(model).__name__} has no unembedding: load it as a language model, with its head")
     matrix = model.W_U if hasattr(model, "W_U") else model.get_output_embeddings().weight.T
     probe = torch.ones(len(matrix), dtype=matrix.dtype, device=matrix.device)
     probe[::2] = -1  # mean 0, mean square 1: the norm only multiplies it by the gain
@@ -37,6 +46,40 @@ def unembedding(
     centered = torch.allclose(gain.float(), shifted.float(), rtol=1e-2, atol=1e-3)
     return matrix - matrix.mean(0) if centered else matrix
 
+@dataclass(frozen=True)
+class LogitEffects:
+    "Direct effects of latents on the logits, relative to the mean over the vocabulary"
+    effects: Float[Tensor, "d_sae sides"]  # Effects on the most promoted tokens, then on the most suppressed
+    ids: Int[Tensor, "d_sae sides"]  # Ids of these tokens
+    histogram: Int[Tensor, "d_sae bins"]  # Number of tokens in equal bins from -m to m, m the largest absolute effect
+
+def measure_logit_effects(
+    W_dec: Float[Tensor, "d_sae d_model"],  # Decoder
+    matrix: Float[Tensor, "d_model vocab"],  # From `unembedding`
+    n: int = 10,  # Tokens per latent and side
+    block: int = 128,  # Latents at a time
+    bins: int = 50,  # Bins of the histogram; 0: no histogram
+) -> LogitEffects:
+    "Return the most promoted and suppressed tokens of each latent, and the histogram of its effects on all tokens"
+    n = min(n, matrix.shape[1] // 2)
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    mean = matrix.mean(-1, keepdim=True)
+    for rows in W_dec.split(block):
+        effect, average = rows.to(matrix) @ matrix, rows.to(matrix) @ mean
+        up, down = _extremes(effect, n, largest=True), _extremes(effect, n, largest=False)
+        extremes, ids = torch.cat([up[0], down[0]], -1) - average, torch.cat([up[1], down[1]], -1).int()
+        parts.append((extremes, ids, _histogram(effect.sub_(average), bins)))
+    return LogitEffects(*map(torch.cat, zip(*parts)))
+
+def _histogram(effect: Float[Tensor, "rows vocab"], bins: int) -> Int[Tensor, "rows bins"]:
+    "Count the entries of each row in equal bins from -m to m, m its largest absolute value"
+    if not bins or not effect.shape[1]:
+        return torch.zeros(len(effect), bins, dtype=torch.int32, device=effect.device)
+    largest = effect.abs().amax(-1, keepdim=True).clamp_min(1e-30)
+    cell = ((effect / largest + 1) * (bins / 2)).long().clamp_(0, bins - 1)
+    cell += torch.arange(len(effect), device=effect.device)[:, None] * bins
+    return torch.bincount(cell.flatten(), minlength=len(effect) * bins).view(len(effect), bins).int()
+
 def logit_effects(
     W_dec: Float[Tensor, "d_sae d_model"],  # Decoder
     matrix: Float[Tensor, "d_model vocab"],  # From `unembedding`
@@ -44,16 +87,8 @@ def logit_effects(
     block: int = 128,  # Latents at a time
 ) -> tuple[Float[Tensor, "d_sae sides"], Int[Tensor, "d_sae sides"]]:
     "Return effects and ids of the `n` tokens that each latent promotes most, then of the `n` it suppresses most"
-    n = min(n, matrix.shape[1] // 2)
-    effects: list[Tensor] = []
-    ids: list[Tensor] = []
-    mean = matrix.mean(-1, keepdim=True)
-    for rows in W_dec.split(block):
-        effect, average = rows.to(matrix) @ matrix, rows.to(matrix) @ mean
-        up, down = _extremes(effect, n, largest=True), _extremes(effect, n, largest=False)
-        effects.append(torch.cat([up[0], down[0]], -1) - average)
-        ids.append(torch.cat([up[1], down[1]], -1).int())
-    return torch.cat(effects), torch.cat(ids)
+    found = measure_logit_effects(W_dec, matrix, n, block, bins=0)
+    return found.effects, found.ids
 
 def _extremes(x: Float[Tensor, "rows columns"], n: int, largest: bool, size: int = 64) -> tuple[Tensor, Tensor]:
     "Return the `n` largest or smallest entries of each row, searching only the most extreme column groups"

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from .clt import CrossLayerTranscoder
 from .core import SAEMetadata, unknown
+from .formats.base import left_out_file
 from .formats.files import safe_name
 from .formats.saelens import save_model
 from .sae import SAE
@@ -69,16 +70,18 @@ class Exporter:
     "An export format"
     write: Callable[[Any, Path], object]  # Takes the SAE and an empty folder
     whole_model: bool  # True: takes the list of all SAEs instead of one
+    facts: tuple[str, ...] | None = None  # Metadata that the format has places for; None: all
 
 _exporters: dict[str, Exporter] = {}
 
 def _export_format(
     name: str,  # Name of the format
     whole_model: bool = False,  # Pass the function the list of all SAEs instead of one
+    facts: tuple[str, ...] | None = None,  # Metadata that the format has places for; None: all
 ) -> Callable[[Callable[[Any, Path], Any]], Callable[[Any, Path], Any]]:
     "Register a function that writes a checkpoint format: (SAE, empty folder)"
     def add(write: Callable[[Any, Path], Any]) -> Callable[[Any, Path], Any]:
-        _exporters[name] = Exporter(write, whole_model)
+        _exporters[name] = Exporter(write, whole_model, facts)
         return write
     return add
 
@@ -93,6 +96,23 @@ def _write_file(folder: Path, name: str, content: Mapping[str, Any]) -> None:
         file.write_text(json.dumps(content, indent=2) if kind == "json" else yaml.safe_dump(content, sort_keys=False))
 
 _export_format("native")(save_model)
+
+# %% ../nbs/82_export.ipynb #acc4bf49
+def _left_out(sae: SAE, facts: tuple[str, ...]) -> dict[str, Any]:
+    "Return the metadata for which a format has no place"
+    metadata = sae.state_for_file()[0]["metadata"]
+    versions = ("sae_lens_version", "sae_nb_version", "training_architecture", "training_architecture_details")
+    return {name: value for name, value in metadata.items()
+            if value is not None and name not in (*facts, *versions, "hook_name", "hook_name_out")}
+
+def _note_left_out(saes: Sequence[SAE], folder: Path, facts: tuple[str, ...] | None) -> None:
+    "Write the facts for which a format has no place; nothing if there are none, or if the SAEs differ in them"
+    left_out = [] if facts is None else [_left_out(sae, facts) for sae in saes]
+    common = {name: value for name, value in (left_out or [{}])[0].items()
+              if all(other.get(name) == value for other in left_out)}
+    if common:
+        note = "facts about the SAE that this format has no place for; sae_nb reads them, other libraries do not"
+        _write_file(folder, left_out_file, {"note": note, "metadata": common})
 
 # %% ../nbs/82_export.ipynb #7169d098
 def exporter_of(
@@ -118,6 +138,7 @@ def _write_all(saes: SAE | Mapping[str, SAE], folder: Path, exporter: Exporter) 
     if isinstance(saes, SAE):
         _check_exportable(saes)
         exporter.write([saes] if exporter.whole_model else saes, folder)
+        _note_left_out([saes], folder, exporter.facts)
         return
     for name, sae in saes.items():
         try:
@@ -125,10 +146,12 @@ def _write_all(saes: SAE | Mapping[str, SAE], folder: Path, exporter: Exporter) 
             if not exporter.whole_model:
                 (folder / name).mkdir(parents=True, exist_ok=True)
                 exporter.write(sae, folder / name)
+                _note_left_out([sae], folder / name, exporter.facts)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
     if exporter.whole_model:
         exporter.write(list(saes.values()), folder)
+        _note_left_out(list(saes.values()), folder, exporter.facts)
 
 # %% ../nbs/82_export.ipynb #780d6afb
 def export_sae(
@@ -204,7 +227,7 @@ def _selection(kind: str, settings: Mapping[str, Any], tensors: Mapping[str, Ten
     return {"k": torch.tensor(max(1, round(settings["k"])), dtype=torch.int32), "threshold": threshold, **groups}
 
 # %% ../nbs/82_export.ipynb #28eb29d7
-@_export_format("dictionary_learning")
+@_export_format("dictionary_learning", facts=("model_name", "dataset_path", "context_size", "prepend_bos"))
 def _to_dictionary_learning(
     sae: SAE,
     folder: Path,  # Empty folder
@@ -231,7 +254,7 @@ def _to_dictionary_learning(
     _write_file(folder, "config.json", {"trainer": trainer_settings, "buffer": buffer})
 
 # %% ../nbs/82_export.ipynb #068f293a
-@_export_format("sparsify")
+@_export_format("sparsify", facts=("model_name", "dataset_path", "context_size"))
 def _to_sparsify(
     sae: SAE,
     folder: Path,  # Empty folder
@@ -319,7 +342,7 @@ def _layer(sae: SAE) -> int:
     found = re.match(r"blocks\.(\d+)\.", _as_list(sae.cfg.metadata.hook_name)[0])
     return int(found[1]) if found else -1
 
-@_export_format("circuit_tracer", whole_model=True)
+@_export_format("circuit_tracer", whole_model=True, facts=("model_name",))
 def _to_circuit_tracer(
     saes: list[SAE],  # A transcoder for every layer, or one cross-layer transcoder
     folder: Path,  # Empty folder

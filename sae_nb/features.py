@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['collect_features']
+__all__ = ['read_text', 'vocabulary_of', 'collect_features']
 
 # %% ../nbs/64_features.ipynb #ea92ac5b
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,15 @@ from torch import Tensor
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .coactivation import CoactivationCounter
-from .directions import logit_effects, nearest_directions, unembedding
-from .documents import Documents
+from .core import local_path
+from .directions import has_unembedding, measure_logit_effects, nearest_directions, unembedding
+from .documents import Documents, read_documents
 from .firing import Collector, count_repeats
-from .reading import MaskLike, SAEReader, check_some_kept, gather_tokens
+from .models import vocabulary_size
+from .reading import MaskLike, SAEReader, check_some_kept, gather_tokens, packing_of, token_source
 from .sae import SAE
 from .stats import FeatureStats, Sources
+from .tokens import TokenStream
 from .vocabulary import Vocabulary
 
 # %% ../nbs/64_features.ipynb #5e9647a2
@@ -79,23 +82,87 @@ def _part_file(out: str | Path) -> Path:
     "Return the path of an unfinished pass, next to its output file"
     return Path(f"{out}.part")
 
-def _run(work: _Pass, text: Documents, batch_size: int, out: str | Path | None, save_every: float) -> None:
+def _run(work: _Pass, text: Documents, batch_size: int, out: Path | None, save_every: float, progress: bool) -> None:
     "Run the pass from its position to the end of the text"
-    saved, source = time.monotonic(), text.source
+    from tqdm.auto import tqdm
+    saved, source, n_tokens = time.monotonic(), text.source, text.tokens.numel()
+    bar = tqdm(total=n_tokens, initial=work.done * text.tokens.shape[1], unit="tok", unit_scale=True, leave=False,
+               desc="collecting features", disable=not progress)
     for start in range(work.done, len(text.tokens), batch_size):
         rows = slice(start, start + batch_size)
         document = text.document[rows] if len(text.document) else None
         work.add(text.tokens[rows], None if source is None else source[rows], document)
+        bar.update(text.tokens[rows].numel())
         if out is not None and time.monotonic() - saved >= save_every:
             save_checkpoint(_part_file(out), {"features": work})
             saved = time.monotonic()
+    bar.close()
+
+# %% ../nbs/64_features.ipynb #9acd1012
+def read_text(
+    data: Any,  # Tokens, text or a data set; None: the SAE's training text
+    model: torch.nn.Module,
+    sae: SAE,
+    n_tokens: int | None,
+    split: str | None = None,  # None: all of data in memory, and the training split of other data
+    context_size: int | None = None,  # None: as in the SAE's training
+    prepend_bos: bool | None = None,  # None: as in the SAE's training
+) -> tuple[Documents, dict[str, Any]]:
+    "Return at most `n_tokens` of the text, with its documents if they are known, and a description of it"
+    if data is None:
+        return _read_training_text(model, sae, n_tokens, split, context_size, prepend_bos)
+    if isinstance(data, Documents):
+        ids = gather_tokens(data.tokens, n_tokens)
+        return Documents(ids, data.document[:len(ids)], data.source_of, data.sources), {}
+    packing = {} if prepend_bos is None else {"prepend_bos": prepend_bos}
+    source = token_source(data, model, sae, context_size, split or "auto", **packing)
+    if not isinstance(source, TokenStream):
+        return _without_documents(gather_tokens(source, n_tokens)), {}
+    if source is data or source.texts.tokenized or source.tokenizer is None:
+        tokens = gather_tokens(source, n_tokens)
+        return _without_documents(tokens), _description(source)
+    packing = {**packing_of(sae, source.tokenizer), **packing, "context_size": source.context_size}
+    found = read_documents(source.texts, source.tokenizer, n_tokens or 1 << 62, **packing)
+    return read_text(found, model, sae, n_tokens)[0], _description(source)
+
+def _without_documents(tokens: Tensor) -> Documents:
+    "Return tokens whose documents are not known"
+    nothing = torch.zeros(0, dtype=torch.int64)
+    return Documents(tokens, nothing, nothing, [])
+
+def _description(source: TokenStream) -> dict[str, Any]:
+    "Return what a stream reads: the data set, its split, how text was held out"
+    return {name: value for name, value in source.describe().items() if name in ("dataset", "split", "held_out", "text")}
+
+def _read_training_text(model: torch.nn.Module, sae: SAE, *settings: Any) -> tuple[Documents, dict[str, Any]]:
+    "Read the data set that an SAE was trained on, or the demo text if it is not known or cannot be read; say which"
+    name = sae.cfg.metadata.dataset_path
+    problem = "the metadata does not name the text that the SAE was trained on"
+    if name:
+        try:
+            return read_text(str(name), model, sae, *settings)
+        except (ValueError, OSError) as error:
+            problem = f"the SAE was trained on {name}, which cannot be read here: {error}"
+    text, description = read_text("demo", model, sae, *settings)
+    return text, {**description, "note": problem}
+
+def vocabulary_of(
+    model: torch.nn.Module,
+    tokens: Int[Tensor, "sequence position"] | None = None,  # Tokens that will be shown
+) -> Vocabulary:
+    "Return the vocabulary of the model's tokenizer; without a tokenizer, every token is shown as its number"
+    if (tokenizer := getattr(model, "tokenizer", None)) is not None:
+        return Vocabulary.from_tokenizer(tokenizer)
+    size = vocabulary_size(model) or 0
+    largest = 0 if tokens is None or not tokens.numel() else int(tokens.max()) + 1
+    return Vocabulary(tuple(f" {token}".encode() for token in range(max(size, largest))))
 
 # %% ../nbs/64_features.ipynb #72b925e3
 @torch.no_grad()
 def collect_features(
     sae: SAE,
     model: torch.nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata says
-    tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]] | Documents,  # Packed text
+    tokens: Any = None,  # Tokens, `Documents`, a `TokenStream`, or text to pack: text, texts, data set, file; see above
     hook: str | Sequence[str] | None = None,  # Hook point or hook points to read; None: the SAE's own
     n_tokens: int | None = 2_000_000,  # At most this many tokens, in complete sequences; None: all
     batch_size: int = 16,  # Sequences at a time; `max_norm_multiple` of the mask uses the median norm of a batch
@@ -112,10 +179,17 @@ def collect_features(
     out: str | Path | None = None,  # File to save to; an unfinished pass is saved next to it
     resume: bool = False,  # Resume the unfinished pass of `out`, or read `out` if the pass is finished
     save_every: float = 60.0,  # Seconds between saves of an unfinished pass
+    progress: bool = False,  # Show a progress bar
+    split: str | None = None,  # Split of a data set; None: the training text, and all of what is in memory
+    context_size: int | None = None,  # Tokens per context, for text to pack; None: as in the SAE's training
+    prepend_bos: bool | None = None,  # Begin contexts with BOS, for text to pack; None: as in the SAE's training
 ) -> FeatureStats:
     "Collect statistics, top and random contexts, and logit effects for every latent in one pass over the text"
+    _check_counts(n_tokens=n_tokens, batch_size=batch_size, n_top=n_top, n_random=n_random, before=before + 1,
+                  after=after + 1, n_logits=n_logits + 1, n_neighbors=n_neighbors + 1, pair_capacity=pair_capacity)
+    out = _check_out(out, resume)
     reader = SAEReader.of(sae, model, hook, mask)
-    text = _as_documents(tokens, n_tokens)
+    text, description = read_text(tokens, model, sae, n_tokens, split, context_size, prepend_bos)
     settings = {"hooks": list(reader.inputs), "batch_size": batch_size, "n_top": n_top, "n_random": n_random,
                 "before": before, "after": after, "mask": reader.mask.to_dict(), "seed": seed,
                 "pair_capacity": pair_capacity, "autocast": autocast, "n_logits": n_logits, "n_neighbors": n_neighbors}
@@ -125,21 +199,34 @@ def collect_features(
                  torch.bfloat16 if autocast else None)
     if (finished := _found(work, out, resume)) is not None:
         return finished
-    _run(work, text, batch_size, out, save_every)
+    _run(work, text, batch_size, out, save_every, progress)
     stats = _gather(work, text, n_logits, n_neighbors)
+    stats.about |= {"text": description} if description else {}
     if out is not None:
         stats.save(out)
         _part_file(out).unlink(missing_ok=True)
     return stats
 
 # %% ../nbs/64_features.ipynb #948d8f79
-def _as_documents(tokens: Any, n_tokens: int | None) -> Documents:
-    "Return at most `n_tokens` of the text; without document numbers if they are not known"
-    if isinstance(tokens, Documents):
-        ids = gather_tokens(tokens.tokens, n_tokens)
-        return Documents(ids, tokens.document[:len(ids)], tokens.source_of, tokens.sources)
-    nothing = torch.zeros(0, dtype=torch.int64)
-    return Documents(gather_tokens(tokens, n_tokens), nothing, nothing, [])
+def _check_counts(**counts: int | None) -> None:
+    "Check that numbers are at least 1, or None; raise ValueError if not"
+    shifted = ("before", "after", "n_logits", "n_neighbors")  # these may be 0
+    for name, n in counts.items():
+        if n is not None and n < 1:
+            raise ValueError(f"{name}={n - (name in shifted)}: must be at least {0 if name in shifted else 1}")
+
+def _check_out(out: str | Path | None, resume: bool) -> Path | None:
+    "Return the path of the output file; raise ValueError or FileNotFoundError if it cannot be written"
+    if out is None:
+        return None
+    path = local_path(out)
+    if path.is_dir():
+        raise ValueError(f"out={str(out)!r} is a folder: name a file in it, such as {path / 'features.safetensors'}")
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"out={str(out)!r}: there is no folder {path.absolute().parent}")
+    if path.exists() and not resume:
+        raise ValueError(f"{out} exists: give resume=True to read it, or choose another file")
+    return path
 
 def _identity(reader: SAEReader, text: Documents, settings: dict[str, Any]) -> dict[str, Any]:
     "Return the settings and hashes that identify a pass"
@@ -154,8 +241,6 @@ def _found(work: _Pass, out: str | Path | None, resume: bool) -> FeatureStats | 
         if resume:
             raise ValueError("resume=True: needs out=, the output file of the pass")
         return None
-    if not resume and Path(out).exists():
-        raise ValueError(f"{out} exists: give resume=True to read it, or choose another file")
     if resume and Path(out).exists():
         stats = FeatureStats.load(out)
         _check_same(stats.about.get("identity", {}), work.identity)
@@ -168,26 +253,28 @@ def _gather(work: _Pass, text: Documents, n_logits: int, n_neighbors: int) -> Fe
     "Combine the collected data with logit effects and nearest latents, on the CPU"
     collector = work.collector
     sae, model = work.reader.sae, work.reader.model
-    vocabulary, tokens = Vocabulary.from_tokenizer(model.tokenizer), torch.cat(collector.tokens)
+    tokens = torch.cat(collector.tokens)
+    vocabulary = vocabulary_of(model, tokens)
     metadata = sae.cfg.metadata
     n_tokens = int(collector.n_kept)
     check_some_kept(n_tokens, tokens.numel())
     top = collector.strongest()
-    matrix = unembedding(model)[:, :len(vocabulary)]
+    matrix = unembedding(model)[:, :len(vocabulary)] if has_unembedding(model) else torch.zeros(0, 0)
     if len(matrix) != sae.W_dec.shape[1]:  # The SAE does not reconstruct the residual stream
         matrix = matrix.new_zeros(sae.W_dec.shape[1], 0)
-    effects, ids = logit_effects(sae.W_dec, matrix, n_logits)
+    logits = measure_logit_effects(sae.W_dec, matrix, n_logits)
     cosines, neighbors = nearest_directions(sae.W_dec, n_neighbors)
     about = {"sae": type(sae).__name__, "model_name": metadata.model_name, "hook_name": ", ".join(work.reader.inputs),
              "processing": metadata.processing, "dataset_path": metadata.dataset_path,
              "mask": work.reader.mask.to_dict(), "seed": collector.seed, "identity": work.identity}
     columns = {name: getattr(collector, name) for name in
-               ("count", "outside", "sequences", "sum", "sum_squares", "max", "histogram")}
+               ("count", "outside", "sequences", "sum", "sum_squares", "max", "histogram", "fine_histogram")}
     stats = FeatureStats(
         about, vocabulary, tokens, n_tokens, collector.scale, top=top, repeats=count_repeats(tokens, top.position),
-        random=collector.sample(), silent=collector.silent(), before=collector.before, logit_tokens=ids,
-        logit_effects=effects, neighbors=neighbors, neighbor_cosines=cosines,
-        coactivating=work.pairs.coactivating(n_neighbors), sources=_sources(collector, text), **columns)
+        random=collector.sample(), silent=collector.silent(), before=collector.before, logit_tokens=logits.ids,
+        logit_effects=logits.effects, neighbors=neighbors, neighbor_cosines=cosines,
+        coactivating=work.pairs.coactivating(n_neighbors), sources=_sources(collector, text),
+        logit_histogram=logits.histogram if matrix.shape[1] else None, **columns)
     return stats.to("cpu")
 
 def _sources(collector: Collector, text: Documents) -> Sources | None:

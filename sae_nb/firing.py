@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['n_bins', 'lowest_per_group', 'hash_to_uniform', 'bin_of', 'bin_edges', 'quartile_bins', 'sample_from_bins', 'Events',
-           'find_events', 'count_repeats', 'Contexts', 'Collector', 'favorite_tokens']
+__all__ = ['n_bins', 'n_parts', 'lowest_per_group', 'hash_to_uniform', 'bin_of', 'bin_edges', 'fine_bin_of', 'equal_bins',
+           'quartile_bins', 'sample_from_bins', 'Events', 'find_events', 'count_repeats', 'Contexts', 'Collector',
+           'favorite_tokens']
 
 # %% ../nbs/60_firing.ipynb #b548b912
 from collections import Counter
@@ -17,6 +18,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -118,6 +120,7 @@ def _distinct(columns: dict[str, Tensor]) -> Tensor:
 
 # %% ../nbs/60_firing.ipynb #09e14e85
 n_bins = 64
+n_parts = 4  # Parts of a bin in the fine histogram, which is for display only
 
 def bin_of(
     strength: Float[Tensor, "..."],  # Positive values
@@ -128,9 +131,31 @@ def bin_of(
 
 def bin_edges(
     scale: float,  # Lower edge of the middle bin
+    parts: int = 1,  # Divide each bin into this many parts
 ) -> Float[Tensor, "bins+1"]:
     "Return the edges of the bins; the first and the last bin also hold all values beyond them"
-    return scale * 2 ** ((torch.arange(n_bins + 1, dtype=torch.float64) - n_bins // 2) / 4)
+    return scale * 2 ** ((torch.arange(n_bins * parts + 1, dtype=torch.float64) / parts - n_bins // 2) / 4)
+
+def fine_bin_of(
+    strength: Float[Tensor, "..."],  # Positive values
+    scale: float,  # Lower edge of the middle bin
+) -> Int[Tensor, "..."]:
+    "Return the bin of each value in the fine histogram, which divides each bin into `n_parts`"
+    place, bin = (strength / scale).log2() * 4 + n_bins // 2, bin_of(strength, scale)
+    return bin * n_parts + ((place - bin) * n_parts).floor().clamp(0, n_parts - 1).long()
+
+def equal_bins(
+    histogram: Int[Tensor, "bins"],  # Firings per bin, or per part of a bin
+    edges: Float[Tensor, "bins+1"],  # Edges of the bins
+    largest: float,  # Largest value
+    n: int = 40,  # Number of equal bins
+) -> Int[Tensor, "n"]:
+    "Return the firings in equal bins from 0 to the largest value; firings are spread evenly inside their bin"
+    below = np.concatenate([[0], histogram.cpu().double().cumsum(0).numpy()])
+    ends = edges.cpu().double().clamp_max(largest).numpy().copy()
+    ends[0] = 0.0
+    at = np.interp(np.linspace(0, largest, n + 1)[:-1], ends, below)
+    return torch.from_numpy(np.diff([*at.round(), below[-1]]).astype(np.int64))
 
 def _nearest_power_of_two(
     strength: Float[Tensor, "n"],  # Positive values
@@ -300,6 +325,7 @@ class Collector:
         self.sum, self.sum_squares = torch.zeros(2, d_sae, dtype=torch.float64, device=device)
         self.max = torch.zeros(d_sae, device=device)
         self.histogram = torch.zeros(d_sae, n_bins, dtype=torch.int32, device=device)
+        self.fine_histogram = torch.zeros(d_sae, n_bins * n_parts, dtype=torch.int32, device=device)
         self.top, self.random = _BottomK(d_sae, n_top, device), _BottomK(d_sae * n_bins, n_random, device)
         self.tokens: list[Tensor] = []
         self.early: list[tuple[Events, Tensor]] = []
@@ -349,8 +375,9 @@ class Collector:
         self.sum_squares.index_add_(0, batch.latent, batch.value.double().square())
         self.max.scatter_reduce_(0, batch.latent, strength, "amax")
         if self.scale:
-            cell = batch.latent * n_bins + bin_of(strength, self.scale)
-            self.histogram.view(-1).index_add_(0, cell, torch.ones_like(cell, dtype=torch.int32))
+            fine, ones = fine_bin_of(strength, self.scale), torch.ones_like(batch.latent, dtype=torch.int32)
+            self.histogram.view(-1).index_add_(0, batch.latent * n_bins + fine // n_parts, ones)
+            self.fine_histogram.view(-1).index_add_(0, batch.latent * n_bins * n_parts + fine, ones)
 
     def _add_sources(self, batch: Events, keep: Tensor, source: Tensor) -> None:
         "Count firings by source"
@@ -427,9 +454,13 @@ class Collector:
         entries = {"position": position, "value": torch.zeros_like(scale), "window": window, "scale": scale}
         return _contexts(entries, latent, self.d_sae)
 
+    def _columns(self) -> set[str]:
+        "Return the names of the numbers and tensors of the state"
+        return {name for name, value in vars(self).items() if isinstance(value, (Tensor, int, float))}
+
     def state_dict(self) -> dict[str, Any]:
         "Return everything that was collected"
-        state = {name: value for name, value in vars(self).items() if isinstance(value, (Tensor, int, float))}
+        state = {name: getattr(self, name) for name in self._columns()}
         early = [(batch.latent, batch.position, batch.value, batch.n_positions, keep) for batch, keep in self.early]
         return state | {"top": self.top.state_dict(), "random": self.random.state_dict(), "tokens": self.tokens,
                         "early": early}
@@ -438,6 +469,9 @@ class Collector:
         "Restore a saved state of a collector with the same settings"
         def move(value: Any) -> Any:
             return value.to(self.device) if isinstance(value, Tensor) else value
+        if missing := self._columns() - state.keys():
+            raise ValueError(f"the state has no {', '.join(sorted(missing))}: another version of sae_nb saved it, so "
+                             "the pass has to start again")
         for name, value in state.items():
             if name in ("top", "random"):
                 getattr(self, name).load_state_dict(value)

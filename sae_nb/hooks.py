@@ -186,7 +186,7 @@ def _norm_view(recorded: _Recorded, path: str, model: nn.Module) -> _View | None
 
 @dataclass(frozen=True)
 class _JointHeads:
-    "Where queries, keys or values stand in the output of one matrix that computes all of them"
+    "The position of queries, keys or values in the output of one matrix that computes all of them"
     part: int  # 0: queries, 1: keys, 2: values
     n_heads: int  # Heads of the queries
     n_kv: int  # Heads of the keys, and of the values
@@ -227,7 +227,8 @@ def _parts(recorded: _Recorded, block: str) -> tuple[list[str], tuple[str, str] 
 
 def _norm_places(recorded: _Recorded, norm: str, name: str, model: nn.Module) -> dict[str, _Place]:
     "Return the place of each name within a norm that TransformerLens calls `name`"
-    places: dict[str, _Place] = {f"{name}.hook_in": (f"{norm}.input", None), f"{name}.hook_out": (f"{norm}.output", None)}
+    places: dict[str, _Place] = {f"{name}.hook_in": (f"{norm}.input", None),
+                                 f"{name}.hook_out": (f"{norm}.output", None)}
     view = _norm_view(recorded, norm, model)
     return places if view is None else {**places, f"{name}.hook_normalized": (f"{norm}.input", view)}
 
@@ -246,7 +247,8 @@ def _mlp_places(recorded: _Recorded, mlp: str, last: str | None, model: nn.Modul
     for gate, linear in permutations(reading, 2):
         gates = [b for a, b in inside.values() if a is recorded[gate][1] or _equal(a, recorded[gate][1])]
         if any(b.shape == hidden.shape and _equal(b * recorded[linear][1], hidden) for b in gates):
-            return {**places, "mlp.hook_pre": (f"{gate}.output", None), "mlp.hook_pre_linear": (f"{linear}.output", None)}
+            names = {"mlp.hook_pre": gate, "mlp.hook_pre_linear": linear}
+            return {**places, **{name: (f"{path}.output", None) for name, path in names.items()}}
     return places
 
 def _attention_places(recorded: _Recorded, attention: str, z: str, model: nn.Module) -> dict[str, _Place]:
@@ -265,14 +267,16 @@ def _attention_places(recorded: _Recorded, attention: str, z: str, model: nn.Mod
         if y.shape[-1] * n_heads == first.shape[-1] * (n_heads + 2 * n_kv) and (not by_head or n_kv == n_heads):
             value = joint.read(y)[0, 0].unflatten(0, (n_kv, -1)).repeat_interleave(n_heads // n_kv, 0).flatten()
             if _equal(value, first):
-                parts = ((letter, replace(joint, part=i)) for i, letter in enumerate("qkv"))
-                return {f"attn.hook_{letter}": (f"{path}.output", _View(part.read, part.write)) for letter, part in parts}
+                parts = {letter: replace(joint, part=i) for i, letter in enumerate("qkv")}
+                views = {letter: _View(part.read, part.write) for letter, part in parts.items()}
+                return {f"attn.hook_{letter}": (f"{path}.output", view) for letter, view in views.items()}
     return {}
 
 # %% ../nbs/31_hooks.ipynb #fd42dcaf
 def _block_places(model: nn.Module, recorded: _Recorded, block: str) -> dict[str, _Place]:
     "Return the place of each verified name within a block"
-    places: dict[str, _Place] = {"hook_resid_pre": (f"{block}.input", None), "hook_resid_post": (f"{block}.output", None)}
+    places: dict[str, _Place] = {"hook_resid_pre": (f"{block}.input", None),
+                                 "hook_resid_post": (f"{block}.output", None)}
     parts, pair = _parts(recorded, block)
     if pair is None:
         return places
@@ -371,9 +375,8 @@ def _unhooked_mlp(model: nn.Module, name: str) -> tuple[nn.Module, Literal["inpu
 
 # %% ../nbs/31_hooks.ipynb #8a2d1c81
 _tl_name = re.compile(r"(?:blocks\.(\d+)\.)?((?:attn\.|mlp\.|ln\w+\.)?hook_\w+)")
-_tl_words = {"embed", "pos_embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "attn_in", "mlp_in", "mlp_out", "in",
-             "out", "q", "k", "v", "z", "pre", "post", "pre_linear", "result", "pattern", "attn_scores", "rot_q", "rot_k",
-             "scale", "normalized", "q_input", "k_input", "v_input"}
+_tl_words = set("embed pos_embed resid_pre resid_mid resid_post attn_out attn_in mlp_in mlp_out in out q k v z pre post "
+                "pre_linear result pattern attn_scores rot_q rot_k scale normalized q_input k_input v_input".split())
 
 def _missing(model: nn.Module, name: str) -> str:
     "Return the message for a hook point that the model does not have"
@@ -446,7 +449,8 @@ def _small_inputs(model: nn.Module, inputs: Any) -> Any:
         return torch.zeros(1, 2, dtype=torch.long)
     return inputs[:1] if isinstance(inputs, Tensor) and inputs.ndim and len(inputs) > 1 else None
 
-def _check_passages(model: nn.Module, points: Iterable[HookPoint], inputs: Any = None, mask: Tensor | None = None) -> None:
+def _check_passages(model: nn.Module, points: Iterable[HookPoint], inputs: Any = None,
+                    mask: Tensor | None = None) -> None:
     "Raise ValueError if a hook point is passed more than once per run; without inputs, where that can be found out"
     points = list(points)
     if any(point.module not in _passages_of.get(model, {}) for point in points):
@@ -567,16 +571,22 @@ def _check_writable(model: nn.Module, point: HookPoint) -> None:
 # %% ../nbs/31_hooks.ipynb #6ea3bd56
 def _attach_to_stream(point: HookPoint, change: Change) -> list[RemovableHandle]:
     "Attach hooks that apply `change` to a branch and add the difference to the residual stream; return their handles"
-    pending: list[Tensor] = []
+    pending: list[tuple[Tensor, bool]] = []
     def at_branch(x: Tensor) -> Tensor | None:
         pending.clear()
         y = point._checked(change, x)
         if y is not None:
             exact = torch.promote_types(x.dtype, torch.float32)
-            pending.append(y.to(exact) - x.to(exact))
+            pending.append((y.to(exact) - x.to(exact), torch.is_grad_enabled()))
         return y
     def at_stream(x: Tensor) -> Tensor | None:
-        return (x + pending.pop()).to(x.dtype) if pending else None
+        if not pending:
+            return None
+        difference, with_gradient = pending.pop()
+        if torch.is_grad_enabled() and not with_gradient:
+            raise ValueError(f"hook point {point.name!r}: gradient checkpointing with use_reentrant=True would lose the "
+                             "gradient of the replacement; use use_reentrant=False")
+        return (x + difference).to(x.dtype)
     assert point.stream is not None
     return [point.attach(at_branch), point.stream.attach(at_stream, first=True)]
 
@@ -584,7 +594,8 @@ def _attach_to_stream(point: HookPoint, change: Change) -> list[RemovableHandle]
 class _Run:
     "Counts how often a hook point is passed in one run of a model; repetitions in the backward pass do not count"
     def __init__(self, point: HookPoint) -> None:
-        self.point, self.running, self.passages = point, False, 0
+        self.point = point
+        self.running, self.passages = False, 0
         self.ever_passed, self.ever_ended = False, False
 
     def start(self, *_: Any) -> None:
@@ -608,7 +619,7 @@ class _Run:
         return self.ever_ended and not self.ever_passed
 
 def _uncompiled(model: nn.Module) -> AbstractContextManager[Any]:
-    "Return a context in which a model compiled with `torch.compile` runs as it is written, so that hooks are called"
+    "Return a context in which a model compiled with `torch.compile` runs uncompiled, so that hooks are called"
     compiled = hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 import torch
@@ -107,7 +107,7 @@ def _no_progress_bars() -> Iterator[None]:
 
 @contextmanager
 def _no_installation() -> Iterator[None]:
-    "Keep TransformerLens from calling pip, as it does for multimodal models; it continues without their image processor"
+    "Keep TransformerLens from calling pip, as it does for multimodal models; it continues without image processor"
     call = subprocess.check_call
     def refuse(command: Any, *args: Any, **keywords: Any) -> int:
         if isinstance(command, (list, tuple)) and "pip" in command and "install" in command:
@@ -186,8 +186,8 @@ def _revision_of(like: SAE) -> str | None:
     extra = like.cfg.metadata.extra
     asked = extra.get("model_from_pretrained_kwargs") or {}
     if step := next((name for name in ("checkpoint_index", "checkpoint_value") if asked.get(name) is not None), None):
-        raise ValueError(f"this SAE was trained on a training checkpoint ({step}={asked[step]}) of {like.cfg.metadata.model_name}: "
-                         "give its revision on the hub, e.g. load_model(like=sae, revision='step1000')")
+        raise ValueError(f"this SAE was trained on a training checkpoint of {like.cfg.metadata.model_name} "
+                         f"({step}={asked[step]}): give its revision on the hub, e.g. revision='step1000'")
     return extra.get("model_revision") or asked.get("revision") or extra.get("revision")
 
 def _ask_hub(name: str, revision: str | None) -> None:
@@ -203,7 +203,7 @@ def _ask_hub(name: str, revision: str | None) -> None:
                               f"({str(error).removeprefix(f'{name}: the model: ')})") from error
     except ValueError as error:
         if isinstance(error.__cause__, errors.RevisionNotFoundError):
-            raise ValueError(f"model {name!r} has no revision {revision!r} (a branch, tag or commit on the hub)") from error
+            raise ValueError(f"model {name!r} has no revision {revision!r} (branch, tag or commit)") from error
         if "/" in name:
             raise
         raise ValueError(unknown("model", name, ["demo", *_official_names()])) from error
@@ -246,6 +246,16 @@ def _explain(path: str, error: BaseException) -> None:
         raise PermissionError(f"{path}: gated; accept its terms on the hub, then log in (`hf auth login`)") from error
 
 # %% ../nbs/30_models.ipynb #f45fedea
+_headless: WeakSet[nn.Module] = WeakSet()
+
+def _lacks_head(model: Any) -> bool:
+    "Return whether the file of a model had no weights for next-token logits, as its configuration says"
+    config = getattr(model, "original_model", model).config
+    names = config.architectures or ["ForCausalLM"]
+    tied = getattr(config.get_text_config(), "tie_word_embeddings", False)
+    return not tied and not any(word in name for name in names for word in ("LM", "Generation"))
+
+# %% ../nbs/30_models.ipynb #8e2e0ad3
 def load_model(
     name: str | Path | None = None,  # "demo", a folder or a hub name; None: the model of `like`
     device: str | torch.device | None = None,  # None: the best device of this machine
@@ -256,7 +266,7 @@ def load_model(
 ) -> nn.Module:
     """Load a language model for reading activations, with its tokenizer in `.tokenizer` (None without one).
 
-    Raise ValueError if there is no such model, PermissionError if it is gated, ConnectionError if the hub is unreachable"""
+    Raise ValueError if there is no such model, PermissionError if it is gated, ConnectionError without the hub"""
     own = like.cfg.metadata.model_name if like is not None else None
     name = own if name is None else name
     if not isinstance(name, (str, os.PathLike)) or not str(name):
@@ -270,11 +280,13 @@ def load_model(
     path = _resolve_model(name)
     if revision is not None and os.path.isdir(path):
         raise ValueError(f"revision={revision!r}: {str(name)!r} is a folder; only models on the hub have revisions")
-    if revision is None and like is not None and own is not None and not os.path.isdir(path) and path == _resolve_model(own):
+    if revision is None and like is not None and not os.path.isdir(path) and own and path == _resolve_model(own):
         revision = _revision_of(like)
     with _hub_access(path, revision), _no_progress_bars():
         model = (_load_bridge(path, target, weight_type, compatibility, revision) if bridge
                  else _load_plain(path, target, weight_type, revision))
+    if _lacks_head(model):
+        _headless.add(model)
     return model.eval().requires_grad_(False)
 
 # %% ../nbs/30_models.ipynb #7989bd2c
@@ -350,7 +362,7 @@ def _pad_rows(rows: Sequence[Tensor], value: int, side: str) -> Int[Tensor, "bat
 def model_inputs(
     model: nn.Module,  # With its tokenizer in `.tokenizer`, if the prompt is text
     prompt: Any,  # Text, texts, token ids of any kind, or a tokenizer's mapping
-    prepend_bos: bool = True,  # Begin texts with BOS; tokens are used as they are
+    prepend_bos: bool = True,  # Begin texts with BOS; tokens get nothing added
 ) -> tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch pos"] | None]:
     "Return tokens and their attention mask, None without padding; raise ValueError if the model cannot read them"
     mask = None
@@ -368,7 +380,8 @@ def model_inputs(
         real = [torch.as_tensor(part) for part in real] if any(map(_is_row, real)) else torch.as_tensor(real)
     tokens = _as_batch(rows, next((int(i) for i in fillers if i is not None), 0), side)
     _check_ids(model, tokens)
-    return tokens, None if real is None else _checked_mask(_as_batch(real, 0, side) if isinstance(real, list) else real, tokens)
+    real = _as_batch(real, 0, side) if isinstance(real, list) else real
+    return tokens, None if real is None else _checked_mask(real, tokens)
 
 def _token_rows(model: nn.Module, prompt: Any, prepend_bos: bool) -> Tensor | list[Tensor]:
     "Return tokens as a tensor, or as a list with one tensor per row if the rows may differ in length"
@@ -403,6 +416,10 @@ def _check_ids(model: nn.Module, tokens: Int[Tensor, "batch pos"]) -> None:
     if low < 0 or (size is not None and high >= size):
         bad, last = (low if low < 0 else high), "" if size is None else f" to {size - 1}"
         raise ValueError(f"token id {bad} is not in the model's vocabulary (ids from 0{last})")
+    longest = max_context(model)
+    if longest is not None and tokens.shape[1] > longest and any(
+            isinstance(part, nn.Embedding) and part.num_embeddings in (longest, longest + 2) for part in model.modules()):
+        raise ValueError(f"{tokens.shape[1]:,} tokens per row; the model has learned positions for at most {longest:,}")
 
 def _checked_mask(
     mask: Any, tokens: Int[Tensor, "batch pos"],
@@ -462,13 +479,14 @@ def _positions(mask: Int[Tensor, "batch pos"], offset: int) -> Int[Tensor, "batc
 
 def _measure_padding(model: nn.Module, accepts_positions: bool) -> int | None:
     "Return the `position_ids` of the first token that make left padding harmless; None if the mask is enough"
-    device, n_pad, config = model_device(model), 7, _text_config(model)
-    padding_index = getattr(config, "pad_token_id", None)
+    device, n_pad = model_device(model), 7
+    padding_index = getattr(_text_config(model), "pad_token_id", None)
     usual = [token for token in range(vocabulary_size(model) or 7) if token != padding_index][:6]
     ids = torch.tensor([usual[1:] or usual], device=device)
     padded = nn.functional.pad(ids, (n_pad, 0), value=usual[0])
     mask = nn.functional.pad(torch.ones_like(ids), (n_pad, 0))
-    offsets: list[int | None] = [None, *([0, 2 if padding_index is None else padding_index + 1] if accepts_positions else [])]
+    first = 2 if padding_index is None else padding_index + 1
+    offsets: list[int | None] = [None, 0, first] if accepts_positions else [None]
     def error(offset: int | None) -> float:
         positions = {} if offset is None else {"position_ids": _positions(mask, offset)}
         found = _last_output(model(padded, attention_mask=mask, **positions))
@@ -570,6 +588,8 @@ def run_logits(
     attention_mask: Int[Tensor, "batch pos"] | Bool[Tensor, "batch pos"] | None = None,  # 1: a token, 0: padding
 ) -> Float[Tensor, "batch pos d_vocab"]:
     "Return the logits of the next token at every position; raise ValueError if the model is not a language model"
+    if model in _headless:
+        raise ValueError("the file of this model has no weights for next-token logits: it is not that of a language model")
     output = run_model(model, tokens, attention_mask)
     logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
     headless = hasattr(model, "get_output_embeddings") and model.get_output_embeddings() is None

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 LogRows = Sequence[Mapping[str, Any]]  # One mapping per logged step
 _Curve = tuple[list[float], list[float]]  # Tokens and values
 _panel_titles = {"metrics/explained_variance": "explained variance", "metrics/l0": "L0 (active latents per token)",
-                 "sparsity/dead_features": "dead latents", "losses/mse_loss": "squared error"}
+                 "sparsity/dead_features": "dead latents",
+                 "losses/mse_loss": "mse (summed over d_in), of the scaled inputs"}
 _tokens_key = "details/n_training_samples"
 
 def _logged_curves(
@@ -61,22 +62,37 @@ def _curves_of_runs(runs: list[tuple[str, LogRows]], names: Iterable[str]) -> di
 def training_curves(
     runs: LogRows | str | Path | Mapping[str, LogRows | str | Path],  # Rows or a metrics.jsonl, or several by name
     names: Mapping[str, str] | None = None,  # Quantities to plot, with titles; None: the four most useful
+    title: str | None = None,  # Title of the figure; None: the folder of a single run, or "training curves"
 ) -> Figure:
     "Plot the training curves of one or more runs, one panel per quantity, all SAEs overlaid"
     names = names or _panel_titles
     drawn = _curves_of_runs(_read_runs(runs), names)
-    figure, axes = new_figure(9, 2.6 * -(-len(drawn) // 2), -(-len(drawn) // 2), min(len(drawn), 2))
+    figure, axes = new_figure(9, 0.3 + 2.6 * -(-len(drawn) // 2), -(-len(drawn) // 2), min(len(drawn), 2))
+    figure.suptitle(title or _run_name(runs), fontsize=11)
     for panel, (name, lines) in zip(axes, drawn.items()):
         for label, (tokens, values) in lines:
             panel.plot(tokens, values, label=label, linewidth=1.4, marker="" if len(values) > 1 else "o")
         panel.set_title(names[name], loc="left", fontsize=10)
         panel.xaxis.set_major_formatter(_short_count)
-        if min(min(values) for _, (_, values) in lines) >= 0:
-            panel.set_ylim(bottom=0)
+        _limit(panel, [value for _, (_, values) in lines for value in values])
     for panel in axes[len(drawn):]:
         panel.set_visible(False)
     _finish(axes[:len(drawn)], next(iter(drawn.values())))
     return figure
+
+def _run_name(runs: Any) -> str:
+    "Return the name of the folder of a single run, and a general title for anything else"
+    folder = Path(runs).resolve().parent.name if isinstance(runs, (str, Path)) else ""
+    return folder or "training curves"
+
+def _limit(panel: Axes, values: Sequence[float]) -> None:
+    "Begin the axis of values without a sign at 0; give counts integer ticks, also if all of them are 0"
+    if min(values) < 0:
+        return
+    counts = all(float(value).is_integer() for value in values)
+    panel.set_ylim(bottom=0, top=max(1.0, 1.05 * max(values)) if counts else None)
+    if counts:
+        panel.yaxis.get_major_locator().set_params(integer=True)
 
 def _finish(axes: list[Axes], lines: list[tuple[str, _Curve]]) -> None:
     "Label the lowest axes, and add a legend if there are several labels"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['model_card', 'push_to_hub']
+__all__ = ['Evaluation', 'model_card', 'push_to_hub']
 
 # %% ../nbs/81_publish.ipynb #2f99077b
 import json
@@ -14,6 +14,7 @@ import math
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +24,107 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .core import unknown
-from .display import format_number
+from .display import format_interval, format_number
 from .formats.all import load_from_disk
 from .formats.files import safe_name
 from .formats.saelens import config_file, save_model
 from .hub import clear_hub_errors
 from .sae import SAE
+from .trainer import TrainerConfig
+
+# %% ../nbs/81_publish.ipynb #e0d08be2
+@dataclass(frozen=True)
+class Evaluation:
+    "Metrics of one SAE, with their intervals and what was evaluated"
+    values: dict[str, float]
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        found: Any,  # From `run_evals`, its `to_dict()`, a file of that (`eval.json`), or numbers by name
+    ) -> Evaluation:
+        "Read metrics of any of these kinds; numbers that are not finite are left out"
+        if isinstance(found, Evaluation):
+            return found
+        if isinstance(found, (str, Path)):
+            found = json.loads(Path(found).expanduser().read_text())
+        if not isinstance(found, Mapping):
+            return cls(_finite_values(found.values), dict(found.intervals), dict(found.about))
+        parts = {name: part for name, part in found.items() if isinstance(part, Mapping)}
+        about, intervals = parts.pop("about", {}), parts.pop("intervals", {})
+        values = {name: value for part in (found, *parts.values()) for name, value in part.items()}
+        known = {name: (ends[0], ends[1]) for name, ends in intervals.items() if ends and None not in ends}
+        return cls(_finite_values(values), known, dict(about))
+
+    def check_current(
+        self,
+        name: str,  # Name of the SAE, for the error
+        sae: SAE,
+    ) -> None:
+        "Check that the metrics are those of this SAE; raise ValueError if they were measured at another point of training"
+        measured, trained = (facts.get("training_tokens") for facts in (self.about, sae.cfg.metadata.extra))
+        if None not in (measured, trained) and measured != trained:
+            raise ValueError(f"{name}: the metrics were measured after {measured:,} training tokens, but this SAE has "
+                             f"{trained:,}: evaluate it again")
+
+    def on(self) -> str:
+        "Say what was evaluated, in words; empty if it is not known"
+        text = next((part for part in self.about.values() if isinstance(part, Mapping) and "dataset" in part), {})
+        parts = [f"{int(self.values['tokens']):,} tokens"] if "tokens" in self.values else []
+        name = text.get("dataset") or self.about.get("dataset")
+        split = text.get("split") or self.about.get("split")
+        parts += [f"of `{_fact(str(name))}`"] if name else []
+        line = " ".join(parts) + (f", split `{split}`" if split else "")
+        return line + (f" (held out: {text['held_out']})" if text.get("held_out") else "")
+
+def _finite_values(found: Mapping[str, Any]) -> dict[str, float]:
+    "Return the finite numbers of a dictionary"
+    return {name: value for name, value in found.items()
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)}
+
+def _shown_metric(found: Evaluation, name: str) -> str:
+    "Format a metric with its interval; counts as integers"
+    if name not in found.values:
+        return ""
+    if name in _counts:
+        return f"{round(found.values[name]):,}"
+    interval = f" ({format_interval(found.intervals[name])})" if name in found.intervals else ""
+    return format_number(found.values[name]) + interval
+
+def _metrics_table(metrics: Mapping[str, Evaluation], names: Sequence[str]) -> str:
+    "List metrics, one per row if there are more metrics than SAEs"
+    rows = [[_as_code(sae_id), *(_shown_metric(found, name) for name in names)] for sae_id, found in metrics.items()]
+    lines: list[Sequence[object]] = [["id", *names], *rows]
+    lines = list(zip(*lines)) if len(names) > len(rows) else lines
+    return _markdown_table(lines[0], lines[1:])
+
+def _evaluation_sections(metrics: Mapping[str, Evaluation]) -> list[str]:
+    "Return the main metrics, what they were measured on, and all other metrics, folded"
+    names = list(dict.fromkeys(name for found in metrics.values() for name in found.values))
+    if not names:
+        return []
+    main = [name for name in _main_metrics if name in names] or names
+    rest = [name for name in names if name not in main]
+    on = {sae_id: found.on() for sae_id, found in metrics.items()}
+    said = [on.pop(next(iter(on)))] if len(set(on.values())) == 1 else [f"{_as_code(i)}: {text}" for i, text in on.items()]
+    note = " In parentheses: 95% intervals over sequences." if any(found.intervals for found in metrics.values()) else ""
+    measured = f"Measured on {'; '.join(text for text in said if text)}." if any(said) else ""
+    sections = ["## Evaluation", *filter(None, [(measured + note).strip()]), _metrics_table(metrics, main)]
+    if rest:
+        sections.append(f"<details><summary>All metrics</summary>\n\n{_metrics_table(metrics, rest)}\n\n</details>")
+    return sections
 
 # %% ../nbs/81_publish.ipynb #0f55736f
 _saelens_architectures = ("standard", "topk", "abstopk", "jumprelu", "gated", "matching_pursuit", "temporal",
                           "transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder")
-_facts = {"model_name": "language model", "dataset_path": "data set", "context_size": "tokens per context",
-          "prepend_bos": "contexts begin with BOS", "processing": "processing of the model",
-          "training_architecture": "trained as"}
+_facts = {"model_name": "language model", "dataset_path": "data set", "split": "split of the data set",
+          "training_tokens": "training tokens", "lr": "learning rate", "batch_size": "tokens per step",
+          "context_size": "tokens per context", "prepend_bos": "contexts begin with BOS",
+          "processing": "processing of the model", "training_architecture": "trained as", "seed": "seed"}
+_main_metrics = ("explained_variance", "l0", "ce_loss_score", "kl_div_score", "mse", "cossim", "frac_dead", "frac_dense")
+_counts = ("tokens", "tokens_ignored", "sequences")
 
 def _escape_cell(value: object) -> str:
     "Format a value as text for one cell of a Markdown table"
@@ -64,27 +153,45 @@ def _markdown_table(header: Sequence[object], rows: Sequence[Sequence[object]]) 
     lines: list[Sequence[object]] = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(_escape_cell(cell) for cell in line) + " |" for line in lines)
 
-def _sae_table(configs: Mapping[str, Mapping[str, Any]]) -> str:
-    "List the SAEs with their architectures, hook points and sizes"
-    return _markdown_table(["id", "architecture", "hook point", "d_in", "latents"], [
-        [_as_code(name), cfg["architecture"], cfg["metadata"].get("hook_name", ""), cfg["d_in"], cfg["d_sae"]]
-        for name, cfg in configs.items()])
+def _sparsity(cfg: Mapping[str, Any], threshold: Tensor | None) -> str:
+    "Return what sets the sparsity of an SAE: k, the coefficient or the target, and the mean threshold"
+    details = {**cfg, **(cfg["metadata"].get("training_architecture_details") or {})}
+    trained_as = cfg["metadata"].get("training_architecture") or cfg["architecture"]
+    own = "k" in details or "topk" in str(trained_as)
+    names = ["k"] if own else ["l1_coefficient", "l0_coefficient", "sparsity_coefficient", "target_l0"]
+    parts = [f"{name} = {details[name]:g}" for name in names if isinstance(details.get(name), (int, float))]
+    return ", ".join([*parts, *([] if threshold is None else [f"mean threshold = {threshold.float().mean():.3g}"])])
 
-def _metrics_table(metrics: Mapping[str, Mapping[str, float]]) -> str:
-    "List the metrics, one per row if there are more metrics than SAEs; return an empty string if there are none"
-    names = list(dict.fromkeys(name for values in metrics.values() for name in values))
-    if not names:
-        return ""
-    rows = [[_as_code(sae_id), *(format_number(values[name]) if name in values else "" for name in names)]
-            for sae_id, values in metrics.items()]
-    lines: list[Sequence[object]] = [["id", *names], *rows]
-    lines = list(zip(*lines)) if len(names) > len(lines) else lines
-    return _markdown_table(lines[0], lines[1:])
+def _sae_table(configs: Mapping[str, Mapping[str, Any]], thresholds: Mapping[str, Tensor | None]) -> str:
+    "List the SAEs with their architectures, hook points, sizes and sparsity"
+    return _markdown_table(["id", "architecture", "hook point", "d_in", "latents", "sparsity"], [
+        [_as_code(name), cfg["architecture"], cfg["metadata"].get("hook_name", ""), cfg["d_in"], f"{cfg['d_sae']:,}",
+         _sparsity(cfg, thresholds[name])] for name, cfg in configs.items()])
 
-def _known_facts(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    "Collect the public values of each fact over all SAEs"
-    about = [cfg["metadata"] for cfg in configs.values()]
-    return {key: sorted({str(facts[key]) for facts in about if _is_public(facts.get(key))}) for key in _facts}
+def _run_facts(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    "Return the facts that only the settings of the training run have"
+    if not settings:
+        return {}
+    facts = {name: settings[name] for name in ("split", "batch_size") if settings.get(name) is not None}
+    names = ("tokens", "batch_size", "lr")
+    if all(isinstance(settings.get(name), int) for name in names[:2]):  # the default learning rate follows from these
+        return facts | {"lr": TrainerConfig(**{name: settings.get(name) for name in names}).learning_rate}
+    return facts | ({"lr": settings["lr"]} if settings.get("lr") else {})
+
+def _fact(value: object) -> str:
+    "Format a fact: counts with separators, a local path as its last part"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return str(value) if _is_public(value) else re.split(r"[/\\]", str(value).rstrip("/\\"))[-1]
+
+def _known_facts(configs: Mapping[str, Mapping[str, Any]],
+                 runs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    "Collect the values of each fact over all SAEs"
+    about = [{**cfg["metadata"], **_run_facts(runs.get(name))} for name, cfg in configs.items()]
+    return {key: list(dict.fromkeys(_fact(facts[key]) for facts in about if facts.get(key) is not None))
+            for key in _facts}
 
 def _front_matter(facts: Mapping[str, list[str]]) -> str:
     "Write the YAML that the hub searches: library, tags, and the models and data sets that are on the hub"
@@ -101,17 +208,18 @@ def _loading_code(library: str, repo_id: str, sae_id: str) -> str:
 def model_card(
     saes: Mapping[str, SAE],  # By id, which is the folder in the repository
     repo_id: str,  # "owner/name"
-    metrics: Mapping[str, Mapping[str, float]] | None = None,  # By id and name
+    metrics: Mapping[str, Any] | None = None,  # By id: from `run_evals`, an `eval.json`, or numbers by name
+    run_configs: Mapping[str, Mapping[str, Any]] | None = None,  # By id: settings of the training run
 ) -> str:
     "Write the `README.md` of a repository: facts about training, metrics, and how to load the SAEs"
-    configs = {name: sae.state_for_file()[0] for name, sae in saes.items()}  # as saved, so BatchTopK is JumpReLU
-    facts = _known_facts(configs)
+    states = {name: sae.state_for_file() for name, sae in saes.items()}  # as saved, so BatchTopK is JumpReLU
+    configs = {name: cfg for name, (cfg, _) in states.items()}
+    facts = _known_facts(configs, run_configs or {})
     sections = [_front_matter(facts), f"# {repo_id.rpartition('/')[2]}",
-                "Sparse autoencoders for the activations of a language model.", _sae_table(configs)]
+                "Sparse autoencoders for the activations of a language model.", _sae_table(configs, {name: tensors.get("threshold") for name, (_, tensors) in states.items()})]
     if rows := [[label, ", ".join(facts[key])] for key, label in _facts.items() if facts[key]]:
         sections += ["## Training", _markdown_table(["", ""], rows)]
-    if table := _metrics_table(metrics or {}):
-        sections += ["## Evaluation", table]
+    sections += _evaluation_sections({name: Evaluation.of(found) for name, found in (metrics or {}).items()})
     sections += ["## Usage", _loading_code("sae_nb", repo_id, next(iter(saes)))]
     if in_saelens := [name for name, cfg in configs.items() if cfg["architecture"] in _saelens_architectures]:
         sections += ["In SAELens (version 6 or later):", _loading_code("sae_lens", repo_id, in_saelens[0])]
@@ -124,11 +232,6 @@ def _by_id(given: Any, ids: list[str], single: bool, argument: str) -> dict[str,
     for name in found.keys() - ids:
         raise ValueError(f"{argument}: {unknown('SAE id', name, ids)}")
     return found
-
-def _finite_values(metrics: Any) -> dict[str, float]:
-    "Return the finite numbers of a dictionary or of the result of `run_evals`, by name"
-    values = metrics if isinstance(metrics, Mapping) else metrics.values
-    return {name: value for name, value in values.items() if isinstance(value, (int, float)) and math.isfinite(value)}
 
 def _publishable(name: str, sae: SAE | str | Path) -> SAE:
     "Load an SAE if necessary and check that it can be published; raise ValueError if not"
@@ -157,14 +260,17 @@ def _write_folder(folder: Path, sae: SAE, density: Tensor | None, run_config: An
                              "latent")
         save_file({"sparsity": (density + 1e-10).log10()}, folder / "sparsity.safetensors")
     if run_config is not None:
-        given = json.loads(Path(run_config).read_text()) if isinstance(run_config, (str, Path)) else run_config
-        (folder / "runner_cfg.json").write_text(json.dumps(_without_paths(given), indent=2))
+        (folder / "runner_cfg.json").write_text(json.dumps(_without_paths(run_config), indent=2))
+
+def _settings(given: Any) -> Any:
+    "Return the settings of a run, read from their file if necessary"
+    return json.loads(Path(given).expanduser().read_text()) if isinstance(given, (str, Path)) else given
 
 def push_to_hub(
     saes: SAE | str | Path | Mapping[str, SAE | str | Path],  # SAEs or their folders; a dictionary: by id
     repo_id: str,  # "owner/name"; created if necessary
     sae_id: str | None = None,  # Folder of a single SAE in the repository; None: the name of its hook point
-    metrics: Any = None,  # From `run_evals`, or numbers by name; for several SAEs: by id
+    metrics: Any = None,  # From `run_evals`, an `eval.json`, or numbers by name; for several SAEs: by id
     density: Float[Tensor, "d_sae"] | Mapping[str, Tensor] | None = None,  # Fraction of tokens on which a latent fires
     run_config: Any = None,  # Settings of the training run, a dictionary or a JSON file; for several SAEs: by id
     card: str | None = None,  # Text of `README.md`; None: `model_card`, unless the repository has a README
@@ -188,9 +294,11 @@ def push_to_hub(
     metrics_by_id = _by_id(metrics, ids, single, "metrics")
     densities = {name: found.density for name, found in metrics_by_id.items() if hasattr(found, "density")}
     densities |= _by_id(density, ids, single, "density")
-    run_configs = _by_id(run_config, ids, single, "run_config")
-    values = {name: _finite_values(found) for name, found in metrics_by_id.items()}
-    text = card or model_card(ready, repo_id, values)
+    run_configs = {name: _settings(given) for name, given in _by_id(run_config, ids, single, "run_config").items()}
+    values = {name: Evaluation.of(found) for name, found in metrics_by_id.items()}
+    for name, found in values.items():
+        found.check_current(name, ready[name])
+    text = card or model_card(ready, repo_id, values, run_configs)
     with tempfile.TemporaryDirectory() as folder:
         for name, sae in ready.items():
             _write_folder(Path(folder) / safe_name(name), sae, densities.get(name), run_configs.get(name))

@@ -106,7 +106,7 @@ def _is_batch(item: Any) -> bool:
     return isinstance(item, (Tensor, np.ndarray)) and item.ndim == 2
 
 def _as_tokens(data: Any) -> Any:
-    "Return data that are tokens already as a tensor or an iterable of tensors, other data as they are"
+    "Return data that are tokens already as a tensor, and other data unchanged"
     if isinstance(data, np.ndarray) and data.dtype.kind in "iu":
         data = torch.from_numpy(data.astype(np.int64))
     if isinstance(data, Tensor):
@@ -157,7 +157,7 @@ def token_source(
     split: str | None = None,  # "train", "test", ...; "all": everything; None: held-out text, see above
     **settings: Any,  # Further settings of `TokenStream`, such as batch_size and column
 ) -> Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]]:
-    "Return the tokens that are read for evaluation: tokens and streams as they are, text as a `TokenStream` of one pass"
+    "Return the tokens to evaluate on: tokens and streams unchanged, text as a `TokenStream` of one pass"
     if isinstance(data, TokenStream) or isinstance(getattr(data, "tokens", None), Tensor):
         return data
     data = _as_tokens(data)
@@ -337,7 +337,7 @@ def _prompt_ids(model: torch.nn.Module, prompt: Any, with_bos: bool) -> list[int
 def read_prompts(
     sae: SAE,
     model: torch.nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata says
-    prompts: str | Sequence[str] | Int[Tensor, "position"] | Sequence[Sequence[int]],  # Texts, or token ids as they are
+    prompts: str | Sequence[str] | Int[Tensor, "position"] | Sequence[Sequence[int]],  # Texts, or token ids
     prepend_bos: bool | None = None,  # Begin texts with BOS; None: as in training, and with BOS if that is not known
     hook: str | Sequence[str] | None = None,  # Hook point or hook points to read; None: the SAE's own
     mask: MaskLike = "as trained",  # Positions that count; None: all

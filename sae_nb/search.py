@@ -17,17 +17,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from .cards import context_html, latent_card
 from .display import Markup, Table, format_number
 from .documents import Documents
 from .firing import Collector
-from .reading import MaskLike, Prompt, SAEReader, gather_tokens, peaks, read_prompts
+from .features import read_text, vocabulary_of
+from .models import max_context
+from .reading import MaskLike, Prompt, SAEReader, peaks, read_prompts
 from .sae import SAE
 from .sparse import SparseCodes
-from .stats import Context, FeatureStats, context_at
+from .stats import Context, FeatureStats, check_latent, context_at, dense_rate
+from .texts import load_texts
 from .vocabulary import Vocabulary, pieces_html
 
 if TYPE_CHECKING:
@@ -83,27 +86,26 @@ def _only_latent(
     return SparseCodes(codes.values[rows], torch.zeros_like(codes.indices[rows]), offsets, (*codes.shape[:-1], 1))
 
 @torch.no_grad()
-def _collect_examples(reader: SAEReader, tokens: Any, latent: int, n: int, n_tokens: int | None,
+def _collect_examples(reader: SAEReader, documents: Documents, latent: int, n: int,
                       batch_size: int) -> LatentExamples:
     "Run the model on the text and collect the examples of one latent"
-    text = gather_tokens(tokens.tokens if isinstance(tokens, Documents) else tokens, n_tokens)
+    text = documents.tokens
     collector = Collector(1, n_top=n, n_random=1, n_early=0, device=reader.sae.device)
     for batch in text.split(batch_size):
         codes, keep = reader.encode(batch)
         collector.add(batch, keep, _only_latent(codes, latent))
     top = collector.strongest()
     contexts = [context_at(top, row, text, collector.before) for row in range(len(top.value))]
-    if isinstance(tokens, Documents) and (source := tokens.source) is not None:
+    if (source := documents.source) is not None:
         numbers = [int(source[c.sequence, c.position]) for c in contexts]
-        contexts = [replace(c, source=tokens.sources[i] if i >= 0 else "") for c, i in zip(contexts, numbers)]
-    vocabulary = Vocabulary.from_tokenizer(getattr(reader.model, "tokenizer"))
-    return LatentExamples(latent, contexts, vocabulary, int(collector.count[0]), int(collector.n_kept))
+        contexts = [replace(c, source=documents.sources[i] if i >= 0 else "") for c, i in zip(contexts, numbers)]
+    return LatentExamples(latent, contexts, vocabulary_of(reader.model, text), int(collector.count[0]), int(collector.n_kept))
 
 def max_activating_examples(
     source: FeatureStats | SAE | str | Path,  # Statistics, a file of them, or an SAE
     latent: int,
     model: torch.nn.Module | None = None,  # Model of the SAE; this and the following are for an SAE only, except `n`
-    tokens: Int[Tensor, "sequence position"] | Iterable[Int[Tensor, "sequence position"]] | Documents | None = None,
+    tokens: Any = None,  # Tokens, text or a data set, as for `collect_features`; None: the SAE's training text
     n: int = 10,  # Maximum number of examples
     n_tokens: int | None = 200_000,  # Maximum number of tokens to run
     batch_size: int = 16,  # Sequences per batch
@@ -112,12 +114,13 @@ def max_activating_examples(
 ) -> LatentExamples:
     "Return the contexts in which a latent is strongest"
     if isinstance(source, SAE):
-        if not 0 <= latent < source.cfg.d_sae:
-            raise IndexError(f"latent {latent}: the SAE has latents 0 to {source.cfg.d_sae - 1}")
-        if model is None or tokens is None:
-            raise ValueError("an SAE alone has no examples: give model= and tokens=, "
-                             "or statistics from `collect_features`")
-        return _collect_examples(SAEReader.of(source, model, hook, mask), tokens, latent, n, n_tokens, batch_size)
+        latent = check_latent(latent, source.cfg.d_sae)
+        if model is None:
+            raise ValueError("an SAE alone has no examples: give model=, and tokens= for another text than the one it was "
+                             "trained on, or statistics from `collect_features`")
+        reader = SAEReader.of(source, model, hook, mask)
+        text, _ = read_text(tokens, model, source, n_tokens)
+        return _collect_examples(reader, text, latent, n, batch_size)
     if model is not None or tokens is not None or hook is not None or mask != "as trained":
         raise ValueError("model, tokens, hook and mask can only be given with an SAE, not with statistics")
     stats = source if isinstance(source, FeatureStats) else FeatureStats.load(source)
@@ -144,7 +147,15 @@ class TextContrast:
         score = texts * max(len(self.others), 1) - others * len(self.texts)  # difference of fractions
         strength = self._strength
         found = (score > 0).nonzero()[:, 0].tolist()
-        return sorted(found, key=lambda i: (-int(score[i]), -float(strength[i]), i))
+        dense = self._dense
+        return sorted(found, key=lambda i: (bool(dense[i]), -int(score[i]), -float(strength[i]), i))
+
+    @property
+    def _dense(self) -> Bool[Tensor, "d_sae"]:
+        "True for latents that fire on more than 10% of all tokens; nowhere without statistics"
+        if self.stats is None:
+            return torch.zeros(self.d_sae, dtype=torch.bool)
+        return self.stats.rate > dense_rate
 
     @cached_property
     def peaks(self) -> tuple[Float[Tensor, "texts d_sae"], Float[Tensor, "others d_sae"]]:
@@ -167,8 +178,8 @@ class TextContrast:
         self,
         n: int = 3,  # Maximum number of latents per token
     ) -> list[TokenLatents]:
-        "Return, for each text and token, the strongest latents that fire in none of the others"
-        silent = self.largest[1] == 0
+        "Return, for each text and token, the strongest latents that fire in none of the others, without dense ones"
+        silent = (self.largest[1] == 0) & ~self._dense
         scale = None if self.stats is None else self.stats.max.clamp_min(1e-9)
         return [_latents_by_token(prompt, silent, scale, n) for prompt in self.texts]
 
@@ -280,22 +291,45 @@ def _found_cell(contrast: TextContrast, found: Iterable[tuple[int, float]]) -> M
     return Markup("; ".join(parts), " &middot; ".join(part.html for part in parts))
 
 # %% ../nbs/75_search.ipynb #f5b56f33
+def _texts_of(given: Any, model: torch.nn.Module, n: int) -> Any:
+    "Return texts as they are, and the first `n` texts of a data set, cut to what the model reads"
+    if isinstance(given, str) or isinstance(given, (list, tuple, Tensor)):
+        return given
+    found, longest, texts = load_texts(given), (max_context(model) or 1024) - 1, []
+    for number, row in enumerate(found.look()):
+        if (document := found.document(row, number)) is not None:
+            texts.append([int(token) for token in document[:longest]] if found.tokenized
+                         else _cut(document, longest, getattr(model, "tokenizer", None)))
+        if len(texts) == n:
+            break
+    return texts
+
+def _cut(text: str, longest: int, tokenizer: Any) -> str:
+    "Return a text that has at most `longest` tokens"
+    if tokenizer is None:
+        return text
+    ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    return text if len(ids) <= longest else tokenizer.decode(ids[:longest])
+
+# %% ../nbs/75_search.ipynb #912bbb27
 def contrast_texts(
     sae: SAE,
     model: torch.nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata says
-    texts: str | Sequence[str],  # One text or several
-    others: str | Sequence[str] = (),  # Texts to compare with; none: list every latent that fires in `texts`
+    texts: Any,  # One text or several, or a data set: a path, an object of `datasets`
+    others: Any = (),  # Texts to compare with; none: list every latent that fires in `texts`
     stats: FeatureStats | None = None,  # Statistics of the SAE, for scales, tokens and cards
     page: str | Path | None = None,  # Page about the latents (`FeatureStats.page`), for links
     prepend_bos: bool | None = None,  # Begin each text with BOS; None: as the SAE was trained
     hook: str | Sequence[str] | None = None,  # Hook point or hook points to read; None: the SAE's own
     mask: MaskLike = "as trained",  # Which positions count
+    n_texts: int = 100,  # Maximum number of texts of a data set
 ) -> TextContrast:
     "Find the latents that fire in some texts and not in others"
     if stats is not None and len(stats) != sae.cfg.d_sae:
         raise ValueError(f"the statistics are of {len(stats)} latents, the SAE has {sae.cfg.d_sae}")
-    sides = [read_prompts(sae, model, side, prepend_bos, hook, mask) for side in (texts, others)]
+    prompts = [_texts_of(side, model, n_texts) for side in (texts, others)]
+    sides = [read_prompts(sae, model, side, prepend_bos, hook, mask) for side in prompts]
     if not sides[0]:
         raise ValueError("texts is empty: at least one text is needed")
-    vocabulary = stats.vocabulary if stats else Vocabulary.from_tokenizer(getattr(model, "tokenizer"))
+    vocabulary = stats.vocabulary if stats else vocabulary_of(model)
     return TextContrast(sides[0], sides[1], sae.cfg.d_sae, vocabulary, stats, None if page is None else str(page))

@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['flag_names', 'Context', 'context_at', 'ActivationQuantile', 'Latent', 'Sources', 'FeatureStats', 'peak_tokens',
-           'interest_scores']
+__all__ = ['LabelsLike', 'dense_rate', 'flag_names', 'Context', 'context_at', 'ActivationQuantile', 'Latent', 'LatentList',
+           'Sources', 'read_labels', 'FeatureStats', 'check_latent', 'peak_tokens', 'interest_scores', 'FoundLatents',
+           'contexts_with', 'word_fractions']
 
 # %% ../nbs/63_stats.ipynb #c0b035f6
+import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from operator import index as as_index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -23,9 +26,10 @@ from torch import Tensor
 
 from .coactivation import CoactivatingLatents
 from .core import write_safely
-from .firing import Contexts, bin_edges, bin_of, favorite_tokens, hash_to_uniform, lowest_per_group, n_bins
-from .firing import quartile_bins, sample_from_bins
+from .firing import Contexts, bin_edges, bin_of, equal_bins, favorite_tokens, hash_to_uniform
+from .firing import lowest_per_group, n_bins, quartile_bins, sample_from_bins
 from .vocabulary import Vocabulary
+from .words import WordIndex
 
 if TYPE_CHECKING:
     import pandas
@@ -111,6 +115,15 @@ class Latent:
         "Number of firings in each bin of `FeatureStats.edges`"
         return self.stats.histogram[self.index]
 
+    def bars(
+        self,
+        n: int = 40,  # Number of bins
+    ) -> Int[Tensor, "n"]:
+        "Return the number of firings in equal bins of the absolute value, from 0 to its largest, for display"
+        fine = self.stats.fine_histogram
+        counts = self.histogram if fine is None else fine[self.index]
+        return equal_bins(counts, bin_edges(self.stats.scale, len(counts) // n_bins), self.max, n)
+
     def logits(
         self,
         n: int = 10,  # Tokens per list
@@ -136,6 +149,17 @@ class Latent:
         if (found := self.stats.sources) is None:
             return {}
         return dict(zip(found.names, (found.count[self.index] / found.size.clamp_min(1)).tolist()))
+
+    @property
+    def label(self) -> str:
+        "Its label from `FeatureStats.labels`; empty if it has none"
+        return self.stats.labels.get(self.index, "")
+
+    @property
+    def logit_histogram(self) -> Int[Tensor, "bins"] | None:
+        "Number of tokens of the vocabulary by effect, in equal bins from -m to m, m the largest effect; None if unknown"
+        found = self.stats.logit_histogram
+        return None if found is None else found[self.index]
 
     @property
     def documents(self) -> int | None:
@@ -183,7 +207,8 @@ class Latent:
 
     def __repr__(self) -> str:
         promoted = " ".join(self.stats.vocabulary.listed(token) for token, _ in self.logits(5)[0])
-        title = f"latent {self.index}: on {self.rate:.2%} of tokens, largest {self.max:.3g}, promotes {promoted}"
+        label = f" ({self.label})" if self.label else ""
+        title = f"latent {self.index}{label}: on {self.rate:.2%} of tokens, largest {self.max:.3g}, promotes {promoted}"
         contexts = [f"{context.value:8.2f}  {self._line(context)}" for context in self.strongest(5).contexts]
         return "\n".join([title, *contexts])
 
@@ -198,6 +223,20 @@ class Latent:
         from sae_nb.cards import latent_card
         return latent_card(self)
 
+# %% ../nbs/63_stats.ipynb #09f47d25
+class LatentList(list[Latent]):
+    "Several latents, displayed as a table"
+    def table(self) -> Any:
+        "Return the table of the latents"
+        from sae_nb.cards import latent_table
+        return latent_table(self[0].stats, [latent.index for latent in self])
+
+    def __repr__(self) -> str:
+        return repr(self.table()) if self else "[]"
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_() if self else "no latents"
+
 # %% ../nbs/63_stats.ipynb #c64732e8
 @dataclass(frozen=True)
 class Sources:
@@ -208,6 +247,43 @@ class Sources:
     label: Int[Tensor, "sequence position"]  # Source of each token, -1 for none
     documents: Int[Tensor, "d_sae"]  # Documents in which each latent fires
     n_documents: int  # Number of documents
+
+# %% ../nbs/63_stats.ipynb #bc214bd7
+LabelsLike: TypeAlias = Mapping[Any, str] | Sequence[Mapping[str, Any]] | str | Path
+
+def _read_json(path: Path) -> Any:
+    "Read JSON or JSON lines, also gzipped; raise ValueError if the file is neither"
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        try:
+            return [json.loads(line) for line in text.splitlines() if line.strip()]
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}: neither JSON nor JSON lines: {error}") from error
+
+def read_labels(
+    source: LabelsLike,  # Labels by latent, explanations from Neuronpedia, or a file of either
+    d_sae: int | None = None,  # Number of latents of the SAE, to check the indices; None: not known
+) -> dict[int, str]:
+    "Read labels of latents; raise ValueError for indices that are not latents and for files without labels"
+    found: Any = _read_json(Path(source).expanduser()) if isinstance(source, (str, Path)) else source
+    if isinstance(found, Mapping) and isinstance(found.get("explanations"), list):
+        found = found["explanations"]
+    if isinstance(found, Mapping):
+        pairs = list(found.items())
+    elif all(isinstance(row, Mapping) and {"index", "description"} <= row.keys() for row in found):
+        pairs = [(row["index"], row["description"]) for row in found]
+    else:
+        raise ValueError("labels: must be a dictionary of texts by latent, or explanations with index and description")
+    labels: dict[int, str] = {}
+    for latent, text in pairs:
+        if not str(latent).isdecimal() or d_sae is not None and int(latent) >= d_sae or not isinstance(text, str):
+            raise ValueError(f"label {text!r} of latent {latent!r}: must be a text, for one of the latents"
+                             + ("" if d_sae is None else f" 0 to {d_sae - 1}"))
+        labels.setdefault(int(latent), " ".join(text.split()))
+    return labels
 
 # %% ../nbs/63_stats.ipynb #06266a61
 @dataclass
@@ -236,6 +312,9 @@ class FeatureStats:
     neighbor_cosines: Float[Tensor, "d_sae n"]  # Their cosines
     coactivating: CoactivatingLatents | None = None  # Latents that fire on the same tokens
     sources: Sources | None = None  # Firings by source and document, if known
+    logit_histogram: Int[Tensor, "d_sae bins"] | None = None  # Tokens by logit effect: equal bins from -m to m
+    fine_histogram: Int[Tensor, "d_sae fine"] | None = None  # Firings per quarter of a bin, for display
+    labels: dict[int, str] = field(default_factory=dict)  # What latents mean, in words, by index
 
     def __len__(self) -> int:
         return len(self.count)
@@ -245,10 +324,12 @@ class FeatureStats:
         return (f"FeatureStats({self.about.get('sae')} at {hook}: {fired:,} of {len(self):,} latents fired "
                 f"on {self.n_tokens:,} tokens)")
 
-    def __getitem__(self, index: int) -> Latent:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"latent {index}: the SAE has latents 0 to {len(self) - 1}")
-        return Latent(self, index % len(self))
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return LatentList(self[i] for i in range(*index.indices(len(self))))
+        if isinstance(index, Tensor) and index.ndim == 1 or isinstance(index, (list, tuple, range)):
+            return LatentList(self[i] for i in _chosen(index, len(self)))
+        return Latent(self, check_latent(index, len(self)))
 
     @property
     def rate(self) -> Float[Tensor, "d_sae"]:
@@ -313,15 +394,39 @@ class FeatureStats:
         "Return latents worth a first look, best first: high interest score, different tokens and directions"
         return _rank_latents(self, n)
 
+    def find(
+        self,
+        query: str | int | Sequence[str],  # A word, a phrase, the index of a latent, or several words: any of them
+        n: int | None = 20,  # Maximum number of latents; None: all
+        whole_words: bool = True,  # A match begins where a word begins: `ant` does not find `merchant`
+    ) -> FoundLatents:
+        "Return the latents that fire on a word, best first, as a list of indices that displays as a table"
+        return _find_latents(self, query, n, whole_words)
+
+    @cached_property
+    def words(self) -> WordIndex:
+        "The text, to search for words"
+        return WordIndex(self.tokens, self.vocabulary)
+
+    def label(
+        self,
+        latent: int,
+        text: str,  # What the latent means; empty: remove its label
+    ) -> None:
+        "Label a latent; `save` keeps the labels, cards and pages show them"
+        self.labels = {**self.labels, **read_labels({latent: text}, len(self))}
+        self.labels = {i: label for i, label in self.labels.items() if label}
+
     def page(
         self,
         path: str | Path,  # File to write
-        latents: Sequence[int] | None = None,  # Latents to show; None: all
+        latents: Sequence[int] | None = None,  # Latents to show, in this order; None: all, the most interesting first
         title: str | None = None,
+        labels: LabelsLike | None = None,  # Labels by latent, or a file of them (`read_labels`), besides `labels`
     ) -> Path:
         "Write an HTML page about the latents that opens offline and needs no other files; return its path"
         from sae_nb.dashboard import write_page
-        return write_page(self, path, latents, title)
+        return write_page(self, path, latents, title, labels)
 
     def table(
         self,
@@ -355,7 +460,7 @@ class FeatureStats:
         tensors = {name: value.contiguous() for name, value in values.items() if isinstance(value, Tensor)}
         rest = {name: value for name, value in values.items() if not isinstance(value, Tensor)}
         metadata = {"features": json.dumps(rest | {"schema": _schema})}
-        return write_safely(path, lambda p: save_file(tensors, p, metadata))
+        return write_safely(Path(path).expanduser(), lambda p: save_file(tensors, p, metadata))
 
     @classmethod
     def load(
@@ -364,6 +469,9 @@ class FeatureStats:
     ) -> FeatureStats:
         "Load statistics from a file; raise ValueError if it is damaged, or has another layout"
         from safetensors import SafetensorError, safe_open
+        path = Path(path).expanduser()
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: there is no such file of feature statistics")
         try:
             with safe_open(path, "pt") as file:
                 values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -378,9 +486,29 @@ class FeatureStats:
         for name, kind in _nested.items():
             parts = {f.name: values.pop(f"{name}.{f.name}") for f in fields(kind) if f"{name}.{f.name}" in values}
             values[name] = kind(**parts) if parts else None
+        values["labels"] = {int(latent): text for latent, text in values.get("labels", {}).items()}
         names = ("vocabulary", "token_lengths", "special")
         vocabulary = Vocabulary.from_tensors({name: values.pop(name) for name in names})
         return cls(**values | {"vocabulary": vocabulary})
+
+def check_latent(index: Any, d_sae: int) -> int:
+    "Return the index of a latent, counted from 0; raise TypeError or IndexError if it is not one"
+    try:
+        found = as_index("" if isinstance(index, bool) else index)
+    except TypeError:
+        hint = f"; to find latents by word: stats.find({index!r})" if isinstance(index, str) else ""
+        raise TypeError(f"latent {index!r}: must be a number, a slice or a list of numbers{hint}") from None
+    if not -d_sae <= found < d_sae:
+        raise IndexError(f"latent {found}: the SAE has latents 0 to {d_sae - 1}")
+    return found % d_sae
+
+def _chosen(index: Any, d_sae: int) -> list[Any]:
+    "Return the indices in a list, a range or a tensor of indices, or those at which a tensor of booleans is True"
+    if isinstance(index, Tensor) and index.dtype == torch.bool:
+        if len(index) != d_sae:
+            raise IndexError(f"a choice of {len(index)} latents by True and False: the SAE has {d_sae} latents")
+        index = index.nonzero()[:, 0]
+    return index.tolist() if isinstance(index, Tensor) else list(index)
 
 _schema = 2  # Number of the file layout
 _nested: dict[str, Any] = {"top": Contexts, "random": Contexts, "silent": Contexts, "coactivating": CoactivatingLatents,
@@ -400,6 +528,7 @@ def _count_most_frequent(
     return torch.zeros(d_sae, dtype=torch.int64).index_add_(0, pair[best] // width, times[best])
 
 # %% ../nbs/63_stats.ipynb #47a28fc9
+dense_rate = 0.1  # A latent that fires on more than this fraction of the tokens is dense
 flag_names = ("dead", "dense", "one token", "one position", "duplicate", "on special tokens")
 
 def peak_tokens(
@@ -420,7 +549,7 @@ def _find_flags(
     duplicate = (stats.neighbor_cosines > 0.9).any(-1)
     n_outside = stats.tokens.numel() - stats.n_tokens
     on_special = stats.outside > max(0.5 * n_outside, 1)
-    return torch.stack([stats.count == 0, stats.rate > 0.1, one_token, one_position, duplicate, on_special], -1)
+    return torch.stack([stats.count == 0, stats.rate > dense_rate, one_token, one_position, duplicate, on_special], -1)
 
 # %% ../nbs/63_stats.ipynb #e29ed330
 def _sum_by(latent: Tensor, values: Tensor, d_sae: int) -> Float[Tensor, "d_sae"]:
@@ -467,7 +596,7 @@ def _rank_latents(
     stats: FeatureStats,
     n: int = 20,  # Number of latents
 ) -> list[int]:
-    "Return latents worth a first look, best first; if there are too few, others follow by score and index"
+    "Return latents worth a first look, best first; if there are too few, others follow: by score, dense and dead last"
     score, favorite = interest_scores(stats), favorite_tokens(stats.top, stats.tokens).tolist()
     order = score.argsort(descending=True, stable=True).tolist()
     chosen: dict[int, int] = {}
@@ -477,4 +606,95 @@ def _rank_latents(
         near = {other for other, cosine in stats[latent].neighbors() if cosine > 0.5}
         if favorite[latent] not in chosen.values() and not near & chosen.keys():
             chosen[latent] = favorite[latent]
-    return [*chosen, *(latent for latent in order if latent not in chosen)][:n]
+    last = (stats.count == 0).int() * 2 + (stats.rate > dense_rate).int()
+    rest = sorted((latent for latent in order if latent not in chosen), key=lambda latent: int(last[latent]))
+    return [*chosen, *rest][:n]
+
+# %% ../nbs/63_stats.ipynb #5fbaea10
+class FoundLatents(list[int]):
+    "Indices of latents, best first, with the scores of `FeatureStats.find`; displayed as a table"
+    def __init__(
+        self,
+        stats: FeatureStats,
+        query: str,  # For the title
+        latents: Sequence[int],
+        columns: Mapping[str, Float[Tensor, "d_sae"]],  # Score, and the two fractions that it is the mean of
+    ):
+        super().__init__(latents)
+        self.stats, self.query = stats, query
+        self.columns = {name: column[list(latents)].tolist() for name, column in columns.items()}
+
+    @property
+    def scores(self) -> list[float]:
+        "Score of each latent, from 0 to 1"
+        return self.columns["score"]
+
+    def table(self) -> Any:
+        "Return the latents as a table"
+        from sae_nb.cards import latent_table
+        title = f"latents about {self.query}" if self else (
+            f"no latent fires on or near {self.query} in the {self.stats.tokens.numel():,} tokens of this text")
+        return latent_table(self.stats, self, title, self.columns)
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+def _above_chance(fraction: Tensor, chance: Tensor | float) -> Tensor:
+    "Scale a fraction so that chance is 0 and 1 stays 1"
+    return ((fraction - chance) / (1 - chance + 1e-12)).clamp_min(0)
+
+def _near(stats: FeatureStats, hit: Bool[Tensor, "sequence position"]) -> Bool[Tensor, "n"]:
+    "Return True at the positions at which the context of a peak would contain a matching token"
+    after = stats.top.window.shape[1] - stats.before - 1
+    summed, at = torch.nn.functional.pad(hit.long().cumsum(1), (1, 0)), torch.arange(hit.shape[1])
+    first, last = (at - stats.before).clamp_min(0), (at + after + 1).clamp_max(hit.shape[1])
+    return (summed[:, last] > summed[:, first]).flatten()
+
+def contexts_with(
+    stats: FeatureStats,
+    hit: Bool[Tensor, "sequence position"],  # Tokens that match, from `WordIndex.mark`
+) -> Int[Tensor, "d_sae"]:
+    "Count the stored contexts of each latent, strongest and random, that have a matching token"
+    near, count = _near(stats, hit), torch.zeros(len(stats), dtype=torch.int64)
+    for table in (stats.top, stats.random):
+        latent = torch.arange(len(stats)).repeat_interleave(table.offsets.diff())
+        count.index_add_(0, latent, near[table.position].long())
+    return count
+
+def word_fractions(
+    stats: FeatureStats,
+    hit: Bool[Tensor, "sequence position"],  # Tokens that match, from `WordIndex.mark`
+) -> tuple[Float[Tensor, "d_sae"], Float[Tensor, "d_sae"]]:
+    "Return each latent's fraction of activation on the matching tokens, and of strongest contexts with such a token"
+    d_sae, flat = len(stats), hit.flatten()
+    sampled = torch.arange(d_sae).repeat_interleave(stats.random.offsets.diff())
+    amount = stats._firings_per_context * stats.random.value.abs()
+    on = _sum_by(sampled, amount * flat[stats.random.position], d_sae) / _sum_by(sampled, amount, d_sae).clamp_min(1e-12)
+    near, n_top = _near(stats, hit), stats.top.offsets.diff()
+    latent = torch.arange(d_sae).repeat_interleave(n_top)
+    contexts = _sum_by(latent, near[stats.top.position], d_sae) / n_top.clamp_min(1)
+    return _above_chance(on, flat.double().mean()), _above_chance(contexts, near.double().mean())
+
+def _find_latents(
+    stats: FeatureStats,
+    query: str | int | Sequence[str],
+    n: int | None,
+    whole_words: bool,
+) -> FoundLatents:
+    "Return the latents that fire on or near a word, best first; an index gives that latent, first"
+    if not isinstance(query, (str, list, tuple)):
+        found = check_latent(query, len(stats))
+        return FoundLatents(stats, str(found), [found], {"score": torch.ones(len(stats))})
+    words = [query] if isinstance(query, str) else list(query)
+    if not words:
+        raise ValueError("query is empty: give a word, a phrase or a list of them")
+    hit = torch.stack([stats.words.mark(word, whole_words) for word in words]).any(0)
+    on, near = word_fractions(stats, hit)
+    columns = {"score": (on + near) / 2, "on it": on, "near it": near}
+    named = {int(word) for word in words if word.isdecimal() and word.isascii() and int(word) < len(stats)}
+    order = columns["score"].argsort(descending=True, stable=True).tolist()
+    matching = [i for i in order if columns["score"][i] > 0 and i not in named]
+    return FoundLatents(stats, " or ".join(map(repr, words)), [*sorted(named), *matching][:n], columns)

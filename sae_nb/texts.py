@@ -567,8 +567,8 @@ def _with_column(texts: Texts, first: Sequence[Any], columns: Sequence[str], col
     values = [value for row in first if not _is_missing(value := row.get(found))]
     if values and _is_chat(found, values[0]):
         if not getattr(tokenizer, "chat_template", None):
-            raise ValueError("a data set of chats is not supported if the tokenizer has no chat template: render it into "
-                             "a text column with the chat template")
+            raise ValueError("a data set of chats is not supported if the tokenizer has no chat template: render it "
+                             "into a text column with the chat template")
         return replace(texts, column=found, render=partial(_render, tokenizer))
     tokenized = bool(values) and isinstance(values[0], (list, tuple, range, np.ndarray, Tensor))
     texts = replace(texts, column=found, tokenized=tokenized)

@@ -251,8 +251,8 @@ def _check_made(made: Mapping[str, Any], tokenizer: Any, context_size: int, prep
         return
     name, own = made.get("tokenizer_name"), str(getattr(tokenizer, "name_or_path", "") or "")
     if name and own and not _same_tokenizer(str(name), own, tokenizer):
-        raise ValueError(f"the data set was tokenized for {name!r} (sae_lens.json), but the model's tokenizer is {own!r}: "
-                         "tokenize the text again")
+        raise ValueError(f"the data set was tokenized for {name!r} (sae_lens.json), but the model's tokenizer is "
+                         f"{own!r}: tokenize the text again")
     if "begin_batch_token" in made:
         has_bos = made["begin_batch_token"] is not None or made.get("begin_sequence_token") is not None
         if has_bos != prepend_bos:
@@ -442,8 +442,8 @@ class TokenStream:
     def _note_dropped(self, n: int, length: int) -> None:
         "Count tokens that are left out, and say so the first time"
         if not self.n_dropped:
-            warnings.warn(f"context_size={self.context_size}: a row of {length} tokens does not fill complete contexts, "
-                          f"so its last {n} are left out; describe()['tokens_dropped'] counts them", stacklevel=2)
+            warnings.warn(f"context_size={self.context_size}: a row of {length} tokens does not fill complete contexts; "
+                          f"its last {n} are left out; describe()['tokens_dropped'] counts them", stacklevel=2)
         self.n_dropped += n
 
     # State

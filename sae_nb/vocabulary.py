@@ -181,9 +181,11 @@ class Vocabulary:
     @classmethod
     def from_tokenizer(
         cls,
-        tokenizer: Any,  # A Hugging Face tokenizer
+        tokenizer: Any,  # A Hugging Face tokenizer; None: tokens are shown as their ids
     ) -> Vocabulary:
         "Read the vocabulary of a tokenizer"
+        if tokenizer is None:
+            return cls(())
         return cls(tuple(token_bytes(tokenizer)), frozenset(tokenizer.all_special_ids))
 
     def __len__(self) -> int:

@@ -11,25 +11,21 @@ __all__ = ['Explorer', 'explore']
 # %% ../nbs/74_widgets.ipynb #8ad5e357
 import html
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from .browse import LatentBrowser, prompt_orders, row_text
-from .cards import latent_card, shade_style
+from .cards import about_latent, latent_card, relative_text, shade_style
 from .display import format_number
-from .documents import Documents, read_documents
 from .features import collect_features
 from .lens import LogitLens
 from .reading import MaskLike, Prompt, read_prompts
 from .sae import SAE
 from .stats import FeatureStats
-from .tokens import TokenStream
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -73,9 +69,38 @@ class _TokenButtons:
         for i, (button, value) in enumerate(zip(self.box.children, values)):
             found = re.search(r"rgba\(.*?\)", shade_style(value, largest)) if value else None
             button.style.button_color = found[0] if found else None
-            button.tooltip = f"{format_number(value, 3)}, {abs(value) / largest:.0%}" if value else f"position {i}"
+            button.tooltip = f"{format_number(value, 3)}, {relative_text(value, largest)}" if value else f"position {i}"
             button.style.font_weight = "bold" if i == token else ""
             button.layout = self.layouts[i == token]
+
+# %% ../nbs/74_widgets.ipynb #4918d1fe
+class _RelatedButtons:
+    "A row of buttons, one for each related latent"
+    def __init__(
+        self,
+        title: str,
+        clicked: Callable[[int], None],  # Called with the index of a latent
+    ):
+        import ipywidgets
+        self.title, self._clicked = ipywidgets.HTML(f'<span style="opacity:0.7">{html.escape(title)}</span>'), clicked
+        self.box = ipywidgets.Box(layout={"flex_flow": "row wrap", "align_items": "center"})
+        self.made, self.latents = list["ipywidgets.Button"](), list[int]()
+
+    def show(
+        self,
+        stats: FeatureStats,
+        related: Sequence[tuple[int, float]],  # Latents and numbers
+    ) -> None:
+        "Show other latents"
+        import ipywidgets
+        for i in range(len(self.made), len(related)):
+            button = ipywidgets.Button(layout={"width": "auto", "height": "26px", "margin": "1px 2px"})
+            button.on_click(lambda _, i=i: self._clicked(self.latents[i]))
+            self.made.append(button)
+        self.latents = [latent for latent, _ in related]
+        for button, (latent, value) in zip(self.made, related):
+            button.description = f"{latent} ({value:.2f}) {about_latent(stats, latent)}"
+        self.box.children = [self.title, *self.made[:len(related)]] if related else []
 
 # %% ../nbs/74_widgets.ipynb #858df0e6
 def _make_boxes(orders: Sequence[str]) -> dict[str, Any]:
@@ -85,7 +110,7 @@ def _make_boxes(orders: Sequence[str]) -> dict[str, Any]:
     boxes = {
         "prompt": w.Text(description="Prompt", placeholder="type text and press Enter", **text),
         "order": w.Dropdown(description="Latents", style=text["style"], options=orders),
-        "query": w.Text(description="Search", placeholder="part of a token, or an index", **text),
+        "query": w.Text(description="Search", placeholder="word, label or index", style=text["style"]),
         "latent": w.IntText(description="Index", **text)}
     for box, width in zip(boxes.values(), ("auto", "270px", "230px", "130px")):
         box.layout.width, box.layout.max_width = width, "100%"
@@ -108,7 +133,9 @@ class Explorer(LatentBrowser):
         self._boxes = _make_boxes(self.orders)
         self._rows = w.Select(rows=8, layout={"width": "auto"})
         self._legend, self._status = w.HTML(), w.HTML()
-        self._card = w.HTML()
+        self._card, self._source = w.HTML(), w.HTML()
+        self._related = [_RelatedButtons(title, self._guarded(lambda latent: setattr(self, "latent", latent)))
+                         for title in ("nearest decoder directions (cosine):", "co-activating latents (phi):")]
         steps = [w.Button(description=sign, tooltip=tip, layout={"width": "36px"})
                  for sign, tip in (("◀", "previous latent in the list"), ("▶", "next latent in the list"))]
         for button, by in zip(steps, (-1, 1)):
@@ -119,7 +146,8 @@ class Explorer(LatentBrowser):
         prompt, *others = self._boxes.values()
         self.widget = w.VBox([
             *([] if read is None else [prompt, self._buttons.box, self._legend]),
-            w.Box([*others, *steps], layout={"flex_flow": "row wrap"}), self._status, self._rows, self._card],
+            w.Box([*others, *steps], layout={"flex_flow": "row wrap"}), self._status, self._rows, self._card,
+            *(related.box for related in self._related), self._source],
             layout={"max_width": "1100px"})
         self._changed(found=True)
 
@@ -167,13 +195,23 @@ class Explorer(LatentBrowser):
         self._rows.value = self.latent if self.latent in self.latents[:self._n_listed] else None
         self._buttons.color(self.along().tolist(), self.largest, self.token)
         more = f" ({self._n_listed} listed)" if len(self.latents) > self._n_listed else ""
-        columns = "index, value here, % of maximum" if self.order in prompt_orders else "index"
+        columns = "index, value here, % of maximum (>max: above that in the statistics)" if self.order in prompt_orders else "index"
         lines = (self.legend(), f"{self.summary()}{more}: {columns}, % of tokens, maximum, fires on → promotes")
         for box, line in zip((self._legend, self._status), lines):
             box.value = f'<div style="line-height:1.5;opacity:0.7">{html.escape(line)}</div>'
         if self._card_of != self.latent:
-            self._card.value = f'<div style="width:0px;min-width:100%">{latent_card(self.stats[self.latent])}</div>'
+            card = latent_card(self.stats[self.latent], related=False)  # related latents are buttons
+            self._card.value = f'<div style="width:0px;min-width:100%">{card}</div>'
+            self._show_related()
             self._card_of = self.latent
+
+    def _show_related(self) -> None:
+        "Update the buttons of related latents, and the line about the text"
+        latent = self.stats[self.latent]
+        pairs = (latent.neighbors(), [(other, phi) for other, phi, _ in latent.coactivating()])
+        for buttons, related in zip(self._related, pairs):
+            buttons.show(self.stats, related)
+        self._source.value = f'<div style="line-height:1.5;opacity:0.7">{html.escape(self.source())}</div>'
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
@@ -182,7 +220,8 @@ class Explorer(LatentBrowser):
 
     def close(self) -> None:
         "Close the controls and free what they hold in the browser"
-        for widget in (*self._buttons.made, *self._buttons.layouts, self.widget):
+        related = [widget for buttons in self._related for widget in (*buttons.made, buttons.title)]
+        for widget in (*self._buttons.made, *self._buttons.layouts, *related, self.widget):
             _close(widget)
 
 def _close(widget: Any) -> None:
@@ -193,29 +232,6 @@ def _close(widget: Any) -> None:
     widget.close()
 
 # %% ../nbs/74_widgets.ipynb #c6cfda08
-@contextmanager
-def _bar(model: torch.nn.Module, n_tokens: int) -> Iterator[Any]:
-    "Show a progress bar of the tokens that the model reads"
-    from tqdm.auto import tqdm
-    with tqdm(total=n_tokens, unit="tok", unit_scale=True, desc="collecting statistics", leave=False) as bar:
-        handle = model.register_forward_pre_hook(lambda module, args: bar.update(args[0].numel()) and None)
-        try:
-            yield bar
-            bar.total = bar.n  # complete sequences may be fewer tokens, and tqdm shows an unfinished bar in red
-        finally:
-            handle.remove()
-
-def _collect(sae: SAE, model: torch.nn.Module, text: Any, n_tokens: int, prepend_bos: bool,
-             settings: dict[str, Any]) -> FeatureStats:
-    "Collect statistics from tokens, or from anything that `read_documents` takes"
-    if isinstance(text, TokenStream):
-        text = text.read(n_tokens)
-    if not isinstance(text, (Documents, Tensor)):
-        text = read_documents(text, getattr(model, "tokenizer"), n_tokens, prepend_bos=prepend_bos)
-    tokens = text.tokens if isinstance(text, Documents) else text
-    with _bar(model, min(n_tokens, tokens.numel())):
-        return collect_features(sae, model, text, n_tokens=n_tokens, **settings)
-
 def explore(
     sae: SAE,
     model: torch.nn.Module | None = None,  # Processed as the SAE's metadata says; None: no prompts
@@ -223,7 +239,7 @@ def explore(
     prompt: str = "",  # Initial prompt
     latent: int | None = None,  # Initial latent; None: the first of the list
     lens: LogitLens | None = None,  # From `logit_lens`: adds orders by skewness and kurtosis of the logit effects
-    text: Any = "demo",  # Text for the statistics: `Documents`, tokens, `TokenStream`, or input of `read_documents`
+    text: Any = None,  # Text for the statistics, as for `collect_features`; None: the SAE's training text
     n_tokens: int = 200_000,  # Maximum number of tokens of `text`
     prepend_bos: bool | None = None,  # Begin texts with BOS; None: as the SAE was trained
     hook: str | Sequence[str] | None = None,  # Hook point or hook points to read; None: the SAE's own
@@ -242,8 +258,7 @@ def explore(
     if stats is None:
         if model is None:
             raise ValueError("neither model nor stats: give the model, or statistics from `collect_features`")
-        with_bos = sae.cfg.metadata.prepend_bos is not False if prepend_bos is None else prepend_bos
-        stats = _collect(sae, model, text, n_tokens, with_bos, settings)
+        stats = collect_features(sae, model, text, n_tokens=n_tokens, progress=True, prepend_bos=prepend_bos, **settings)
     if len(stats) != sae.cfg.d_sae:
         raise ValueError(f"stats are of {len(stats)} latents, but the SAE has {sae.cfg.d_sae}")
     explorer = Explorer(stats, read, lens)

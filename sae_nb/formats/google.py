@@ -103,7 +103,7 @@ def _gemma_3_metadata(files: Files, path: str, config: ConfigValues, is_transcod
     for end, hook_kind in (("", kind), ("_out", "mlp_out"))[:2 if is_transcoder else 1]:
         hook, module = _gemma_3_hooks[hook_kind]
         hf = config.get(f"hf_hook_point{end or '_in'}", str, f"model.layers.{layers[-1]}.{module}")
-        if f"hf_hook_point{end or '_in'}" in config:  # the file says where it was trained; that is more than a folder's name
+        if f"hf_hook_point{end or '_in'}" in config:  # the file knows better than the folder's name
             hook = _gemma_3_hooks[found][0] if (found := _gemma_3_kind(hf)) else None
         name = hf if hook is None else f"blocks.{layers[-1]}.{hook}"
         metadata |= {f"hook_name{end}": name, f"hf_hook_name{end}": hf}
