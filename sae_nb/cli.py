@@ -204,8 +204,9 @@ def _text_of(
 ) -> TokenStream:
     "Open a text for one pass, packed as in training"
     cfg = run.cfg
-    return TokenStream(dataset, run.model.tokenizer, split=split, column=cfg.column, context_size=cfg.context_size,
-                       prepend_bos=cfg.prepend_bos, seed=cfg.seed, epochs=1)
+    return TokenStream(dataset, run.model.tokenizer, split=split, column=cfg.column if dataset == cfg.dataset else None,
+                       context_size=cfg.context_size, prepend_bos=cfg.prepend_bos, separator=cfg.separator,
+                       disable_concat=cfg.disable_concat, seed=cfg.seed, epochs=1)
 
 def _evaluate_run(
     run: Run,
@@ -216,10 +217,12 @@ def _evaluate_run(
     "Evaluate on held-out text and write the metrics; print a message and return None if there is no such text"
     try:
         tokens = _text_of(run, post.eval_dataset or run.cfg.dataset, post.eval_split)
+        print(f"on {tokens.describe()['text']}", flush=True)
+        metrics = run_evals(sae, run.model, tokens, n_tokens=post.eval_tokens, mask=run.cfg.mask,
+                            progress=run.cfg.progress)
     except (ValueError, FileNotFoundError) as error:
         print(f"not evaluated: there is no held-out text ({error}); name one with --eval-dataset and --eval-split")
         return None
-    metrics = run_evals(sae, run.model, tokens, n_tokens=post.eval_tokens, mask=run.cfg.mask)
     metrics.about["training_tokens"] = sae.cfg.metadata.extra["training_tokens"]  # they belong to these weights
     write_safely(folder / "eval.json", lambda file: file.write_text(json.dumps(metrics.to_dict(), indent=2)))
     return metrics
@@ -235,8 +238,9 @@ def _write_feature_page(
     from sae_nb.features import collect_features
     cfg = run.cfg
     text = _packed_text(cfg.dataset, run.model.tokenizer, post.feature_tokens, split=cfg.split, column=cfg.column,
-                       context_size=cfg.context_size, prepend_bos=cfg.prepend_bos, seed=cfg.seed)
-    found = collect_features(sae, run.model, text, n_tokens=post.feature_tokens, mask=cfg.mask)
+                       context_size=cfg.context_size, prepend_bos=cfg.prepend_bos, separator=cfg.separator,
+                       disable_concat=cfg.disable_concat, seed=cfg.seed)
+    found = collect_features(sae, run.model, text, n_tokens=post.feature_tokens, mask=cfg.mask, progress=cfg.progress)
     write_page(found, folder / "features.html", latents=found.interesting(post.features) if post.features else None)
 
 # %% ../nbs/90_cli.ipynb #788bc0f5
@@ -350,6 +354,7 @@ class _EvalOptions:
     context_size: int = 128  # Tokens per sequence
     batch_size: int = 8  # Sequences at a time
     compute_ce_kl: bool = True  # Compute cross-entropy and KL divergence, which runs the complete model
+    progress: bool = True  # Show a progress bar
     out: str = "sae_nb_evals"  # Folder for the results; results that are already there are reused
     device: str | None = None  # Device of model and SAEs; None: the best available
     dtype: str | None = "float32"  # Data type of the weights; None: as stored
@@ -369,7 +374,7 @@ def _eval_command(
         raise ValueError("no SAE given: name one or more folders, RELEASE/SAE_ID or OWNER/REPOSITORY/FOLDER")
     found = evaluate_all(given.saes, given.model, given.dataset, given.out, given.tokens, given.context_size,
                          given.split, given.batch_size, device=given.device, dtype=given.dtype,
-                         compute_ce_kl=given.compute_ce_kl)
+                         compute_ce_kl=given.compute_ce_kl, progress=given.progress)
     print(f"{found}\non {given.dataset}, split {given.split}")
     print("\nwritten:", *(f"  {file}" for file in sorted(local_path(given.out).iterdir())), sep="\n")
     return 1 if found.failed else 0
@@ -389,6 +394,7 @@ class _DashboardOptions:
     context_size: int = 128  # Tokens per sequence
     batch_size: int = 16  # Sequences at a time
     latents: int = 0  # Latents on the page, the most interesting ones; 0: all
+    progress: bool = True  # Show a progress bar
     autocast: bool = False  # Compute the encoder's matrix product in bfloat16
     device: str | None = None  # Device of model and SAEs; None: the best available
     dtype: str | None = "float32"  # Data type of the weights; None: as stored
@@ -435,7 +441,7 @@ def _dashboard_command(
     text = _packed_text(dataset, model.tokenizer, given.tokens, split=given.split,
                        context_size=given.context_size, prepend_bos=sae.cfg.metadata.prepend_bos is not False)
     found = collect_features(sae, model, text, n_tokens=None, batch_size=given.batch_size, autocast=given.autocast,
-                             out=given.stats, resume=given.stats is not None)
+                             out=given.stats, resume=given.stats is not None, progress=given.progress)
     found.page(given.out, found.interesting(given.latents) if given.latents else None)
     shown = min(given.latents or len(found), len(found))
     print(f"{sae}\n{shown:,} of {len(found):,} latents on {found.n_tokens:,} tokens of {dataset}, "
@@ -454,22 +460,21 @@ class _PushOptions:
     revision: str = "main"  # Branch; created if it does not exist
     message: str = "Upload SAEs"  # Commit message
 
-def _read_evaluation(
+def _evaluation_beside(
     folder: Path,  # Folder of an SAE
     sae: SAE,
-) -> dict[str, float]:
-    "Read the metrics that training wrote next to an SAE; return an empty dictionary if there are none of these weights"
-    if not (folder / "eval.json").is_file():
-        return {}
-    sections = json.loads((folder / "eval.json").read_text())
-    measured = sections.get("about", {}).get("training_tokens")
+) -> Path | None:
+    "Return the file of the metrics that training wrote next to an SAE; None if there are none of these weights"
+    path = folder / "eval.json"
+    if not path.is_file():
+        return None
+    measured = json.loads(path.read_text()).get("about", {}).get("training_tokens")
     trained = sae.cfg.metadata.extra.get("training_tokens")
     if None not in (measured, trained) and measured != trained:
-        print(f"{folder / 'eval.json'}: not published, because it belongs to the SAE after {measured:,} tokens of "
-              f"training, and this one has {trained:,}")
-        return {}
-    parts = [part for name, part in sections.items() if isinstance(part, dict) and name not in ("intervals", "about")]
-    return {name: value for part in parts for name, value in part.items() if isinstance(value, (int, float))}
+        print(f"{path}: not published, because it belongs to the SAE after {measured:,} tokens of training, and this "
+              f"one has {trained:,}")
+        return None
+    return path
 
 def _push_command(
     args: Sequence[str],  # Command line after `push`
@@ -482,11 +487,13 @@ def _push_command(
     saes = load_sae_or_saes(folder)
     settings = folder / settings_file if (folder / settings_file).is_file() else None
     if isinstance(saes, SAE):
-        metrics, run_config = _read_evaluation(folder, saes) or None, settings
+        metrics: Any = _evaluation_beside(folder, saes)
+        run_config: Any = settings
     elif given.sae_id is not None:
         raise ValueError(f"--sae-id {given.sae_id}: only a single SAE can be renamed, not {', '.join(saes)}")
     else:
-        metrics = {name: values for name, sae in saes.items() if (values := _read_evaluation(folder / name, sae))}
+        found = {name: _evaluation_beside(folder / name, sae) for name, sae in saes.items()}
+        metrics = {name: path for name, path in found.items() if path is not None}
         run_config = dict.fromkeys(saes, settings) if settings else None
     print(push_to_hub(saes, given.repo_id, given.sae_id, metrics, run_config=run_config, private=given.private or None,
                       revision=given.revision, message=given.message))

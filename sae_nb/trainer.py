@@ -23,7 +23,7 @@ from torch import Tensor
 from .core import unknown, whole_number
 from .normalize import (InputTransform, check_fold, estimate_transform, geometric_median, input_normalizations,
                               transform_from_state)
-from .optim import L0Controller, SAEOptimizer, lr_factor, resample_dead, schedules
+from .optim import L0Controller, SAEOptimizer, lr_factor, resample_dead, schedules, start_at_l0
 from .sae import SAE, SAELoss
 from .track import Row
 
@@ -138,7 +138,7 @@ class SAETraining:
 
     @torch.no_grad()
     def start(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"] | None = None) -> None:
-        "Estimate the transform of the inputs, and set `b_dec`, from a first sample"
+        "Estimate the transform of the inputs, set `b_dec`, and set L0 to its target if there is one, from a first sample"
         settings = self.sae.cfg
         kind = self.cfg.normalize_inputs if settings.normalize_activations == "none" else "none"
         if target is not None and kind == "whiten":
@@ -150,6 +150,8 @@ class SAETraining:
             check_fold(self.sae, x, self.input_transform, self.output_transform)
         inputs, wanted = self._transformed(x, target)
         self.sae.b_dec.copy_(geometric_median(self.sae.loss_target(self.sae.normalized(inputs), wanted)))
+        if self.controller is not None:
+            start_at_l0(self.sae, inputs, self.controller.target)
 
     def _transformed(self, x: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor | None]:
         "Scale or whiten inputs and targets"
