@@ -11,8 +11,11 @@ __all__ = ['main']
 # %% ../nbs/90_cli.ipynb #1895061b
 import dataclasses
 import json
+import os
 import re
+import shlex
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -22,14 +25,17 @@ from jaxtyping import Int
 from torch import Tensor
 
 import sae_nb
-from .config import TrainConfig
-from .core import SAEConfig, architecture, architecture_names, default_device, field_types, unknown, write_safely
+from .config import TrainConfig, read_settings
+from .core import (SAEConfig, architecture, architecture_names, as_device, default_device, field_types, local_path,
+                         unknown, write_safely)
+from .crosscoder import MultiHookConfig
 from .documents import Documents, read_documents
 from .evals import Metrics, run_evals
 from .export import export_sae, exporter_of, new_folder
 from .hub import load_sae_or_saes, load_saes
 from .models import load_model
 from .publish import push_to_hub
+from .releases import Listing, PublishedSAE, find_saes, list_releases
 from .run import Run, metrics_file, settings_file, start_run
 from .sae import SAE
 from .suite import evaluate_all
@@ -62,13 +68,25 @@ def _described(kind: Any, text: str) -> Any:
     import tyro
     return Annotated[kind, tyro.conf.arg(help=text)]
 
-def _options(kind: type, defaults: Any, without: Iterable[str]) -> list[tuple[str, Any, Any]]:
-    "Return the fields of a dataclass as (name, annotated type, default), with their comments as help texts"
-    texts, hints = _help_texts(kind), field_types(kind)
+_shell_texts = {  # where the comment of a field speaks of Python
+    "model": 'Language model: a name on the Hugging Face hub, a folder, or the bundled "demo"',
+    "dataset": 'Data set on the hub, a text/JSON/Parquet file or folder, or the bundled "demo"',
+    "hook": "Hook point that the SAE reads; several for a crosscoder",
+    "hook_out": "Hook point that a transcoder predicts; None: the one that it reads",
+    "resume": "Resume the run in --out; all settings are read from there, and --tokens can be raised"}
+
+def _options(kind: type, defaults: Any, without: Iterable[str], stored: bool = False) -> list[tuple[str, Any, Any]]:
+    """Return the fields of a dataclass as (name, annotated type, default), with their comments as help texts; `stored`:
+    the defaults belong to a run"""
+    texts, hints = {**_help_texts(kind), **_shell_texts}, field_types(kind)
     def default(f: dataclasses.Field) -> Any:
         value = getattr(defaults, f.name)  # a list may follow from other options, so its own default is used
-        return field(default_factory=f.default_factory) if isinstance(value, list) else field(default=value)
-    return [(f.name, _described(hints[f.name], texts.get(f.name, "")), default(f))
+        if isinstance(value, list):
+            return field(default_factory=(lambda: list(value)) if stored else f.default_factory)
+        return field(default=value)
+    def hint(f: dataclasses.Field) -> Any:
+        return hints[f.name] if hints[f.name] is not Any else str if getattr(defaults, f.name) else str | None
+    return [(f.name, _described(hint(f), texts.get(f.name, "")), default(f))
             for f in fields(kind) if f.name not in without]
 
 def _default_sae_config(cfg: TrainConfig) -> SAEConfig:
@@ -76,46 +94,94 @@ def _default_sae_config(cfg: TrainConfig) -> SAEConfig:
     (config,) = cfg.saes.values()
     return config
 
+_Hooks = tuple[str, ...]
+
 def _train_options(
     name: str,  # Registered architecture
+    base: TrainConfig,  # Settings that are the defaults
+    post: _PostTraining,
 ) -> type:
     "Make a dataclass with every option of `sae-nb train` for one architecture"
-    settings = architecture(name).config_class
-    base = TrainConfig()
-    default_sae = _default_sae_config(base)
+    mask = dataclasses.make_dataclass("MaskOptions", _options(TokenMask, base.mask, ["where"]), kw_only=True)
+    rest = [("mask", mask, field(default_factory=mask)),
+            *_options(TrainConfig, base, ["sae", "mask", "hook", "hook_out"]), *_options(_PostTraining, post, [])]
+    if isinstance(base.sae, dict):  # a run with several SAEs, begun in Python and resumed here
+        return dataclasses.make_dataclass("TrainOptions", rest, kw_only=True)
+    settings, default_sae = architecture(name).config_class, _default_sae_config(base)
     if type(default_sae) is not settings:
         default_sae = settings(d_sae=default_sae.d_sae)
-    sae_fields = _options(settings, default_sae, ["metadata", "device", "schedules"])
+    sae_fields = _options(settings, default_sae, ["metadata", "device", "schedules"], stored=base.resume)
     sae = dataclasses.make_dataclass("SAEOptions", sae_fields, kw_only=True)
-    mask = dataclasses.make_dataclass("MaskOptions", _options(TokenMask, base.mask, ["where"]), kw_only=True)
-    rest = [*_options(TrainConfig, base, ["sae", "mask", "hook", "hook_out"]),
-            *_options(_PostTraining, _PostTraining(), [])]
-    texts = _help_texts(TrainConfig)
-    own = [("architecture", _described(str, "Architecture: " + ", ".join(architecture_names())), field(default=name)),
-           ("hook", _described(str, texts.get("hook", "")), field(default=base.hook)),
-           ("hook_out", _described(str | None, texts.get("hook_out", "")), field(default=None)),
-           ("sae", sae, field(default_factory=sae)), ("mask", mask, field(default_factory=mask))]
+    texts = {**_help_texts(TrainConfig), **_shell_texts}
+    hooks = [tuple([hook] if isinstance(hook, str) else hook or ()) for hook in (base.hook, base.hook_out)]
+    own = [("architecture", _described(str, "Architecture: one of those listed above"), field(default=name)),
+           ("hook", _described(_Hooks, texts["hook"]), field(default=hooks[0])),
+           ("hook_out", _described(_Hooks, texts["hook_out"]), field(default=hooks[1])),
+           ("sae", sae, field(default_factory=sae))]
     return dataclasses.make_dataclass("TrainOptions", [*own, *rest], kw_only=True)
 
+def _choosing() -> str:
+    "Return the architectures in groups, and how their sparsity is chosen"
+    groups: dict[str, list[str]] = {}
+    for name in architecture_names():
+        config = architecture(name).config_class
+        names = {f.name for f in fields(config)}
+        if issubclass(config, MultiHookConfig):
+            group = "read several hook points: --hook A B"
+        elif "d_out" in names:
+            group = "predict one hook point from another: --hook, --hook-out"
+        elif "k" in names:
+            group = "the number of active latents is chosen: --sae.k"
+        elif "target_l0" in names:
+            group = "a sparsity penalty decides, which can aim at a number: --sae.target-l0"
+        else:
+            group = "others"
+        groups.setdefault(group, []).append(name)
+    return "\n\n".join(f"{group}\n  {', '.join(names)}" for group, names in groups.items())
+
 # %% ../nbs/90_cli.ipynb #597a857c
+def _given(
+    args: Sequence[str],  # Command line
+    option: str,  # Such as "--out"
+) -> str | None:
+    "Return the last value of an option, before the command line is parsed; None if it is not there"
+    found = [value for flag, value in zip(args, [*args[1:], ""]) if flag == option]
+    found += [flag.partition("=")[2] for flag in args if flag.startswith(f"{option}=")]
+    return found[-1] if found else None
+
+def _defaults_of(args: Sequence[str]) -> tuple[TrainConfig, _PostTraining]:
+    "Return the defaults of all options: those of the run that `--resume` names, or of a new one"
+    if "--resume" not in args:
+        return TrainConfig(), _PostTraining()
+    if not (folder := _given(args, "--out")):
+        raise ValueError("--resume needs --out FOLDER, the folder of the run to resume")
+    return TrainConfig.from_run(folder), _PostTraining(**read_settings(folder).get("after_training", {}))
+
 def _parse_train(
     args: Sequence[str],  # Command line after `train`
 ) -> tuple[TrainConfig, _PostTraining]:
     "Parse the options of `sae-nb train`; exit with a message if there is a mistake"
     import tyro
-    flags = [value for flag, value in zip(args, [*args[1:], ""]) if flag == "--architecture"]
-    flags += [flag.partition("=")[2] for flag in args if flag.startswith("--architecture=")]
-    name = flags[-1] if flags else _default_sae_config(TrainConfig()).architecture()
-    if name not in architecture_names():
+    base, post = _defaults_of(args)
+    several = isinstance(base.sae, dict)
+    name = _given(args, "--architecture") or ("" if several else _default_sae_config(base).architecture())
+    if not several and name not in architecture_names():
         raise ValueError(unknown("architecture", name, architecture_names()))
-    given = tyro.cli(_train_options(name), args=list(args), prog="sae-nb train",
-                     description="Train a sparse autoencoder on a language model.")
+    given = tyro.cli(_train_options(name, base, post), args=list(args), prog="sae-nb train", description=(
+        "Train a sparse autoencoder on a language model, evaluate it on held-out text and write a page of its features.\n\n"
+        f"Architectures (--architecture NAME --help shows the options of one):\n\n{_choosing()}"))
     chosen = {f.name: getattr(given, f.name) for f in fields(given)}
     post = _PostTraining(**{f.name: chosen.pop(f.name) for f in fields(_PostTraining)})
+    chosen["mask"] = TokenMask(**{f.name: getattr(chosen["mask"], f.name) for f in fields(chosen["mask"])})
+    if several:
+        return dataclasses.replace(base, **chosen), post
     settings = architecture(chosen.pop("architecture")).config_class
-    sae = settings(**{f.name: getattr(chosen["sae"], f.name) for f in fields(chosen["sae"])})
-    mask = TokenMask(**{f.name: getattr(chosen["mask"], f.name) for f in fields(chosen["mask"])})
-    return TrainConfig(**{**chosen, "sae": sae, "mask": mask}), post
+    own = {f.name: getattr(chosen["sae"], f.name) for f in fields(chosen["sae"])}
+    stored = base.resume and type(base.sae) is settings
+    chosen["sae"] = dataclasses.replace(_default_sae_config(base), **own) if stored else settings(**own)
+    for hook in ("hook", "hook_out"):
+        chosen[hook] = chosen[hook][0] if len(chosen[hook]) == 1 else list(chosen[hook]) or None
+    return TrainConfig(**chosen), post
 
 # %% ../nbs/90_cli.ipynb #406be993
 def _packed_text(
@@ -138,8 +204,9 @@ def _text_of(
 ) -> TokenStream:
     "Open a text for one pass, packed as in training"
     cfg = run.cfg
-    return TokenStream(dataset, run.model.tokenizer, split=split, column=cfg.column, context_size=cfg.context_size,
-                       prepend_bos=cfg.prepend_bos, seed=cfg.seed, epochs=1)
+    return TokenStream(dataset, run.model.tokenizer, split=split, column=cfg.column if dataset == cfg.dataset else None,
+                       context_size=cfg.context_size, prepend_bos=cfg.prepend_bos, separator=cfg.separator,
+                       disable_concat=cfg.disable_concat, seed=cfg.seed, epochs=1)
 
 def _evaluate_run(
     run: Run,
@@ -150,10 +217,13 @@ def _evaluate_run(
     "Evaluate on held-out text and write the metrics; print a message and return None if there is no such text"
     try:
         tokens = _text_of(run, post.eval_dataset or run.cfg.dataset, post.eval_split)
+        print(f"on {tokens.describe()['text']}", flush=True)
+        metrics = run_evals(sae, run.model, tokens, n_tokens=post.eval_tokens, mask=run.cfg.mask,
+                            progress=run.cfg.progress)
     except (ValueError, FileNotFoundError) as error:
         print(f"not evaluated: there is no held-out text ({error}); name one with --eval-dataset and --eval-split")
         return None
-    metrics = run_evals(sae, run.model, tokens, n_tokens=post.eval_tokens, mask=run.cfg.mask)
+    metrics.about["training_tokens"] = sae.cfg.metadata.extra["training_tokens"]  # they belong to these weights
     write_safely(folder / "eval.json", lambda file: file.write_text(json.dumps(metrics.to_dict(), indent=2)))
     return metrics
 
@@ -168,8 +238,9 @@ def _write_feature_page(
     from sae_nb.features import collect_features
     cfg = run.cfg
     text = _packed_text(cfg.dataset, run.model.tokenizer, post.feature_tokens, split=cfg.split, column=cfg.column,
-                       context_size=cfg.context_size, prepend_bos=cfg.prepend_bos, seed=cfg.seed)
-    found = collect_features(sae, run.model, text, n_tokens=post.feature_tokens, mask=cfg.mask)
+                       context_size=cfg.context_size, prepend_bos=cfg.prepend_bos, separator=cfg.separator,
+                       disable_concat=cfg.disable_concat, seed=cfg.seed)
+    found = collect_features(sae, run.model, text, n_tokens=post.feature_tokens, mask=cfg.mask, progress=cfg.progress)
     write_page(found, folder / "features.html", latents=found.interesting(post.features) if post.features else None)
 
 # %% ../nbs/90_cli.ipynb #788bc0f5
@@ -177,30 +248,52 @@ def _finish_run(
     run: Run,
     post: _PostTraining,
 ) -> None:
-    "Plot the training curves, evaluate every SAE, write its feature page, and print the paths of all files"
+    "Plot the training curves, evaluate every SAE and write its feature page; print where the time went"
     from sae_nb.plots import training_curves
     training_curves(run.folder / metrics_file).savefig(run.folder / "curves.png", dpi=120)
+    later = run.times.later = dict.fromkeys(["evaluation", "features"], 0.0)
     for name, sae in run.saes.items():
-        folder = run.folder_of(name)
+        folder, label = run.folder_of(name), f"{name}: " if run.several else ""
         if post.eval_tokens:
-            print(f"\nevaluating on up to {post.eval_tokens:,} tokens", flush=True)
+            print(f"\n{label}evaluating on up to {post.eval_tokens:,} tokens", flush=True)
+            begun = time.perf_counter()
             if (metrics := _evaluate_run(run, sae, post, folder)) is not None:
-                print(f"{name + ': ' if run.several else ''}{metrics}")
+                print(f"{label}{metrics}")
+                run.summarize(name, metrics.values)
+            later["evaluation"] += time.perf_counter() - begun
         if post.feature_tokens:
-            print(f"\ncollecting features on up to {post.feature_tokens:,} tokens", flush=True)
+            print(f"\n{label}collecting features on up to {post.feature_tokens:,} tokens", flush=True)
+            begun = time.perf_counter()
             _write_feature_page(run, sae, post, folder)
+            later["features"] += time.perf_counter() - begun
+    run.times.later = {part: seconds for part, seconds in later.items() if seconds}
+    print(f"\n{run.times}")
+
+def _print_files(folder: Path) -> None:
+    "Print the paths of all files of a run"
     print("\nwritten:")
-    for file in sorted(path for path in run.folder.rglob("*") if path.is_file()):
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         print(f"  {file}")
 
 # %% ../nbs/90_cli.ipynb #2701d0f6
 def _train_command(
     args: Sequence[str],  # Command line after `train`
 ) -> int:
-    "Train an SAE, evaluate it and write its feature page"
+    "Train an SAE, evaluate it and write its feature page; an interrupt ends it at once, with the SAE saved"
     cfg, post = _parse_train(args)
-    run = start_run(cfg)
-    _finish_run(run, post)
+    run = start_run(cfg, in_shell=True, after_training=vars(post))
+    try:
+        if run.interrupted:
+            print("not evaluated, because it was interrupted")
+        else:
+            _finish_run(run, post)
+        _print_files(run.folder)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted after training: the SAE is in {run.folder}; sae-nb eval {shlex.quote(str(run.folder))} "
+              f"--dataset {shlex.quote(str(run.cfg.dataset))} evaluates it")
+        return 130
+    finally:
+        run.close()
     return 130 if run.interrupted else 0
 
 # %% ../nbs/90_cli.ipynb #5715d46d
@@ -216,8 +309,9 @@ def _parse_options(
     texts, hints = _help_texts(kind), field_types(kind)
     found = []
     for f in (f for f in fields(kind) if f.init):  # pyright: ignore[reportArgumentType]
-        positional = f.default is dataclasses.MISSING
-        about = tyro.conf.arg(help=texts.get(f.name, ""), metavar=f.name.upper() if positional else None)
+        required = f.default is dataclasses.MISSING
+        positional = required or f.name == "text"
+        about = tyro.conf.arg(help=texts.get(f.name, ""), metavar=f.name.upper() if required else None)
         hint = Annotated[hints[f.name], about]
         found.append((f.name, tyro.conf.Positional[hint] if positional else hint, field(default=f.default)))
     made = tyro.cli(dataclasses.make_dataclass(kind.__name__, found, kw_only=True), args=list(args),
@@ -230,7 +324,7 @@ class _ConvertOptions:
     "Convert SAEs of any known format to the files of another library."
     source: str  # File or folder of any known format, RELEASE/SAE_ID or OWNER/REPOSITORY/FOLDER
     target: str  # Folder to write, which must be new or empty
-    to: str = "native"  # Format to write: native, dictionary_learning, sparsify or circuit_tracer
+    to: str = "native"  # Format to write: native (which is SAELens'), dictionary_learning, sparsify or circuit_tracer
     dtype: str | None = None  # Data type of the weights; None: as stored
 
 def _convert_command(
@@ -238,6 +332,8 @@ def _convert_command(
 ) -> int:
     "Convert SAEs and print the files"
     given = _parse_options(_ConvertOptions, args, "convert")
+    if given.to.lower() in ("saelens", "sae_lens", "sae-lens"):  # the native format
+        given.to = "native"
     exporter_of(given.to)
     new_folder(given.target)
     saes = load_sae_or_saes(given.source, dtype=given.dtype)
@@ -258,22 +354,29 @@ class _EvalOptions:
     context_size: int = 128  # Tokens per sequence
     batch_size: int = 8  # Sequences at a time
     compute_ce_kl: bool = True  # Compute cross-entropy and KL divergence, which runs the complete model
+    progress: bool = True  # Show a progress bar
     out: str = "sae_nb_evals"  # Folder for the results; results that are already there are reused
     device: str | None = None  # Device of model and SAEs; None: the best available
     dtype: str | None = "float32"  # Data type of the weights; None: as stored
+
+def _check_device(device: str | None) -> None:
+    "Raise ValueError for a device that this machine does not have, before anything is loaded"
+    if device is not None:
+        as_device(device)
 
 def _eval_command(
     args: Sequence[str],  # Command line after `eval`
 ) -> int:
     "Evaluate SAEs and print the table; return 1 if any failed"
     given = _parse_options(_EvalOptions, args, "eval")
+    _check_device(given.device)
     if not given.saes:
         raise ValueError("no SAE given: name one or more folders, RELEASE/SAE_ID or OWNER/REPOSITORY/FOLDER")
     found = evaluate_all(given.saes, given.model, given.dataset, given.out, given.tokens, given.context_size,
                          given.split, given.batch_size, device=given.device, dtype=given.dtype,
-                         compute_ce_kl=given.compute_ce_kl)
-    print(found)
-    print("\nwritten:", *(f"  {file}" for file in sorted(Path(given.out).iterdir())), sep="\n")
+                         compute_ce_kl=given.compute_ce_kl, progress=given.progress)
+    print(f"{found}\non {given.dataset}, split {given.split}")
+    print("\nwritten:", *(f"  {file}" for file in sorted(local_path(given.out).iterdir())), sep="\n")
     return 1 if found.failed else 0
 
 # %% ../nbs/90_cli.ipynb #6e9de87f
@@ -285,12 +388,13 @@ class _DashboardOptions:
     stats: str | None = None  # File for the statistics; resumed if it is unfinished, reused if it is complete
     overwrite: bool = False  # Replace an existing page
     model: str | None = None  # Language model; None: the one the SAE was trained on
-    dataset: str = "demo"  # Text to read: "demo", a file, a folder, or a data set on the hub
+    dataset: str | None = None  # Text: "demo", a file, a folder, a data set on the hub; None: that of the training
     split: str = "train"  # Split of the data set
     tokens: int = 200_000  # Tokens to read
     context_size: int = 128  # Tokens per sequence
     batch_size: int = 16  # Sequences at a time
     latents: int = 0  # Latents on the page, the most interesting ones; 0: all
+    progress: bool = True  # Show a progress bar
     autocast: bool = False  # Compute the encoder's matrix product in bfloat16
     device: str | None = None  # Device of model and SAEs; None: the best available
     dtype: str | None = "float32"  # Data type of the weights; None: as stored
@@ -304,10 +408,22 @@ def _load_single(source: str, dtype: str | None, device: Any) -> SAE:
 
 def _check_page(given: _DashboardOptions) -> None:
     "Check that the page can be written; raise FileExistsError or FileNotFoundError if not"
-    if Path(given.out).exists() and not given.overwrite:
+    if local_path(given.out).exists() and not given.overwrite:
         raise FileExistsError(f"{given.out} exists: give --overwrite, or another --out")
-    if not Path(given.out).absolute().parent.is_dir():
+    if not local_path(given.out).absolute().parent.is_dir():
         raise FileNotFoundError(f"--out {given.out}: there is no such folder")
+
+def _training_text(sae: SAE) -> str:
+    "Return the data set that an SAE was trained on if it can be opened here, else the bundled text"
+    dataset = sae.cfg.metadata.dataset_path
+    if dataset is None or dataset == "demo":
+        return "demo"
+    try:
+        load_texts(dataset)
+    except (ValueError, OSError):
+        print(f"the training data set {dataset} cannot be opened here: reading the bundled text; --dataset names another")
+        return "demo"
+    return dataset
 
 def _dashboard_command(
     args: Sequence[str],  # Command line after `dashboard`
@@ -316,16 +432,19 @@ def _dashboard_command(
     from sae_nb.features import collect_features
     given = _parse_options(_DashboardOptions, args, "dashboard")
     _check_page(given)
+    _check_device(given.device)
+    given.out, given.stats = str(local_path(given.out)), given.stats and str(local_path(given.stats))
     device = given.device or default_device()
     sae = _load_single(given.sae, given.dtype, device)
     model = load_model(given.model, device, like=sae)
-    text = _packed_text(given.dataset, model.tokenizer, given.tokens, split=given.split,
+    dataset = given.dataset or _training_text(sae)
+    text = _packed_text(dataset, model.tokenizer, given.tokens, split=given.split,
                        context_size=given.context_size, prepend_bos=sae.cfg.metadata.prepend_bos is not False)
     found = collect_features(sae, model, text, n_tokens=None, batch_size=given.batch_size, autocast=given.autocast,
-                             out=given.stats, resume=given.stats is not None)
+                             out=given.stats, resume=given.stats is not None, progress=given.progress)
     found.page(given.out, found.interesting(given.latents) if given.latents else None)
     shown = min(given.latents or len(found), len(found))
-    print(f"{sae}\n{shown:,} of {len(found):,} latents on {found.n_tokens:,} tokens, "
+    print(f"{sae}\n{shown:,} of {len(found):,} latents on {found.n_tokens:,} tokens of {dataset}, "
           f"{int((found.count == 0).sum()):,} of them dead\n\nwritten:")
     print(*(f"  {file}" for file in (given.out, given.stats) if file), sep="\n")
     return 0
@@ -341,45 +460,141 @@ class _PushOptions:
     revision: str = "main"  # Branch; created if it does not exist
     message: str = "Upload SAEs"  # Commit message
 
-def _read_evaluation(
+def _evaluation_beside(
     folder: Path,  # Folder of an SAE
-) -> dict[str, float]:
-    "Read the metrics that training wrote next to an SAE; return an empty dictionary if there are none"
-    if not (folder / "eval.json").is_file():
-        return {}
-    sections = json.loads((folder / "eval.json").read_text())
-    parts = [part for name, part in sections.items() if isinstance(part, dict) and name not in ("intervals", "about")]
-    return {name: value for part in parts for name, value in part.items() if isinstance(value, (int, float))}
+    sae: SAE,
+) -> Path | None:
+    "Return the file of the metrics that training wrote next to an SAE; None if there are none of these weights"
+    path = folder / "eval.json"
+    if not path.is_file():
+        return None
+    measured = json.loads(path.read_text()).get("about", {}).get("training_tokens")
+    trained = sae.cfg.metadata.extra.get("training_tokens")
+    if None not in (measured, trained) and measured != trained:
+        print(f"{path}: not published, because it belongs to the SAE after {measured:,} tokens of training, and this "
+              f"one has {trained:,}")
+        return None
+    return path
 
 def _push_command(
     args: Sequence[str],  # Command line after `push`
 ) -> int:
     "Publish the SAEs of a folder and print the address of the repository"
     given = _parse_options(_PushOptions, args, "push")
-    folder = Path(given.folder).expanduser()
+    folder = local_path(given.folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{given.folder}: there is no such folder")
     saes = load_sae_or_saes(folder)
     settings = folder / settings_file if (folder / settings_file).is_file() else None
     if isinstance(saes, SAE):
-        metrics, run_config = _read_evaluation(folder) or None, settings
+        metrics: Any = _evaluation_beside(folder, saes)
+        run_config: Any = settings
     elif given.sae_id is not None:
         raise ValueError(f"--sae-id {given.sae_id}: only a single SAE can be renamed, not {', '.join(saes)}")
     else:
-        metrics = {name: values for name in saes if (values := _read_evaluation(folder / name))}
+        found = {name: _evaluation_beside(folder / name, sae) for name, sae in saes.items()}
+        metrics = {name: path for name, path in found.items() if path is not None}
         run_config = dict.fromkeys(saes, settings) if settings else None
     print(push_to_hub(saes, given.repo_id, given.sae_id, metrics, run_config=run_config, private=given.private or None,
                       revision=given.revision, message=given.message))
     return 0
 
 # %% ../nbs/90_cli.ipynb #a9388cb6
+@dataclass(kw_only=True)
+class _FindOptions:
+    "Find published SAEs; the printed names are accepted by the other commands."
+    text: tuple[str, ...] = ()  # Words in the name of the release, the SAE, the model or the hook point
+    model: str | None = None  # Language model, or a part of its name
+    hook: str | None = None  # Hook point, or a part of its name
+    release: str | None = None  # Release, or a part of its name
+    layer: int | None = None  # Layer of the model
+    d_sae: int | None = None  # Number of latents
+    l0: float | None = None  # Active latents per token, to within 10%
+    limit: int = 20  # SAEs to print; 0: all
+
+@dataclass(kw_only=True)
+class _ListOptions:
+    "List the releases of published SAEs."
+    text: tuple[str, ...] = ()  # Words in the name of the release, its model or its repository
+    model: str | None = None  # Language model, or a part of its name
+    format: str | None = None  # Format of the files
+
+def _with_words(rows: Iterable[Any], words: Sequence[str], columns: Sequence[str]) -> list[Any]:
+    "Return the rows in which every word occurs; raise ValueError if there are none"
+    def text_of(row: Any) -> str:
+        return " ".join(str(getattr(row, column) or "") for column in columns).lower()
+    found = [row for row in rows if all(word.lower() in text_of(row) for word in words)]
+    if not found:
+        about = " ".join(words) or "these options"
+        nearest = unknown("release", about, [row.release for row in list_releases()]).partition("; ")[2]
+        raise ValueError(f"nothing matches {about}; {nearest}")
+    return found
+
+def _describe_sae(row: PublishedSAE) -> str:
+    "Return the name of a published SAE, what it is, and the line that loads it"
+    facts = [row.model, row.hook, f"{row.d_sae:,} latents" if row.d_sae else None, f"L0 {row.l0:g}" if row.l0 else None]
+    return (f"{row.release}/{row.sae_id}\n  {', '.join(filter(None, facts))}\n"
+            f"  SAE.from_pretrained({row.release!r}, {row.sae_id!r})")
+
+def _find_command(
+    args: Sequence[str],  # Command line after `find`
+) -> int:
+    "Print published SAEs"
+    given = _parse_options(_FindOptions, args, "find")
+    rows = find_saes(given.model, given.hook, given.d_sae, given.l0, given.release, given.layer)
+    found = _with_words(rows, given.text, ("release", "sae_id", "model", "hook", "repo_id"))
+    shown = found[:given.limit] if given.limit else found
+    print(*map(_describe_sae, shown), sep="\n")
+    rest = len(found) - len(shown)
+    print(f"\n{len(found):,} SAEs" + (f", {rest:,} of them not shown: --limit 0 shows all" if rest else ""))
+    return 0
+
+def _list_command(
+    args: Sequence[str],  # Command line after `list`
+) -> int:
+    "Print releases"
+    given = _parse_options(_ListOptions, args, "list")
+    found = _with_words(list_releases(given.model, given.format), given.text, ("release", "model", "repo_id"))
+    print(Listing(found, shown=len(found)))
+    return 0
+
+# %% ../nbs/90_cli.ipynb #d076728c
 _commands: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "train": (_train_command, "train an SAE and evaluate it; without options, on the demo model"),
     "eval": (_eval_command, "evaluate SAEs on the same tokens"),
     "dashboard": (_dashboard_command, "write an HTML page about the latents of an SAE"),
     "convert": (_convert_command, "convert SAEs to the files of another library"),
     "push": (_push_command, "publish SAEs on the Hugging Face hub"),
+    "find": (_find_command, "find published SAEs"),
+    "list": (_list_command, "list the releases of published SAEs"),
 }
+
+def _option_names(
+    command: str,
+    args: Sequence[str],  # Command line after the command's name
+) -> dict[str, str]:
+    "Return the options of a command by the names of their settings"
+    kinds: dict[str, type] = {"convert": _ConvertOptions, "eval": _EvalOptions, "dashboard": _DashboardOptions,
+                              "push": _PushOptions, "find": _FindOptions, "list": _ListOptions}
+    if command != "train":
+        return {f.name: f"--{f.name}" for f in fields(kinds[command]) if f.default is not dataclasses.MISSING}
+    name = _given(args, "--architecture")
+    config = architecture(name).config_class if name in architecture_names() else type(_default_sae_config(TrainConfig()))
+    names = {f.name: f"--mask.{f.name}" for f in fields(TokenMask)} | {f.name: f"--sae.{f.name}" for f in fields(config)}
+    return names | {f.name: f"--{f.name}" for kind in (TrainConfig, _PostTraining) for f in fields(kind)}
+
+def _in_shell_words(
+    message: str,
+    names: dict[str, str],  # Options by the names of their settings
+) -> str:
+    "Return a message in one line, with options instead of `name=value`"
+    def option(found: re.Match[str]) -> str:
+        name, value = found[1], found[2]
+        if name not in names:
+            return found[0]
+        flag = names[name].replace("_", "-")
+        return flag if value in ("", "True") else f"no {flag}" if value in ("None", "False") else f"{flag} {value}"
+    return " ".join(re.sub(r"(?<![\w.])([a-z]\w*)=([^\s,:;)]*)", option, message).split())
 
 def _usage() -> str:
     "Return the help text of `sae-nb`"
@@ -403,6 +618,16 @@ def main(
         return 2
     try:
         return _commands[args[0]][0](args[1:])
-    except (ValueError, OSError) as error:
-        print(f"sae-nb: {error}", file=sys.stderr)
-        return 2
+    except KeyboardInterrupt:
+        print("\nsae-nb: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # as in `sae-nb find | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        if os.environ.get("SAE_NB_TRACEBACK"):
+            raise
+        expected = isinstance(error, (ValueError, OSError, TypeError, NotImplementedError))
+        message = str(error) if expected and str(error) else f"{type(error).__name__}: {error}"
+        print(f"sae-nb: {_in_shell_words(message, _option_names(args[0], args[1:]))}", file=sys.stderr)
+        return 2 if expected else 1

@@ -6,17 +6,18 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['metrics_file', 'settings_file', 'fit_to_model', 'Estimate', 'estimate', 'Run', 'make_store', 'start_run', 'train']
+__all__ = ['metrics_file', 'fit_to_model', 'Estimate', 'estimate', 'Run', 'make_store', 'start_run', 'train']
 
 # %% ../nbs/46_run.ipynb #077a4437
 import copy
 import json
+import shlex
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,10 @@ from torch import nn
 
 from .activations import ActivationsStore
 from .checkpoint import load_checkpoint, save_checkpoint
-from .config import TrainConfig, new_saes
-from .core import SAEConfig, SAEMetadata, assets, default_device, write_safely
+from .config import TrainConfig, new_saes, read_settings, settings_file
+from .core import SAEConfig, SAEMetadata, as_device, assets, default_device, local_path, write_safely
 from .hooks import closed_blocks, compiled, find_hook_point, hook_width, read_activations
-from .models import load_model
+from .models import _processing_of, begin_id, load_model, model_device, run_logits
 from .sae import SAE
 from .timing import TimeReport, TrainingExample, best_of, time_report, time_step
 from .tokens import TokenStream
@@ -36,27 +37,26 @@ from .track import JSONLines, Progress, Tracker, Trackers, WandB
 from .trainer import Trainer
 
 metrics_file = "metrics.jsonl"
-settings_file = "train_config.json"
 _checkpoint_file = "checkpoint.pt"
+_about_weights = ("eval.json", "features.html", "curves.png")  # describe the weights next to them, and no others
 
 # %% ../nbs/46_run.ipynb #d4e0fbda
 def _run_folder(
     cfg: TrainConfig,
+    in_shell: bool = False,  # Whether messages name options of the command line
 ) -> Path:
     "Create the folder of a run and check that it is writable; raise FileExistsError if it is not empty"
-    if cfg.out is None:
-        name = "-".join([Path(cfg.model).name, *sorted({sae.architecture() for sae in cfg.saes.values()})])
-        ends = [path.name.rpartition("-")[2] for path in Path("sae_nb_runs").glob(f"{name}-*")]
-        number = 1 + max((int(end) for end in ends if end.isdigit()), default=0)
-        folder = Path("sae_nb_runs") / f"{name}-{number:03d}"
-    else:
-        folder = Path(cfg.out)
+    folder = _new_name(cfg) if cfg.out is None else local_path(cfg.out)
+    resume, option = ("--resume", "--out FOLDER") if in_shell else ("resume=True", "out=")
     if cfg.resume and cfg.out is None:
-        raise ValueError("resume=True needs out, the folder of the run to resume")
+        raise ValueError(f"{resume} needs {option}, the folder of the run to resume")
     if cfg.resume and not (folder / _checkpoint_file).is_file():
-        raise FileNotFoundError(f"resume=True, but there is no {_checkpoint_file} in {folder}")
+        keep = "--keep-checkpoint" if in_shell else "keep_checkpoint=True"
+        why = (f"the run is finished; {keep} would have kept its checkpoint" if (folder / settings_file).is_file()
+               else "it is not the folder of a run")
+        raise FileNotFoundError(f"{resume}, but there is no {_checkpoint_file} in {folder}: {why}")
     if folder.is_dir() and any(folder.iterdir()) and not cfg.resume:
-        way = ", or set resume=True to resume that run" if (folder / _checkpoint_file).is_file() else ""
+        way = f", or resume that run with {resume}" if (folder / _checkpoint_file).is_file() else ""
         raise FileExistsError(f"out={str(folder)!r} is not empty: give another folder{way}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,79 +65,118 @@ def _run_folder(
         raise OSError(f"out={str(folder)!r} cannot be written: {error}") from error
     return folder
 
+def _new_name(cfg: TrainConfig) -> Path:
+    "Return the name of a new folder in `sae_nb_runs`"
+    model = Path(cfg.model).name if isinstance(cfg.model, str) else "model"
+    name = "-".join([model, *sorted({sae.architecture() for sae in cfg.saes.values()})])
+    ends = [path.name.rpartition("-")[2] for path in Path("sae_nb_runs").glob(f"{name}-*")]
+    number = 1 + max((int(end) for end in ends if end.isdigit()), default=0)
+    return Path("sae_nb_runs") / f"{name}-{number:03d}"
+
 # %% ../nbs/46_run.ipynb #869b5b97
 def _name_of(model: nn.Module) -> str | None:
     "Return the name of a loaded model, if it has one"
     given = getattr(model, "name_or_path", None) or getattr(getattr(model, "cfg", None), "model_name", None)
     return "demo" if given and Path(given) == assets() / "demo" else given
 
-def _metadata_of(cfg: TrainConfig, settings: SAEConfig, read: list[str], written: list[str], model_name: str | None,
-                 dataset: str | None) -> SAEMetadata:
-    "Return the metadata of an SAE of this run"
+def _metadata_of(cfg: TrainConfig, settings: SAEConfig, read: list[str], written: list[str],
+                 model: nn.Module) -> SAEMetadata:
+    "Return the metadata of an SAE of this run; `Trainer` adds the number of tokens that it was trained on"
     special = cfg.mask.special
     mask = {"skip_first": cfg.mask.skip_first, "max_norm_multiple": cfg.mask.max_norm_multiple}
     if cfg.mask.where is not None:
         mask["mask_where"] = cfg.mask.to_dict()["where"]
     return replace(
-        settings.metadata, model_name=model_name, hook_name=read[0] if len(read) == 1 else read,
-        hook_name_out=None if written == read else written[0] if len(written) == 1 else written, dataset_path=dataset,
-        context_size=cfg.context_size, prepend_bos=cfg.prepend_bos,
+        settings.metadata, model_name=cfg.model or _name_of(model), hook_name=read[0] if len(read) == 1 else read,
+        hook_name_out=None if written == read else written[0] if len(written) == 1 else written,
+        processing=_processing_of(model), dataset_path=cfg.dataset, context_size=cfg.context_size,
+        prepend_bos=cfg.prepend_bos,
         exclude_special_tokens=True if special == "tokenizer" else list(special) or False,
-        extra={**settings.metadata.extra, "training_tokens": cfg.tokens, "seed": cfg.seed, **mask})
+        extra={**settings.metadata.extra, **_packing_of(cfg), "seed": cfg.seed, **mask})
+
+def _packing_of(cfg: TrainConfig) -> dict[str, Any]:
+    "Return how documents became contexts, under SAELens' names, and the part of the data set"
+    return {"sequence_separator_token": cfg.token_between_documents, "disable_concat_sequences": cfg.disable_concat,
+            "dataset_split": cfg.split, **({"dataset_column": cfg.column} if cfg.column else {})}
 
 def fit_to_model(
     cfg: TrainConfig,
     model: nn.Module,
-    own_model: bool = False,  # Whether `model` was given as an object, and is not the one that `cfg` names
-    own_dataset: bool = False,  # Whether the data set was given as an object
 ) -> TrainConfig:
     "Return a copy of the settings with every `d_in` and the metadata filled in; raise ValueError if a width is wrong"
-    cfg = copy.deepcopy(cfg)
+    cfg = copy.deepcopy(_without_objects(cfg))
     if isinstance(cfg.sae, dict):  # one config under two names becomes two configs
         cfg.sae = {name: copy.deepcopy(settings) for name, settings in cfg.sae.items()}
     widths = {hook: hook_width(model, hook) for hook in cfg.all_hooks}
-    model_name = _name_of(model) if own_model else cfg.model
-    dataset = None if own_dataset else str(cfg.dataset)
     for name, settings in cfg.saes.items():
         read, written = list(cfg.hooks[name]), list(cfg.hooks_out[name])
         settings.fit_widths({hook: widths[hook] for hook in read}, {hook: widths[hook] for hook in written})
         if read[0].endswith("hook_z"):
             settings.reshape_activations = "hook_z"
-        settings.metadata = _metadata_of(cfg, settings, read, written, model_name, dataset)
+        settings.metadata = _metadata_of(cfg, settings, read, written, model)
     return cfg
 
+def _without_objects(cfg: TrainConfig) -> TrainConfig:
+    "Return the settings with None in place of a model or a data set that is an object"
+    named = {name: value if isinstance(value := getattr(cfg, name), str) else None for name in ("model", "dataset")}
+    return replace(cfg, **named)
+
 # %% ../nbs/46_run.ipynb #d1bf86fa
-_changeable = ("tokens", "log_every", "checkpoint_every", "progress", "wandb_project", "resume", "out", "device", "sae")
+_changeable = ("tokens", "log_every", "checkpoint_every", "keep_checkpoint", "progress", "wandb_project", "resume", "out",
+               "device", "sae")
 
 def _check_resumed(
     cfg: TrainConfig,  # As `fit_to_model` returns it
     folder: Path,  # The folder of the run
 ) -> None:
     "Check that a run is resumed with the settings that it began with; raise ValueError if not"
-    before, now = json.loads((folder / settings_file).read_text()), json.loads(json.dumps(cfg.to_dict()))
-    changed = [f"{name} (was {before.get(name)!r}, is {value!r})" for name, value in now.items()
-               if name not in _changeable and before.get(name) != value]
-    for settings in (before["sae"], now["sae"]):
-        for sae in [settings] if isinstance(settings.get("architecture"), str) else settings.values():
-            del sae["metadata"], sae["device"]
-    if before["sae"] != now["sae"]:
-        changed.append("sae")
+    before, now = read_settings(folder), json.loads(json.dumps(cfg.to_dict()))
+    objects = {name for name in ("model", "dataset") if before.get(name) is None or now[name] is None}
+    changed = {name: (before[name], value) for name, value in now.items()
+               if name in before.keys() - {*_changeable} - objects and before[name] != value}
+    old, new = _plain_saes(before["sae"]), _plain_saes(now["sae"])
+    if old.keys() != new.keys():
+        changed["sae"] = (sorted(old), sorted(new))
+    for sae in old.keys() & new.keys():
+        prefix = "sae." if sae == "sae" else f"sae.{sae}."
+        changed |= {prefix + name: (old[sae].get(name), value) for name, value in new[sae].items()
+                    if old[sae].get(name) != value}
     if changed:
-        raise ValueError(f"resume=True, but the run in {folder} began with other settings: {', '.join(changed)}")
+        raise ValueError(f"the run in {folder} began with other settings, and cannot be resumed with these: " + ", ".join(
+            f"{name} (was {was!r}, is {value!r})" for name, (was, value) in changed.items()))
+
+def _plain_saes(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    "Return the stored settings of the SAEs by name, without what may change"
+    named = {"sae": settings} if isinstance(settings.get("architecture"), str) else settings
+    return {name: {key: value for key, value in sae.items() if key not in ("metadata", "device")}
+            for name, sae in named.items()}
 
 # %% ../nbs/46_run.ipynb #0fbbbe13
+_passes_of_evaluation = 4  # of the complete model: clean, with the SAE, and with two kinds of ablation
+
 @dataclass
 class Estimate:
-    "Expected time and memory of a run"
+    "Expected time and memory of a run, and of what the command line does after it"
     model_seconds: float  # Forward passes of the model
     sae_seconds: float  # Training steps
     gigabytes: float  # Weights, optimizer, shuffle buffer and the largest temporary tensors
+    evaluation_seconds: float = 0.0
+    feature_seconds: float = 0.0  # Collecting features, for a page about them
 
     def __str__(self) -> str:
         total = self.model_seconds + self.sae_seconds
-        unit, name = (1, "s") if total < 120 else (60, "min") if total < 7200 else (3600, "h")
         parts = f"model {self.model_seconds / total:.0%}, SAE {self.sae_seconds / total:.0%}"
-        return f"about {total / unit:.3g} {name} ({parts}) and {self.gigabytes:.1f} GB"
+        text = f"about {_duration(total)} ({parts}) and {self.gigabytes:.1f} GB"
+        after = {"evaluation": self.evaluation_seconds, "features": self.feature_seconds}
+        named = [f"{name} about {_duration(seconds)}" for name, seconds in after.items() if seconds]
+        if named:
+            text += f"; then {', '.join(named)}: {_duration(total + sum(after.values()))} in all"
+        return text
+
+def _duration(seconds: float) -> str:
+    "Format a number of seconds, minutes or hours"
+    unit, name = (1, "s") if seconds < 120 else (60, "min") if seconds < 7200 else (3600, "h")
+    return f"{seconds / unit:.3g} {name}" if seconds < 10 or unit > 1 else f"{seconds:.0f} s"
 
 def _step_seconds(sae: SAE, cfg: TrainConfig) -> float:
     "Return the time of one training step, on a copy of the SAE"
@@ -152,19 +191,25 @@ def estimate(
     model: nn.Module,
     saes: dict[str, SAE],
     buffer_rows: int,  # Activations in the shuffle buffer, per hook point
+    eval_tokens: int = 0,  # Tokens to evaluate on after training
+    feature_tokens: int = 0,  # Tokens to collect features from after training
 ) -> Estimate:
     "Estimate the time and memory of a run by timing its parts"
-    device = next(model.parameters()).device
+    device = model_device(model)
     tokens = torch.zeros(max(1, 2048 // cfg.context_size), cfg.context_size, dtype=torch.long, device=device)
     with torch.no_grad():
         forward = best_of(lambda: read_activations(model, tokens, cfg.all_hooks), repeats=2) / tokens.numel()
-    step = sum(_step_seconds(sae, cfg) for sae in saes.values())
+        whole = best_of(lambda: run_logits(model, tokens), repeats=1) / tokens.numel() if eval_tokens else 0.0
+    steps = {name: _step_seconds(sae, cfg) for name, sae in saes.items()}
     numbers = sum(4 * sum(p.numel() for p in sae.parameters()) + 2 * cfg.batch_size * sae.cfg.d_sae
                   for sae in saes.values())
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     width = sum(hook_width(model, hook) for hook in cfg.all_hooks)
     total = weights + 4 * numbers + 4 * buffer_rows * width
-    return Estimate(forward * cfg.tokens, step * cfg.steps, total / 1e9)
+    per_token = sum(steps.values()) / cfg.batch_size / 3  # encoding costs about a third of a training step
+    after = {"evaluation_seconds": eval_tokens * (len(saes) * _passes_of_evaluation * whole + per_token),
+             "feature_seconds": feature_tokens * (len(saes) * forward + 2 * per_token)}
+    return Estimate(forward * cfg.tokens, sum(steps.values()) * cfg.steps, total / 1e9, **after)
 
 # %% ../nbs/46_run.ipynb #2e0d86bf
 class _Interruption:
@@ -172,13 +217,18 @@ class _Interruption:
     requested: bool = False
 
 @contextmanager
-def _graceful_interrupt() -> Iterator[_Interruption]:
+def _graceful_interrupt(
+    nothing_to_save: Callable[[], bool] = lambda: False,  # If it returns True, the first interrupt raises as well
+    announce: Callable[[], None] = lambda: None,  # Called at the first interrupt
+) -> Iterator[_Interruption]:
     "Set `requested` at the first interrupt instead of raising; restore the signal handlers at the end"
     state = _Interruption()
     def handle(number: int, frame: Any) -> None:
-        if state.requested:
+        if state.requested or nothing_to_save():
             raise KeyboardInterrupt
         state.requested = True
+        with suppress(RuntimeError):  # the signal may arrive while something is printed
+            announce()
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield state
         return
@@ -199,6 +249,7 @@ class Run:
     model: nn.Module  # The language model
     interrupted: bool  # Whether it was stopped early
     times: TimeReport  # Time of each part
+    trackers: Trackers = field(default_factory=lambda: Trackers([]))  # Those that take the numbers of an evaluation
 
     @property
     def several(self) -> bool:
@@ -214,68 +265,69 @@ class Run:
         "Return the folder of an SAE: that of the run, or one inside it if there are several"
         return self.folder / name if self.several else self.folder
 
-def _trackers(cfg: TrainConfig, folder: Path, done: int) -> Trackers:
-    "Make the trackers that are configured"
-    trackers: list[Tracker] = [JSONLines(folder / metrics_file)]
-    if cfg.progress:
-        trackers.append(Progress(cfg.steps * cfg.batch_size, done * cfg.batch_size))
-    if cfg.wandb_project:
-        trackers.append(WandB(cfg.wandb_project, cfg.to_dict(), folder.name, folder))
-    return Trackers(trackers)
+    def summarize(self, name: str, values: Mapping[str, Any]) -> None:
+        "Record the numbers of an SAE's evaluation in the summary of the run on Weights & Biases"
+        prefix = f"eval/{name}/" if self.several else "eval/"
+        self.trackers.summarize({prefix + key: value for key, value in values.items()})
 
+    def close(self) -> None:
+        "End the run on Weights & Biases"
+        self.trackers.close()
+
+# %% ../nbs/46_run.ipynb #bcae5d81
 def make_store(
     cfg: TrainConfig,  # As `fit_to_model` returns it
     model: nn.Module,
     dataset: Any = None,  # A data set object; None: the one named in `cfg`
 ) -> ActivationsStore:
     "Make the stream of activations that the settings describe"
+    source = cfg.dataset if dataset is None else dataset
+    if source is None:
+        raise ValueError("dataset=None: give the data set; that of a run which is resumed was an object")
     tokens = TokenStream(
-        cfg.dataset if dataset is None else dataset, model.tokenizer, split=cfg.split, column=cfg.column,
+        source, getattr(model, "tokenizer", None), split=cfg.split, column=cfg.column,
         context_size=cfg.context_size, batch_size=cfg.model_batch_size or max(1, 2048 // cfg.context_size),
-        prepend_bos=cfg.prepend_bos, seed=cfg.seed)
+        prepend_bos=cfg.prepend_bos, separator=cfg.token_between_documents, disable_concat=cfg.disable_concat,
+        seed=cfg.seed)
     return ActivationsStore(
         model, tokens, cfg.all_hooks, batch_size=cfg.batch_size, buffer_size=cfg.buffer_size, seed=cfg.seed,
         device=cfg.device or default_device(), mask=cfg.mask, n_rows=cfg.steps * cfg.batch_size)
 
-def start_run(
-    cfg: TrainConfig,
-    model: nn.Module | None = None,  # A loaded model; None: the one named in `cfg`
-    dataset: Any = None,  # A data set object; None: the one named in `cfg`
-) -> Run:
-    "Train and save the SAEs; return them together with the model"
-    folder = _run_folder(cfg)
-    try:
-        cfg, model, store = _prepare(cfg, model, dataset)
-        blocks = closed_blocks(model, cfg.all_hooks) if cfg.compile_model else []
-        trainer = Trainer(new_saes(cfg), cfg)
-        _restore_or_start(cfg, folder, model, trainer, store)
-    except BaseException:
-        with suppress(OSError):
-            folder.rmdir()  # only if it is empty
-        raise
-    write_safely(folder / settings_file, lambda file: file.write_text(json.dumps(cfg.to_dict(), indent=2)))
-    with compiled(blocks):
-        if cfg.progress:
-            cost = estimate(cfg, model, trainer.saes, store.buffer.size)
-            print(f"{cfg.steps:,} steps of {cfg.batch_size:,} tokens: {cost}")
-        interrupted, times = _fit(trainer, store, folder)
-    trainer.finish()
-    run = Run(cfg, folder, trainer.saes, model, interrupted, times)
-    for name, sae in run.saes.items():
-        sae.save_model(run.folder_of(name))
-    return run
+def _take_objects(cfg: TrainConfig, model: Any, dataset: Any) -> tuple[TrainConfig, nn.Module | None, Any]:
+    "Return settings with names only, and the model and the data set if they are objects"
+    if not isinstance(cfg, TrainConfig):
+        raise TypeError(f"cfg is of the type {type(cfg).__name__}: must be a TrainConfig; TrainConfig.from_run(folder) "
+                        "returns that of a run, to resume it")
+    given: dict[str, Any] = {name: getattr(cfg, name) if value is None else value
+                             for name, value in (("model", model), ("dataset", dataset))}
+    cfg = _without_objects(replace(cfg, **given))
+    if given["model"] is None:
+        raise ValueError("model=None: give a name, or the model; that of a run which is resumed was an object")
+    return cfg, *(None if getattr(cfg, name) is not None else given[name] for name in ("model", "dataset"))
 
 def _prepare(
     cfg: TrainConfig, model: nn.Module | None, dataset: Any,
 ) -> tuple[TrainConfig, nn.Module, ActivationsStore]:
     "Return settings that match the model, the model, and the stream of its activations"
-    given = model is not None
     if model is None:
         model = load_model(cfg.model, device=cfg.device, dtype=cfg.model_dtype, bridge=False)
     for hook in cfg.all_hooks:
         find_hook_point(model, hook)
-    cfg = fit_to_model(cfg, model, given, dataset is not None)
-    return cfg, model, make_store(cfg, model, dataset)
+    cfg = fit_to_model(cfg, model)
+    store = make_store(cfg, model, dataset)
+    if store.tokens.texts.tokenized:
+        _note_packing(cfg, store.tokens)
+    return cfg, model, store
+
+def _note_packing(cfg: TrainConfig, tokens: TokenStream) -> None:
+    "Record whether the contexts of a data set of tokens begin with BOS, instead of how text would have been packed"
+    position = tokens.state_dict()
+    firsts, begin = next(tokens)[:, 0], begin_id(tokens.tokenizer)
+    tokens.load_state_dict(position)
+    for settings in cfg.saes.values():
+        settings.metadata.prepend_bos = None if begin is None else bool((firsts == begin).all())
+        for name in ("sequence_separator_token", "disable_concat_sequences"):
+            del settings.metadata.extra[name]
 
 def _restore_or_start(cfg: TrainConfig, folder: Path, model: nn.Module, trainer: Trainer,
                       store: ActivationsStore) -> None:
@@ -283,36 +335,186 @@ def _restore_or_start(cfg: TrainConfig, folder: Path, model: nn.Module, trainer:
     if cfg.resume:
         _check_resumed(cfg, folder)
         load_checkpoint(folder / _checkpoint_file, {"trainer": trainer, "store": store})
+        if trainer.steps_done > cfg.steps:
+            raise ValueError(f"tokens={cfg.tokens}: the run was already trained on {trainer.tokens_done:,}")
     elif cfg.normalize_inputs == "whiten":  # one batch would be a poor sample of a covariance
         trainer.start(store.peek(32 * max(hook_width(model, hook) for hook in cfg.all_hooks)))
 
-def _fit(trainer: Trainer, store: ActivationsStore, folder: Path) -> tuple[bool, TimeReport]:
-    "Train with trackers and checkpoints; return whether the run was interrupted, and the time of each part"
-    cfg = trainer.cfg
-    begun, before = time.perf_counter(), trainer.steps_done
-    assert isinstance(cfg, TrainConfig)
-    trackers = _trackers(cfg, folder, before)
-    every = cfg.checkpoint_every
-    with _graceful_interrupt() as interruption:
-        def after_step() -> bool:
-            if interruption.requested or (every and trainer.steps_done % every == 0):
-                save_checkpoint(folder / _checkpoint_file, {"trainer": trainer, "store": store})
-            return interruption.requested
-        try:
-            trainer.fit(store, log=trackers.log, after_step=after_step)
-        finally:
-            trackers.close()
-        seconds = {**store.seconds, "SAE": trainer.seconds, "total": time.perf_counter() - begun}
-        steps = trainer.steps_done - before
-        examples = [TrainingExample(run.sae, *run.last_batch, run.dead, run.sparse_path, cfg.encoder_dtype)
-                    for run in trainer.runs.values() if run.last_batch is not None]
-        times = time_report(seconds, steps * cfg.batch_size, steps, examples if cfg.progress else [])
-        return interruption.requested, times
+# %% ../nbs/46_run.ipynb #bd058354
+@dataclass
+class _Session:
+    "A run from its first step, or from its checkpoint, until its SAEs are saved"
+    cfg: TrainConfig
+    folder: Path
+    trainer: Trainer
+    store: ActivationsStore
+    resume_with: str  # Command or call that resumes the run
+    interruption: _Interruption = field(default_factory=_Interruption)
+    steps_before: int = 0
+
+    def __post_init__(self) -> None:
+        self.steps_before = self.trainer.steps_done
+
+    @property
+    def complete(self) -> bool:
+        "True if all steps are done"
+        return self.trainer.steps_done >= self.cfg.steps
+
+    def nothing_to_save(self) -> bool:
+        "Return True if no step was taken"
+        return self.trainer.steps_done == self.steps_before and not self.complete
+
+    def announce(self) -> None:
+        "Say that the run is being interrupted"
+        todo = "the SAE" if self.complete else "a checkpoint and the SAE"
+        print(f"\ninterrupted at {self.progress()} tokens: saving {todo}; interrupt again to stop at once", flush=True)
+
+    def progress(self) -> str:
+        "Return how many tokens the run has been trained on"
+        return f"{self.trainer.tokens_done:,} of {self.cfg.steps * self.cfg.batch_size:,}"
+
+    def save_checkpoint(self) -> None:
+        "Write a checkpoint"
+        save_checkpoint(self.folder / _checkpoint_file, {"trainer": self.trainer, "store": self.store})
+
+    def after_step(self) -> bool:
+        "Write a checkpoint when one is due; return True if the run was interrupted"
+        every, self.store.on_rows = self.cfg.checkpoint_every, None
+        due = bool(every) and self.trainer.steps_done % every == 0
+        if (self.interruption.requested or due) and not self.complete:
+            self.save_checkpoint()
+        return self.interruption.requested
+
+    def fit(self, trackers: list[Tracker]) -> dict[str, float]:
+        "Train until the run is complete or interrupted; return the time of each part"
+        begun = time.perf_counter()
+        bar = next((tracker for tracker in trackers if isinstance(tracker, Progress)), None)
+        if bar is not None:
+            size = min(self.store.buffer.size, (self.cfg.steps - self.steps_before) * self.cfg.batch_size)
+            self.store.on_rows = lambda: bar.filling(self.store.buffer.n_unread, size)
+        self.trainer.fit(self.store, log=Trackers(trackers).log, after_step=self.after_step)
+        return {**self.store.seconds, "SAE": self.trainer.seconds, "total": time.perf_counter() - begun}
+
+    def time_report(self, seconds: dict[str, float]) -> TimeReport:
+        "Return the time of each part; steps are divided further by timing some, if there is time to show it"
+        steps = self.trainer.steps_done - self.steps_before
+        divide = self.cfg.progress and not self.interruption.requested
+        examples = [TrainingExample(run.sae, *run.last_batch, run.dead, run.sparse_path, self.cfg.encoder_dtype)
+                    for run in self.trainer.runs.values() if run.last_batch is not None and divide]
+        return time_report(seconds, steps * self.cfg.batch_size, steps, examples)
+
+    def save(self, run: Run) -> None:
+        "Save the SAEs, without files about earlier weights; keep or remove the checkpoint; say how to resume"
+        if self.complete and self.cfg.keep_checkpoint and not self.nothing_to_save():
+            self.save_checkpoint()
+        self.trainer.finish()
+        for name, sae in run.saes.items():
+            for file in _about_weights:
+                (run.folder_of(name) / file).unlink(missing_ok=True)
+                (run.folder / file).unlink(missing_ok=True)
+            sae.save_model(run.folder_of(name))
+        checkpoint = self.folder / _checkpoint_file
+        if self.complete and not self.cfg.keep_checkpoint:
+            checkpoint.unlink(missing_ok=True)
+        elif checkpoint.is_file() and (self.interruption.requested or self.cfg.progress):
+            size = f"{checkpoint.stat().st_size / 1e6:,.1f} MB"
+            print(f"interrupted at {self.progress()} tokens" if self.interruption.requested else "trained on "
+                  f"{self.progress()} tokens", f"checkpoint: {checkpoint} ({size})", self.resume_with, sep="\n", flush=True)
+
+    def discard(self) -> None:
+        "Remove the folder of a new run that has no result"
+        if self.nothing_to_save() and not self.cfg.resume:
+            for file in (settings_file, metrics_file):
+                (self.folder / file).unlink(missing_ok=True)
+            with suppress(OSError):
+                self.folder.rmdir()  # only if it is empty
+
+def _resume_with(cfg: TrainConfig, folder: Path, model: nn.Module | None, dataset: Any, in_shell: bool) -> str:
+    "Return the command or the call that resumes a run"
+    if in_shell:
+        return f"resume with: sae-nb train --resume --out {shlex.quote(str(folder))}"
+    mask = ", mask=mask" if cfg.mask.where is not None else ""
+    objects = ", model" if model is not None else ""
+    objects += ", dataset" if dataset is not None and objects else ", dataset=dataset" if dataset is not None else ""
+    return f"resume with: train(TrainConfig.from_run({str(folder)!r}{mask}){objects})"
+
+def _trackers(cfg: TrainConfig, folder: Path, done: int) -> list[Tracker]:
+    "Make the trackers that are configured"
+    trackers: list[Tracker] = [JSONLines(folder / metrics_file, done)]
+    if cfg.progress:
+        trackers.append(Progress(cfg.steps * cfg.batch_size, done * cfg.batch_size))
+    if cfg.wandb_project:
+        trackers.append(WandB(cfg.wandb_project, cfg.to_dict(), folder.name, folder))
+    return trackers
+
+def _write_settings(cfg: TrainConfig, folder: Path, after_training: Mapping[str, int | str | None] | None) -> None:
+    "Write the settings of a run, and what follows it"
+    later = after_training
+    if later is None and (folder / settings_file).is_file():
+        later = read_settings(folder).get("after_training")
+    kept = {**cfg.to_dict(), "resume": False, **({"after_training": dict(later)} if later else {})}
+    write_safely(folder / settings_file, lambda file: file.write_text(json.dumps(kept, indent=2)))
+
+def start_run(
+    cfg: TrainConfig,
+    model: nn.Module | None = None,  # A loaded model; None: that of `cfg`
+    dataset: Any = None,  # A data set object; None: that of `cfg`
+    in_shell: bool = False,  # Whether messages name options of the command line
+    after_training: Mapping[str, int | str | None] | None = None,  # What the command line does after training; stored
+) -> Run:
+    "Train and save the SAEs; return them together with the model. `Run.close` ends the run on Weights & Biases"
+    cfg, given, dataset = _take_objects(cfg, model, dataset)
+    if cfg.device is not None:
+        as_device(cfg.device)
+    folder = _run_folder(cfg, in_shell)
+    resume_with = _resume_with(cfg, folder, given, dataset, in_shell)
+    try:
+        cfg, model, store = _prepare(cfg, given, dataset)
+        blocks = closed_blocks(model, cfg.all_hooks) if cfg.compile_model else []
+        trainer = Trainer(new_saes(cfg), cfg)
+        _restore_or_start(cfg, folder, model, trainer, store)
+    except BaseException:
+        with suppress(OSError):
+            folder.rmdir()  # only if it is empty
+        raise
+    session = _Session(cfg, folder, trainer, store, resume_with)
+    try:
+        _write_settings(cfg, folder, after_training)
+        with compiled(blocks):
+            return _run_session(session, model, after_training or {})
+    except BaseException:
+        session.discard()
+        raise
+
+def _run_session(session: _Session, model: nn.Module, later: Mapping[str, Any]) -> Run:
+    "Train and save; show the estimate before"
+    cfg, trainer = session.cfg, session.trainer
+    if cfg.progress and not session.complete:
+        tokens = {name: int(later.get(name) or 0) for name in ("eval_tokens", "feature_tokens")}
+        cost = estimate(cfg, model, trainer.saes, session.store.buffer.size, **tokens)
+        print(f"{cfg.steps:,} steps of {cfg.batch_size:,} tokens: {cost}", flush=True)
+    trackers = _trackers(cfg, session.folder, session.steps_before)
+    kept = [tracker for tracker in trackers if isinstance(tracker, WandB)]
+    try:
+        with _graceful_interrupt(session.nothing_to_save, session.announce) as session.interruption:
+            seconds = session.fit(trackers)
+            Trackers(tracker for tracker in trackers if tracker not in kept).close()
+            times = session.time_report(seconds)
+            run = Run(cfg, session.folder, trainer.saes, model, session.interruption.requested, times, Trackers(kept))
+            session.save(run)
+            run.interrupted = session.interruption.requested
+    except BaseException:
+        with suppress(Exception):
+            Trackers(trackers).close()
+        raise
+    return run
 
 def train(
     cfg: TrainConfig,
-    model: nn.Module | None = None,  # A loaded model; None: the one named in `cfg`
-    dataset: Any = None,  # A data set object; None: the one named in `cfg`
+    model: nn.Module | None = None,  # A loaded model; None: that of `cfg`
+    dataset: Any = None,  # A data set object; None: that of `cfg`
 ) -> SAE | dict[str, SAE]:
     "Train and save SAEs; return one, or a dictionary if `cfg.sae` is one. An interrupt returns them as trained so far"
-    return start_run(cfg, model, dataset).result
+    run = start_run(cfg, model, dataset)
+    run.close()
+    return run.result

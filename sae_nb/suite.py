@@ -199,14 +199,27 @@ class _ResultsFolder:
             write_safely(self.path / _table_file, lambda file: evaluations.to_pandas().to_csv(file, index=False))
 
 # %% ../nbs/55_suite.ipynb #1bf95561
-TextSource: TypeAlias = "Int[Tensor, 'sequence position'] | Iterable[Int[Tensor, 'sequence position']] | str | Path"
+# Tokens, batches of tokens, the name of a data set, a file, texts, or an object of `datasets`
+TextSource: TypeAlias = Any
+
+def _is_text(tokens: TextSource) -> bool:
+    "Return True for text, which is packed for each model"
+    texts = isinstance(tokens, (list, tuple)) and len(tokens) > 0 and all(isinstance(text, str) for text in tokens)
+    return isinstance(tokens, (str, Path)) or texts or hasattr(tokens, "column_names")
+
+def _text_name(text: Any) -> str:
+    "Return the name of a text, or a checksum of its content"
+    if isinstance(text, (str, Path)):
+        return str(text)
+    content = "\0".join(text) if isinstance(text, (list, tuple)) else str(getattr(text, "_fingerprint", text))
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 @dataclass
 class _ModelAndTokens:
     "Loads the model and the tokens for an SAE, one model at a time"
     model: nn.Module | str | Path | None
-    text: Tensor | str | Path
-    split: str
+    text: Any  # Tokens, or text to pack
+    split: str | None
     n_tokens: int | None
     context_size: int
     device: str | torch.device | None
@@ -254,7 +267,7 @@ def evaluate_all(
     out: str | Path | None = None,  # Folder for the results, which may have earlier results; None: write nothing
     n_tokens: int | None = 50_000,  # Largest number of tokens, rounded to complete sequences; None: all
     context_size: int = 128,  # Tokens per sequence of a text given by name
-    split: str = "test",  # Split of a text given by name
+    split: str | None = "test",  # Split of a text; of texts without splits, about a tenth is held out; None: everything
     batch_size: int = 8,  # Sequences at a time
     sources_at_once: int = 8,  # Number of sources loaded at a time
     device: str | torch.device | None = None,  # Device for models and SAEs that are loaded; None: the best available
@@ -262,18 +275,20 @@ def evaluate_all(
     mask: MaskLike = "as trained",  # Positions to evaluate on
     compute_ce_kl: bool = True,  # Also compute cross-entropy and KL divergence, which runs the complete model
     seed: int = 0,  # Seed of the bootstrap
+    progress: bool = False,  # Show a progress bar
 ) -> Evaluations:
     "Evaluate many SAEs on the same tokens, reusing the results in `out`; a failure does not stop the others"
     named = _by_name(saes)
-    text = tokens if isinstance(tokens, (str, Path)) else gather_tokens(tokens, n_tokens)
-    by_name = isinstance(text, (str, Path))
-    settings = {"text": str(text) if by_name else fingerprint(text), "n_tokens": n_tokens if by_name else text.numel(),
+    by_name = _is_text(tokens)
+    text = tokens if by_name else gather_tokens(tokens, n_tokens)
+    settings = {"text": _text_name(text) if by_name else fingerprint(text), "n_tokens": n_tokens if by_name else text.numel(),
                 "context_size": context_size if by_name else text.shape[1], "split": split if by_name else None,
                 "mask": mask.to_dict() if isinstance(mask, TokenMask) else mask, "compute_ce_kl": compute_ce_kl,
                 "dtype": str(dtype), "seed": seed}
     folder, found = _ResultsFolder.open(out, settings), Evaluations()
     loader = _ModelAndTokens(model, text, split, n_tokens, context_size, device)
-    options = {"n_tokens": None, "batch_size": batch_size, "mask": mask, "compute_ce_kl": compute_ce_kl, "seed": seed}
+    options = {"n_tokens": None, "batch_size": batch_size, "mask": mask, "compute_ce_kl": compute_ce_kl, "seed": seed,
+               "progress": progress}
     names = list(named)
     for start in range(0, len(names), sources_at_once):
         sources = {name: named[name] for name in names[start:start + sources_at_once]}

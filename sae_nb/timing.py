@@ -142,19 +142,23 @@ class TimeReport:
     floors: dict[str, float] = field(default_factory=dict)  # Minimum seconds of some parts
     steps: int = 0
     tokens: int = 0
+    later: dict[str, float] = field(default_factory=dict)  # Seconds of what followed training, such as the evaluation
 
     @property
     def total(self) -> float:
-        "Seconds of all parts together"
+        "Seconds of all parts of training together"
         return sum(self.seconds.values())
 
     def table(self) -> Table:
-        "Return a table of the parts: seconds, fraction of the run, and the minimum as a fraction of the time"
-        rows = [(part, f"{seconds:.1f} s", f"{seconds / max(self.total, 1e-9):.0%}",
+        "Return a table of the parts: seconds, fraction of the total, and the minimum as a fraction of the time"
+        everything = max(self.total + sum(self.later.values()), 1e-9)
+        rows = [(part, f"{seconds:.1f} s", f"{seconds / everything:.0%}",
                  f"{min(self.floors[part] / seconds, 1):.0%}" if part in self.floors and seconds else "")
-                for part, seconds in self.seconds.items()]
+                for part, seconds in [*self.seconds.items(), *self.later.items()]]
         rate = self.tokens / max(self.total, 1e-9)
         title = f"time of the run: {self.steps:,} steps, {self.total:.1f} s, {rate:,.0f} tokens per second"
+        if self.later:
+            title += f"; {everything:.1f} s with what followed"
         return Table(title, ("", "time", "fraction", "of the minimum"), rows)
 
     def __str__(self) -> str:
