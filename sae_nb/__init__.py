@@ -8,7 +8,10 @@ module, for type checkers and editors; the code below reads the same file.
 
 import ast
 import importlib
+import sys
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
+from types import FunctionType, ModuleType
 
 __version__ = "0.1.0"
 
@@ -32,3 +35,75 @@ def __dir__() -> list[str]:
     "List the names of the package, including those not loaded yet"
     return sorted({*globals(), *__all__})
 
+
+class _Docstring(str):
+    "A docstring that adds what its parameters mean, from the comments in the source, when it is read"
+
+    owner: object
+
+    def __new__(cls, doc: str, owner: object) -> "_Docstring":
+        new = super().__new__(cls, doc)
+        new.owner = owner
+        return new
+
+    def __str__(self) -> str:
+        if not hasattr(self, "_full"):
+            from sae_nb.docstrings import full_docstring
+
+            try:
+                self._full = full_docstring(self.owner, str.__str__(self))
+            except Exception:  # The source is missing, or was edited: help must not fail
+                self._full = str.__str__(self)
+        return self._full
+
+    def __reduce__(self) -> tuple:
+        return str, (str(self),)
+
+
+def _read_in_full(name: str) -> None:
+    "Make a method of `_Docstring` work on the full text"
+    setattr(_Docstring, name, lambda self, *args, **options: getattr(str(self), name)(*args, **options))
+
+
+for _name, _method in vars(str).items():
+    if callable(_method) and _name not in {*vars(_Docstring), "__getattribute__", "__getnewargs__", "maketrans"}:
+        _read_in_full(_name)
+
+
+def _explain(value: object) -> None:
+    "Replace the docstring of a function, method or class"
+    doc = getattr(value, "__doc__", None)
+    if type(doc) is str:
+        value.__doc__ = _Docstring(doc, value)
+
+
+class _Loader(SourceFileLoader):
+    "Load a module of this package, and let its docstrings explain parameters"
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        own = [value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__]
+        for value in own:
+            if isinstance(value, (FunctionType, type)) or hasattr(value, "__wrapped__"):
+                _explain(value)
+            for method in vars(value).values() if isinstance(value, type) else ():
+                function = getattr(method, "__func__", method)
+                if isinstance(function, FunctionType):
+                    _explain(function)
+
+
+class _Finder:
+    "Find the modules of this package, for `_Loader`"
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> "ModuleSpec | None":
+        "Return where a module of this package is; None for all others"
+        if not name.startswith(f"{__name__}."):
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec and type(spec.loader) is SourceFileLoader:
+            spec.loader = _Loader(spec.loader.name, spec.loader.path)
+        return spec
+
+
+sys.meta_path.insert(0, _Finder)
