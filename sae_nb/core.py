@@ -7,7 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['unknown', 'register', 'architecture', 'architecture_names', 'whole_number', 'as_dtype', 'dtype_name',
-           'default_device', 'SAEMetadata', 'Schedule', 'SAEConfig', 'field_types', 'write_safely', 'assets']
+           'default_device', 'available_devices', 'as_device', 'SAEMetadata', 'Schedule', 'SAEConfig', 'field_types',
+           'local_path', 'write_safely', 'assets']
 
 # %% ../nbs/00_core.ipynb #73c79fd6
 import difflib
@@ -110,6 +111,28 @@ def default_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+def available_devices() -> list[str]:
+    "Return the names of the devices of this machine"
+    others = ["mps"] if torch.backends.mps.is_available() else []
+    return ["cpu", *others, *(f"cuda:{i}" for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0))]
+
+def as_device(
+    device: str | int | torch.device | None,  # "cpu", "cuda", "cuda:1", `torch.device`, ...; None: the CPU
+) -> torch.device:
+    "Return a device from its name; raise ValueError if there is no such device on this machine"
+    there = f"there is {', '.join(available_devices())}"
+    try:
+        if isinstance(device, bool):
+            raise TypeError("a bool is not a device")
+        wanted = torch.device("cpu" if device is None else device)
+    except (RuntimeError, TypeError, ValueError):
+        raise ValueError(f"device={device!r}: not the name of a device; {there}") from None
+    try:
+        torch.empty(0, device=wanted)  # the only test that works for every kind of device
+    except (RuntimeError, AssertionError, ImportError, NotImplementedError):
+        raise ValueError(f"device={device!r}: not available on this machine; {there}") from None
+    return wanted
 
 # %% ../nbs/00_core.ipynb #ac0340d3
 @dataclass
@@ -249,13 +272,27 @@ def field_types(
     "Return the types of the fields of a configuration, by name"
     return typing.get_type_hints(kind, localns={**vars(typing), **globals()})
 
+# %% ../nbs/00_core.ipynb #b86d3900
+def local_path(
+    path: str | os.PathLike[str],  # A path on this machine; `~` is the home folder
+) -> Path:
+    "Return a path with `~` expanded; raise TypeError or ValueError if it is not a path"
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
+        raise TypeError(f"{path!r:.80}: not a path, but a {type(path).__name__}")
+    if not os.fspath(path) or "\0" in os.fspath(path):
+        raise ValueError(f"{os.fspath(path)!r:.80}: not a path; the working directory is '.'")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{os.fspath(path)!r}: this machine has no home folder of that name") from None
+
 # %% ../nbs/00_core.ipynb #453b04fe
 def write_safely(
     path: str | Path,  # File to write or replace
     write: Callable[[Path], object],  # Function that writes the content to a given path
 ) -> Path:
     "Write a file so that `path` holds either the old content or the complete new content, even after a crash"
-    path = Path(path)
+    path = local_path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.touch()
