@@ -29,12 +29,17 @@ _DIRECTIVE = re.compile(r"(type: ?ignore|pyright:|noqa|pragma:|mypy:)")
 def comments(
     source: str,  # Python code
 ) -> dict[int, str]:
-    "Return the comment on each line that has one, by line number"
-    found = {}
+    "Return the comment on each line of code that has one, by line number; a comment may go on in the lines below"
+    found: dict[int, str] = {}
+    latest = previous = 0  # Lines of the code that the current comment began on, and of its last part
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
-            parts = (part.strip() for part in token.string.split("# ") if not _DIRECTIVE.match(part.strip("# ")))
-            found[token.start[0]] = " ".join(part.lstrip("# ") for part in parts if part.strip("# "))
+            line = token.start[0]
+            if not token.line.lstrip().startswith("#") or line != previous + 1:
+                latest = line
+            parts = (part.strip("# ") for part in token.string.split("# ") if not _DIRECTIVE.match(part.strip("# ")))
+            found[latest] = " ".join(filter(None, [found.get(latest, ""), *parts]))
+            previous = line
     return {line: text for line, text in found.items() if text}
 
 # %% ../nbs/89_docstrings.ipynb #dc20dfa9
@@ -181,8 +186,6 @@ EVERYWHERE = {
     "hints": "What the table of releases says about the SAE",
     "state": "A result of `state_dict`",
     "values": "Values by name, as `to_dict` returns them",
-    "title": "Title",
-    "value": "Value",
 }
 
 # %% ../nbs/89_docstrings.ipynb #3177088e
