@@ -6,18 +6,24 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['TrainConfig', 'new_saes']
+__all__ = ['settings_file', 'TrainConfig', 'read_settings', 'init_seed', 'new_saes']
 
 # %% ../nbs/45_config.ipynb #073fbd4f
+import hashlib
+import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 import sae_nb.architectures  # noqa: F401  (so that every architecture is registered)
-from .core import SAEConfig, as_dtype, default_device, whole_number
+from .core import (SAEConfig, as_device, as_dtype, default_device, dtype_name, local_path, unknown,
+                         whole_number)
 from .sae import SAE
 from .tokens import TokenMask
 from .topk import BatchTopKSAEConfig
@@ -25,22 +31,27 @@ from .trainer import TrainerConfig
 
 # %% ../nbs/45_config.ipynb #8ec58b55
 _Hooks = str | list[str] | dict[str, str | list[str]]
+_separators = ("auto", "bos", "eos", "sep")
+settings_file = "train_config.json"  # in the folder of a run
 _run_files = (".json", ".jsonl", ".pt", ".png", ".html", ".safetensors")  # files that a run writes next to its SAEs
 
 @dataclass(kw_only=True)
 class TrainConfig(TrainerConfig):
     "Settings of a training run"
-    model: str = "demo"  # Language model: a name on the Hugging Face hub, a folder, or the bundled "demo"
+    model: Any = "demo"  # Language model: a name on the Hugging Face hub, a folder, the bundled "demo", or the model
     hook: _Hooks = "blocks.2.hook_resid_post"  # Hook point that the SAE reads; a list or dictionary for several
     hook_out: _Hooks | None = None  # Hook point that an SAE reconstructs; None: the one that it reads
     sae: SAEConfig | dict[str, SAEConfig] = field(  # Settings of the SAE, or of several SAEs by name
         default_factory=lambda: BatchTopKSAEConfig(d_sae=2048, k=16))
 
-    dataset: str = "demo"  # Data set on the hub, a text/JSON/Parquet file or folder, or the bundled "demo"
+    dataset: Any = "demo"  # Data set on the hub, a text/JSON/Parquet file or folder, the bundled "demo", or the data
     split: str = "train"  # Split of the data set
     column: str | None = None  # Column with the text or the tokens; None: detected
     context_size: int = 128  # Tokens per context
     prepend_bos: bool = True  # Begin each context with the BOS token
+    separator: int | str | None = "auto"  # Token between documents: "bos", "eos", "sep", a token id, or None; "auto":
+    # BOS if contexts begin with it, else none
+    disable_concat: bool = False  # One document per context; longer ones are cut, shorter ones dropped
     mask: TokenMask = TokenMask(max_norm_multiple=10.0)  # Positions to train on
     buffer_size: int | None = None  # Activations in the shuffle buffer; None: 32 batches
     model_batch_size: int | None = None  # Contexts per forward pass of the model; None: about 2,048 tokens
@@ -50,6 +61,8 @@ class TrainConfig(TrainerConfig):
     compile_model: bool = False  # Run the model's blocks through `torch.compile`, which takes about half a minute
     out: str | None = None  # Folder of the run, which must not exist yet; None: a new one in sae_nb_runs
     checkpoint_every: int | None = None  # Steps between two checkpoints; None: only when interrupted
+    keep_checkpoint: bool = False  # Keep the checkpoint of a finished run, to train it longer later; it has the size of
+    # three times the weights plus the shuffle buffer
     resume: bool = False  # Resume the run in `out` from its checkpoint
     progress: bool = True  # Show a progress bar
     wandb_project: str | None = None  # Also log to this project of Weights & Biases
@@ -58,8 +71,9 @@ class TrainConfig(TrainerConfig):
         super().__post_init__()
         for name in ("context_size", "buffer_size", "model_batch_size", "checkpoint_every"):
             setattr(self, name, whole_number(name, getattr(self, name)))
-        self.model = str(self.model)
-        self.out = None if self.out is None else str(self.out)
+        for name in ("model", "dataset", "out", "device"):
+            if isinstance(value := getattr(self, name), (os.PathLike, torch.device)):
+                setattr(self, name, str(value))
         if not self.saes or not all(isinstance(sae, SAEConfig) for sae in self.saes.values()):
             raise ValueError(f"sae={self.sae!r}: must be the settings of an SAE, or a dictionary of them")
         if self.buffer_size is not None and self.buffer_size < self.batch_size:
@@ -67,7 +81,22 @@ class TrainConfig(TrainerConfig):
         if not isinstance(self.mask, TokenMask):
             raise ValueError(f"mask={self.mask!r}: must be a TokenMask")
         self._check_names()
-        as_dtype(self.model_dtype)
+        self._check_data()
+        self.model_dtype = dtype_name(self.model_dtype)
+
+    def _check_data(self) -> None:
+        "Raise ValueError for a model, a data set or a separator that cannot be one"
+        if not (self.model is None or isinstance(self.model, nn.Module) or (isinstance(self.model, str) and self.model)):
+            raise ValueError(f"model={self.model!r:.80}: must be a name, a folder or a loaded model")
+        if isinstance(self.dataset, (int, float, bytes)) or (isinstance(self.dataset, str) and (
+                not self.dataset or "\n" in self.dataset or len(self.dataset) > 1000)):
+            raise ValueError(f"dataset={self.dataset!r:.80}: must be the name of a data set, a file, a folder, or the data "
+                             "itself; put texts into a list")
+        separator = self.separator
+        if isinstance(separator, bool) or not (separator is None or isinstance(separator, int)
+                                               or separator in _separators):
+            raise ValueError(f"separator={separator!r}: must be a token id, None, or one of "
+                             f"{', '.join(map(repr, _separators))}")
 
     def _check_names(self) -> None:
         "Raise ValueError for an unknown device, or for names of SAEs that cannot be used"
@@ -83,6 +112,11 @@ class TrainConfig(TrainerConfig):
             raise ValueError(f"sae names {sorted(self.sae)}: each becomes a folder, so no slashes and no leading dot")
         if isinstance(self.sae, dict) and any(name.endswith(_run_files) for name in self.sae):
             raise ValueError(f"sae names {sorted(self.sae)}: names that end in {', '.join(_run_files)} are reserved")
+
+    @property
+    def token_between_documents(self) -> int | str | None:
+        "`separator`, or what \"auto\" stands for"
+        return self.separator if self.separator != "auto" else "bos" if self.prepend_bos else None
 
     @property
     def saes(self) -> dict[str, SAEConfig]:
@@ -111,8 +145,9 @@ class TrainConfig(TrainerConfig):
         return self.hooks.get(name, ()), self.hooks_out.get(name, ())
 
     def to_dict(self) -> dict[str, Any]:
-        "Return the settings as values that JSON can store"
+        "Return the settings as values that JSON can store; a model or data set given as an object becomes None"
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("sae", "mask")}
+        plain |= {name: plain[name] if isinstance(plain[name], str) else None for name in ("model", "dataset")}
         saes = {name: cfg.to_dict() for name, cfg in self.saes.items()}
         return {**plain, "betas": list(self.betas), "mask": self.mask.to_dict(),
                 "sae": saes if isinstance(self.sae, dict) else saes["sae"]}
@@ -120,18 +155,62 @@ class TrainConfig(TrainerConfig):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
         "Make settings from the result of `to_dict`"
-        sae = values["sae"]
-        several = not isinstance(sae.get("architecture"), str)
-        built = {name: SAEConfig.from_dict(cfg) for name, cfg in sae.items()} if several else SAEConfig.from_dict(sae)
-        return cls(**{**values, "sae": built, "betas": tuple(values["betas"]), "mask": TokenMask(**values["mask"])})
+        known, given = [f.name for f in fields(cls)], dict(values)
+        given.pop(_after_training, None)
+        if surplus := [name for name in given if name not in known]:
+            raise ValueError(unknown("setting", surplus[0], known))
+        if isinstance(sae := given.get("sae"), Mapping):
+            single = isinstance(sae.get("architecture"), str)
+            given["sae"] = _sae_from(sae) if single else {name: _sae_from(own) for name, own in sae.items()}
+        if isinstance(mask := given.get("mask"), Mapping):
+            given["mask"] = TokenMask(**mask)
+        return cls(**given)
+
+    @classmethod
+    def from_run(
+        cls,
+        folder: str | Path,  # Folder of an interrupted run, or of a finished one that kept its checkpoint
+        **changed: Any,  # Settings that differ, such as a larger `tokens`
+    ) -> TrainConfig:
+        "Return the settings of a run, to resume it: `train(TrainConfig.from_run(folder))`"
+        values = read_settings(folder)
+        return cls.from_dict({**values, "out": str(folder), **changed, "resume": True})
+
+def _sae_from(settings: SAEConfig | Mapping[str, Any]) -> SAEConfig:
+    "Return the settings of an SAE from a dictionary"
+    return settings if isinstance(settings, SAEConfig) else SAEConfig.from_dict(settings)
+
+_after_training = "after_training"  # what the command line does after training, next to the settings of the run
+
+def read_settings(
+    folder: str | Path,  # Folder of a run
+) -> dict[str, Any]:
+    "Read the settings of a run as a dictionary; raise FileNotFoundError if there are none"
+    path = local_path(folder) / settings_file
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no {settings_file} in {folder}: it is not the folder of a run")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+# %% ../nbs/45_config.ipynb #e61cccd3
+def init_seed(
+    cfg: TrainConfig,  # With every `d_in` set
+    name: str,  # An SAE
+) -> int:
+    "Return the seed of the initial weights of an SAE, the same on every machine"
+    settings = cfg.saes[name]
+    facts = [cfg.seed, settings.architecture(), settings.d_in, settings.d_out, settings.d_sae, cfg.hooks[name],
+             cfg.hooks_out[name], name]
+    return int.from_bytes(hashlib.sha256(json.dumps(facts).encode()).digest()[:6], "big")
 
 def new_saes(
     cfg: TrainConfig,  # With every `d_in` set
 ) -> SAE | dict[str, SAE]:
-    "Make the SAEs of a run, each with weights from the run's seed and its own position in the dictionary"
-    device = torch.device(cfg.device) if cfg.device else default_device()
+    "Make the SAEs of a run, each with its own initial weights"
+    device = as_device(cfg.device) if cfg.device else default_device()
     saes = {}
-    for i, (name, settings) in enumerate(cfg.saes.items()):
+    for name, settings in cfg.saes.items():
         settings.device = str(device)
-        saes[name] = SAE.from_config(settings, torch.Generator().manual_seed(cfg.seed * 1000 + i))
+        seed = init_seed(cfg, name)
+        saes[name] = SAE.from_config(settings, torch.Generator().manual_seed(seed))
+        saes[name].cfg.metadata.extra |= {"seed": cfg.seed, "init_seed": seed}
     return saes if isinstance(cfg.sae, dict) else saes["sae"]

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from .core import write_safely
+
 Row = Mapping[str, Any]
 
 class Tracker(Protocol):
@@ -21,14 +23,23 @@ class Tracker(Protocol):
     def log(self, row: Row) -> None:
         "Log one row of numbers"
 
+    def summarize(self, values: Row) -> None:
+        "Record final numbers of the run, such as those of its evaluation"
+
     def close(self) -> None:
         "Finish logging"
 
 # %% ../nbs/41_track.ipynb #67839ce1
 class JSONLines:
     "A text file with one JSON object per row"
-    def __init__(self, path: str | Path):
+    def __init__(
+        self,
+        path: str | Path,
+        steps_done: int | None = None,  # Steps before this part of the run; rows of later steps are removed
+    ):
         self.path = Path(path)
+        if self.path.exists():
+            _cut_back(self.path, steps_done)
         self._file = open(self.path, "a", encoding="utf-8")
 
     def log(self, row: Row) -> None:
@@ -36,9 +47,21 @@ class JSONLines:
         self._file.write(json.dumps(dict(row)) + "\n")
         self._file.flush()
 
+    def summarize(self, values: Row) -> None:
+        "Do nothing: the file has training steps only"
+
     def close(self) -> None:
         "Close the file"
         self._file.close()
+
+def _cut_back(path: Path, steps_done: int | None) -> None:
+    "Remove an incomplete last line, and the rows of steps after `steps_done`"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n")]
+    if steps_done is not None:
+        kept = [line for line in kept if json.loads(line).get("step", 0) <= steps_done]
+    if len(kept) < len(lines):
+        write_safely(path, lambda file: file.write_text("".join(kept), encoding="utf-8"))
 
 def read_rows(
     path: str | Path,  # A file that `JSONLines` wrote
@@ -73,10 +96,23 @@ class Progress:
         from tqdm.auto import tqdm
         self._bar = tqdm(total=total, initial=done, unit="tok", unit_scale=True, desc="training", mininterval=0.5)
 
+    def filling(
+        self,
+        rows: int,  # Activations in the shuffle buffer
+        size: int,  # Activations that it holds when it is full
+    ) -> None:
+        "Show how much of the shuffle buffer is filled"
+        self._bar.set_description(f"filling the shuffle buffer ({min(rows / size, 1):.0%})" if rows < size
+                                  else "training")
+
     def log(self, row: Row) -> None:
         "Advance the bar and show the numbers"
+        self._bar.set_description("training", refresh=False)
         self._bar.set_postfix_str(summary(row), refresh=False)
         self._bar.update(row["details/n_training_samples"] - self._bar.n)
+
+    def summarize(self, values: Row) -> None:
+        "Do nothing: the bar shows training steps only"
 
     def close(self) -> None:
         "Stop the bar and leave it visible"
@@ -99,6 +135,10 @@ class WandB:
         "Log a row"
         self._run.log(dict(row), step=int(row["step"]))
 
+    def summarize(self, values: Row) -> None:
+        "Add numbers to the summary of the run"
+        self._run.summary.update(dict(values))
+
     def close(self) -> None:
         "Finish the run"
         self._run.finish()
@@ -113,6 +153,11 @@ class Trackers:
         "Log a row to every tracker"
         for tracker in self._trackers:
             tracker.log(row)
+
+    def summarize(self, values: Row) -> None:
+        "Give final numbers to every tracker"
+        for tracker in self._trackers:
+            tracker.summarize(values)
 
     def close(self) -> None:
         "Close every tracker, even if one fails; then raise the first error"

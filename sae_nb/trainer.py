@@ -12,9 +12,10 @@ __all__ = ['Batch', 'TrainerConfig', 'SAETraining', 'Trainer']
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -26,7 +27,8 @@ from .optim import L0Controller, SAEOptimizer, lr_factor, resample_dead, schedul
 from .sae import SAE, SAELoss
 from .track import Row
 
-Batch = Tensor | Mapping[str, Tensor]  # Activations [n, d_in], or one such tensor per hook point
+# Activations [n, d_in] as a tensor, an array or what a `DataLoader` makes of them; or a dictionary by hook point
+Batch: TypeAlias = Any
 
 # %% ../nbs/43_trainer.ipynb #3e365dfc
 @dataclass(kw_only=True)
@@ -48,23 +50,34 @@ class TrainerConfig:
     log_every: int = 10  # Steps between two rows of metrics
 
     def __post_init__(self) -> None:
+        for f in fields(self):
+            setattr(self, f.name, _plain_number(getattr(self, f.name)))
         for name in ("tokens", "batch_size", "log_every", "dead_after_tokens", "resample_every"):
             setattr(self, name, whole_number(name, getattr(self, name)))
-        self.lr_warm_up_steps = whole_number("lr_warm_up_steps", self.lr_warm_up_steps, least=0)
+        for name in ("lr_warm_up_steps", "seed"):
+            setattr(self, name, whole_number(name, getattr(self, name), least=0))
+        for name in ("tokens", "batch_size", "log_every", "seed", "lr_decay", "max_grad_norm"):
+            if getattr(self, name) is None:
+                raise ValueError(f"{name}=None: must be a number")
         if self.batch_size > self.tokens:
             raise ValueError(f"batch_size={self.batch_size} is larger than tokens={self.tokens}: the run has no steps")
-        if self.lr is not None and not self.lr > 0:
-            raise ValueError(f"lr={self.lr}: must be positive")
-        if not 0 <= self.lr_decay <= 1:
-            raise ValueError(f"lr_decay={self.lr_decay}: must be a fraction of the run, between 0 and 1")
+        self._check_rates()
         if self.lr_schedule not in schedules:
             raise ValueError(f"lr_schedule={self.lr_schedule!r}: must be one of {schedules}")
-        if not self.max_grad_norm > 0:
-            raise ValueError(f"max_grad_norm={self.max_grad_norm}: must be positive")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas={self.betas}: must be at least 0 and less than 1")
         if self.normalize_inputs not in input_normalizations:
             raise ValueError(unknown("normalize_inputs", self.normalize_inputs, input_normalizations))
+
+    def _check_rates(self) -> None:
+        "Raise ValueError unless the settings of the optimizer are numbers in their ranges"
+        for name in ("lr", "max_grad_norm"):
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value) and 0 < value < math.inf):
+                raise ValueError(f"{name}={value!r}: must be positive")
+        if not (_is_number(self.lr_decay) and 0 <= self.lr_decay <= 1):
+            raise ValueError(f"lr_decay={self.lr_decay!r}: must be a fraction of the run, between 0 and 1")
+        self.betas = tuple(map(_plain_number, self.betas))
+        if len(self.betas) != 2 or not all(_is_number(beta) and 0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas={self.betas}: must be two numbers, at least 0 and less than 1")
 
     @property
     def steps(self) -> int:
@@ -87,6 +100,15 @@ class TrainerConfig:
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         "Return the keys of a dictionary batch that an SAE reads and reconstructs; none if they are not known"
         return (), ()
+
+def _plain_number(value: Any) -> Any:
+    "Convert a number of numpy or torch to one of Python, which JSON can store; return anything else unchanged"
+    scalar = isinstance(value, np.generic) or (isinstance(value, (Tensor, np.ndarray)) and value.ndim == 0)
+    return value.item() if scalar else value
+
+def _is_number(value: Any) -> bool:
+    "Return True for integers and floats, but not for True and False"
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 # %% ../nbs/43_trainer.ipynb #3311de00
 _review_every = 10  # Steps between reviews. Latents die over thousands of steps, and a review waits for the device
@@ -156,7 +178,7 @@ class SAETraining:
     def _prepare(self, x: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor | None]:
         "Move a batch to the device of the SAE and transform it"
         device, dtype = self.sae.device, self.sae.dtype
-        x, target = x.to(device, dtype), None if target is None else target.to(device, dtype)
+        x, target = x.detach().to(device, dtype), None if target is None else target.detach().to(device, dtype)
         if self.input_transform is None:
             self.start(x, target)
         self.last_batch = self._transformed(x, target)
@@ -230,7 +252,8 @@ class SAETraining:
         self.finished = True
         if self.input_transform is not None and self.sae.cfg.normalize_activations == "none":
             self.input_transform.fold(self.sae, self.output_transform)
-        self.sae.cfg.metadata.extra["num_dead_features"] = len(self.dead_latents())
+        self.sae.cfg.metadata.extra |= {"training_tokens": self.tokens_done,
+                                        "num_dead_features": len(self.dead_latents())}
         return self.sae.eval()
 
     def state_dict(self) -> dict[str, Any]:
@@ -256,8 +279,80 @@ class SAETraining:
         self.tokens_since_fired.copy_(state["tokens_since_fired"])
         self.dead = None if state["dead"] is None else state["dead"].to(self.sae.device)
 
+# %% ../nbs/43_trainer.ipynb #f13ea427
+def _as_tensor(
+    x: Any,  # A tensor, an array, or a list of vectors or numbers
+) -> Tensor:
+    "Convert activations to a tensor of floating-point numbers; raise TypeError if they are something else"
+    if isinstance(x, (list, tuple)) and len(x) and all(hasattr(row, "shape") for row in x):
+        shapes = {tuple(row.shape) for row in x}
+        if len(shapes) > 1 or len(x[0].shape) != 1:
+            raise TypeError(f"a batch is a {type(x).__name__} of {len(x)} tensors of shapes "
+                            f"{', '.join(map(str, sorted(shapes)))}: must be one tensor [n, d_in], or a dictionary with "
+                            "a tensor for each name that inputs= and targets= give")
+        x = torch.stack([_as_tensor(row) for row in x])
+    if not isinstance(x, Tensor):
+        x = _from_array(x)
+    if not x.is_floating_point():
+        raise TypeError(f"a batch has the data type {str(x.dtype).removeprefix('torch.')}: activations must be "
+                        "floating-point numbers; `ActivationsStore` makes them from tokens")
+    return x
+
+def _from_array(x: Any) -> Tensor:
+    "Convert an array or nested lists of numbers to a tensor; raise TypeError if they hold something else"
+    try:
+        array = np.asarray(x)
+    except ValueError:  # rows of different lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"a batch is of the type {type(x).__name__}: must be a tensor or array [n, d_in] of activations, "
+                        "or a dictionary of them")
+    native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return torch.from_numpy(native if native.flags.writeable else native.copy())
+
+def _as_rows(
+    x: Any,
+    widths: Sequence[int],  # Widths of the hook points, side by side
+    what: str,  # What the rows are, for the message
+    heads: bool = False,  # Whether there may be an axis for attention heads
+) -> Float[Tensor, "n d"]:
+    "Return activations with one row per token; raise ValueError if the shape does not fit"
+    x, width = _as_tensor(x), sum(widths)
+    if x.ndim >= 3 and x.shape[-1] != width:
+        axis_of_hooks = len(widths) > 1 and tuple(x.shape[-2:]) == (len(widths), widths[0]) and len({*widths}) == 1
+        if axis_of_hooks or (heads and x.shape[-2] * x.shape[-1] == width):
+            x = x.flatten(-2)
+    if x.ndim < 2 or x.shape[-1] != width:
+        hint = "; a stream gives batches, not single rows: TensorStream or a DataLoader makes them" if x.ndim < 2 else ""
+        raise ValueError(f"a batch has the shape {tuple(x.shape)}, but {what}={width}: must be [n, {width}]{hint}")
+    return x.flatten(0, -2)
+
 # %% ../nbs/43_trainer.ipynb #6ff5ef7c
 _Keys = str | Sequence[str]  # One or several keys of a dictionary batch
+_Parts: TypeAlias = dict[str, tuple[Tensor, Tensor | None]]  # Input and target of each SAE
+_most_empty = 1000  # Batches without rows that may follow each other
+
+def _is_empty(parts: _Parts) -> bool:
+    "Return True if a batch has no rows"
+    return not any(len(source) for source, _ in parts.values())
+
+def _needs_target(sae: SAE) -> bool:
+    "Return True for an SAE that does not reconstruct its input"
+    try:
+        sae.loss_target(torch.zeros(1, sum(sae.cfg.input_widths), device=sae.device, dtype=sae.dtype), None)
+    except ValueError:
+        return True
+    return False
+
+def _check_arguments(saes: Any, cfg: Any) -> None:
+    "Raise TypeError unless `saes` are SAEs and `cfg` has the settings of the loop"
+    if not isinstance(cfg, TrainerConfig):
+        raise TypeError(f"cfg is of the type {type(cfg).__name__}: must be a TrainerConfig or TrainConfig")
+    named = list(saes.values()) if isinstance(saes, Mapping) else [saes]
+    if not named or not all(isinstance(sae, SAE) for sae in named):
+        raise TypeError(f"saes={saes!r}: must be an SAE, or a dictionary of SAEs by name")
+    if len({id(sae) for sae in named}) < len(named):
+        raise ValueError(f"{', '.join(saes)}: one SAE has two names, and would be trained twice")
 
 class Trainer:
     "Trains one or several SAEs on a stream of activations"
@@ -273,6 +368,7 @@ class Trainer:
     ):
         self.several = isinstance(saes, Mapping)
         self.cfg = cfg
+        _check_arguments(saes, cfg)
         named = saes if isinstance(saes, Mapping) else {"sae": saes}
         self.runs = {name: SAETraining(sae, cfg) for name, sae in named.items()}
         for keys in (inputs, targets):
@@ -303,21 +399,51 @@ class Trainer:
         return {name: run.sae for name, run in self.runs.items()}
 
     def step(self, x: Batch) -> None:
-        "Train every SAE on one batch"
+        "Train every SAE on one batch; raise ValueError or TypeError if it does not fit"
+        parts = self._parts(x)
+        if _is_empty(parts):
+            raise ValueError("a batch has no rows")
+        self._train(parts)
+
+    def _train(self, parts: _Parts) -> None:
+        "Train every SAE on its input and target"
         for name, run in self.runs.items():
-            run.step(*self._batch_for(name, x))
+            run.step(*parts[name])
         self.steps_done += 1
 
     def start(self, x: Batch) -> None:
         "Estimate input transforms and initial biases from a given sample, instead of the first batch"
-        for name, run in self.runs.items():
-            run.start(*self._batch_for(name, x))
+        for name, part in self._parts(x).items():
+            self.runs[name].start(*part)
 
-    def _batch_for(self, name: str, x: Batch) -> tuple[Tensor, Tensor | None]:
-        "Return input and target of one SAE; no target if it reconstructs its input"
-        if isinstance(x, Tensor):
-            return x, None
+    def _parts(self, x: Batch) -> _Parts:
+        "Return input and target of each SAE; no target for one that reconstructs its input"
+        if isinstance(x, (list, tuple)) and len(x) == 1 and hasattr(x[0], "shape"):  # a batch of a `TensorDataset`
+            (x,) = x
+        parts = {}
+        for name, run in self.runs.items():
+            source, target = self._tensors_of(name, x)
+            cfg = run.sae.cfg
+            heads, label = cfg.reshape_activations == "hook_z", f"the SAE {name!r} has " if self.several else ""
+            source = _as_rows(source, cfg.input_widths, f"{label}d_in", heads)
+            if target is not None:
+                target = _as_rows(target, cfg.output_widths, f"{label}d_out", heads)
+                if len(target) != len(source):
+                    raise ValueError(f"a batch has {len(source)} inputs, but {len(target)} targets")
+            parts[name] = source, target
+        return parts
+
+    def _tensors_of(self, name: str, x: Batch) -> tuple[Any, Any]:
+        "Return what an SAE reads and reconstructs; None as the target if it reconstructs its input"
         inputs, targets = self.keys[name]
+        if not isinstance(x, Mapping):
+            if inputs != targets or len(set(self.keys.values())) > 1:
+                known = ", ".join(repr(key) for key in dict.fromkeys(k for keys in self.keys.values()
+                                                                     for part in keys for k in part))
+                raise ValueError(f"a batch is a single tensor, but the SAEs read or reconstruct different ones: must be a "
+                                 f"dictionary with the keys {known}")
+            pair = isinstance(x, (list, tuple)) and len(x) == 2 and not inputs and _needs_target(self.runs[name].sae)
+            return (x[0], x[1]) if pair else (x, None)
         if not inputs and len(x) == 1:
             return next(iter(x.values())), None
         missing = {*inputs, *targets} - x.keys()
@@ -325,18 +451,21 @@ class Trainer:
             needed = f"needs {', '.join(map(repr, sorted(missing)))}" if inputs else "does not say which it reads"
             raise ValueError(f"a batch has the keys {', '.join(map(repr, x))}, but the SAE {name!r} {needed}; inputs= "
                              "and targets= of Trainer name the keys")
-        source, target = (x[keys[0]] if len(keys) == 1 else torch.cat([x[key] for key in keys], -1)
-                          for keys in (inputs, targets))
-        return source, None if inputs == targets else target
+        def side_by_side(keys: tuple[str, ...]) -> Any:
+            return x[keys[0]] if len(keys) == 1 else torch.cat([_as_tensor(x[key]) for key in keys], -1)
+        return side_by_side(inputs), None if inputs == targets else side_by_side(targets)
 
     def fit(
         self,
-        stream: Iterable[Batch],  # Batches of activations
+        stream: Iterable[Batch],  # Batches of activations: an `ActivationsStore`, a `TensorStream`, a `DataLoader`, ...
         log: Callable[[Row], None] | None = None,  # Called with metrics every `log_every` steps and after the last one
         after_step: Callable[[], bool] | None = None,  # Called after each step; training ends if it returns True
     ) -> None:
-        "Train until `cfg.steps` are done, the stream ends, or `after_step` returns True"
-        batches = iter(stream)
+        "Train until `cfg.steps` are done, the stream ends, or `after_step` returns True; skip batches without rows"
+        if isinstance(stream, Tensor):
+            raise TypeError(f"the stream is a tensor of shape {tuple(stream.shape)}: must give batches, as "
+                            "TensorStream(x, batch_size) does")
+        batches, n_empty = iter(stream), 0
         started, before = time.perf_counter(), self.tokens_done
         logged = self.steps_done
         def write() -> None:
@@ -350,12 +479,20 @@ class Trainer:
             if x is None:
                 break
             begun = time.perf_counter()
-            self.step(x)
+            parts = self._parts(x)
+            n_empty = n_empty + 1 if _is_empty(parts) else 0
+            if n_empty:
+                if n_empty == _most_empty:
+                    raise ValueError(f"the last {n_empty:,} batches of the stream have no rows")
+                continue
+            self._train(parts)
             self.seconds += time.perf_counter() - begun
             if self.steps_done % self.cfg.log_every == 0:
                 write()
             if after_step is not None and after_step():
                 return
+        if not self.steps_done:
+            raise ValueError("the stream has no batches: nothing was trained")
         if self.steps_done > logged:
             write()
 
