@@ -22,13 +22,19 @@ __all__ = sorted(_module_of)  # noqa: PLE0605  (a list, computed)
 
 
 def __getattr__(name: str) -> object:
-    "Import a name from its module; AttributeError with the nearest names if there is none"
-    if name not in _module_of:
-        from sae_nb.core import unknown
+    "Import a name from its module; if there is none, raise an error with what to use instead, or the nearest names"
+    if name in _module_of:
+        globals()[name] = value = getattr(importlib.import_module(_module_of[name]), name)
+        return value
+    if name.startswith("__") or any(Path(__file__).with_name(name + end).exists() for end in ("", ".py")):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")  # A module that is not loaded, perhaps
+    from sae_nb.core import elsewhere, unknown
 
-        raise AttributeError(f"module {__name__!r}: {unknown('name', name, __all__)}")
-    globals()[name] = value = getattr(importlib.import_module(_module_of[name]), name)
-    return value
+    advice = elsewhere(name)
+    message = f"there is no {name!r}; {advice}" if advice else unknown("name", name, __all__)
+    if sys._getframe(1).f_code.co_name == "_handle_fromlist":  # `from sae_nb import name` drops the text of AttributeError
+        raise ImportError(f"from {__name__} import {name}: {message}")
+    raise AttributeError(f"module {__name__!r}: {message}")
 
 
 def __dir__() -> list[str]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['unknown', 'register', 'architecture', 'architecture_names', 'whole_number', 'as_dtype', 'dtype_name',
-           'default_device', 'available_devices', 'as_device', 'SAEMetadata', 'Schedule', 'SAEConfig', 'field_types',
-           'local_path', 'write_safely', 'assets']
+           'default_device', 'available_devices', 'as_device', 'SAEMetadata', 'Schedule', 'elsewhere', 'Settings',
+           'SAEConfig', 'field_types', 'local_path', 'write_safely', 'assets']
 
 # %% ../nbs/00_core.ipynb #73c79fd6
 import difflib
@@ -183,9 +183,67 @@ class Schedule:
         fraction = min(max(step + 1 - self.wait, 0) / self.steps, 1.0)
         return self.start + fraction * (final - self.start)
 
+# %% ../nbs/00_core.ipynb #0a7d2955
+import inspect
+import json
+from functools import lru_cache
+
+@lru_cache(maxsize=None)
+def _other_names() -> dict[str, dict[str, Any]]:
+    "Return the table of names of other libraries"
+    return json.loads((assets() / "other_names.json").read_text(encoding="utf-8"))
+
+def elsewhere(
+    name: str,  # A name of SAELens, dictionary_learning or sparsify
+    kind: str = "names",  # "names" of classes and functions, or "settings"
+) -> str | None:
+    "Return a sentence on what is used here instead of a name of another library; None if the name is not known"
+    entry = _other_names()[kind].get(name)
+    if entry is None:
+        return None
+    used = ", ".join(f"`{target}`" for target in entry["use"])
+    head = f"for `{name}` of {entry['from']}, " + (f"use {used}" if used else "there is no counterpart")
+    return f"{head}: {entry['how']}" if "how" in entry else head
+
+class Settings:
+    "Base of all settings; an unknown setting is a TypeError that names the right one"
+    def __new__(cls, *args: Any, **settings: Any) -> Any:
+        code = getattr(cls.__init__, "__code__", None)
+        if code is not None and not code.co_flags & inspect.CO_VARKEYWORDS:
+            taken = code.co_varnames[1:code.co_argcount + code.co_kwonlyargcount]
+            wrong = [cls._advice(name, taken) for name in settings if name not in taken]
+            if args and code.co_argcount == 1:
+                wrong.append(f"{args[0]!r:.80} has no name; write {cls.__name__}({'=..., '.join(taken[:2])}=...)")
+            if wrong:
+                raise TypeError(f"{cls.__name__}: " + "\n  ".join(wrong))
+        return super().__new__(cls)
+
+    @classmethod
+    def _advice(cls, name: str, taken: Iterable[str]) -> str:
+        "Return the part of the message on a setting that this class does not have"
+        entry = _other_names()["settings"].get(name, {})
+        own = [target.rpartition(".")[2] for target in entry.get("use", ()) if target.rpartition(".")[2] in taken]
+        if own:
+            how = f" ({entry['how']})" if "how" in entry else ""
+            return f"no setting {name!r}; use {' and '.join(map(repr, own))}{how}"
+        owners = [kind.__name__ for kind in _all_subclasses(Settings) if _declares(kind, name)]
+        if owners:
+            return f"{name!r} is a setting of {', '.join(sorted(owners)[:3])}, not of {cls.__name__}"
+        advice = elsewhere(name, "settings")
+        return f"no setting {name!r}; {advice}" if advice else unknown("setting", name, taken)
+
+def _declares(cls: type, name: str) -> bool:
+    "Tell whether a dataclass has a field that its bases do not have"
+    has = [name in getattr(kind, "__dataclass_fields__", ()) for kind in (cls, *cls.__bases__)]
+    return has[0] and not any(has[1:])
+
+def _all_subclasses(cls: type) -> list[type]:
+    "Return all classes below `cls`"
+    return [kind for child in cls.__subclasses__() for kind in [child, *_all_subclasses(child)]]
+
 # %% ../nbs/00_core.ipynb #1e5ac2c4
 @dataclass(kw_only=True)
-class SAEConfig:
+class SAEConfig(Settings):
     "Settings that all architectures share"
     d_in: int | None = None  # Width of the inputs; None: taken from the model
     d_sae: int  # Number of latents
