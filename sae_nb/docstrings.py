@@ -154,37 +154,59 @@ def _class_fields(
     return found
 
 # %% ../nbs/89_docstrings.ipynb #6a238709
-_EVERYWHERE = {
-    "x": "Input activations",
-    "z": "Latents",
-    "x_hat": "Reconstruction",
-    "pre": "Pre-activations",
-    "sae": "The SAE",
-    "saes": "The SAEs",
-    "model": "Language model, as `load_model` returns it",
-    "tokens": "Token ids, one row per context",
-    "cfg": "Settings",
-    "codes": "Latents in dense or sparse form",
-    "latent": "Index of the latent",
-    "latents": "Indices of latents",
-    "target": "What the output is compared with",
-    "inputs": "Inputs of the training step",
-    "encoder": "Encoder of this batch",
-    "dead": "Latents that have not fired for a while",
-    "generator": "Random generator",
-    "seed": "Seed of the random numbers",
-    "device": "Device, such as \"cpu\" or \"cuda\"",
-    "dtype": "Data type",
-    "stats": "Statistics of the latents, as `collect_features` returns them",
-    "vocabulary": "Text of each token id",
-    "d_in": "Width of the inputs",
-    "d_sae": "Number of latents",
-    "path": "File or folder",
-    "files": "Folder on disk or repository on the hub",
-    "hints": "What the table of releases says about the SAE",
-    "state": "A result of `state_dict`",
-    "values": "Values by name, as `to_dict` returns them",
-}
+_EVERYWHERE = [  # Name, words of its type, text
+    ("x", ("Tensor", "Batch"), "Input activations"),
+    ("z", ("Tensor", "Codes"), "Latents"),
+    ("x_hat", ("Tensor",), "Reconstruction"),
+    ("pre", ("Tensor", "Codes"), "Pre-activations"),
+    ("codes", ("Codes",), "Latents in dense or sparse form"),
+    ("values", ("Tensor",), "Values of the latents"),
+    ("values", ("dict", "Mapping"), "Values by name, as `to_dict` returns them"),
+    ("values", ("Row",), "Numbers by name"),
+    ("row", ("Row",), "Numbers by name"),
+    ("latent", ("int",), "Index of the latent"),
+    ("latent", ("Int[Tensor",), "Indices of latents"),
+    ("latent", ("Latent",), "A latent, such as `stats[7]`"),
+    ("latents", ("int",), "Indices of latents"),
+    ("target", ("Tensor",), "What the output is compared with"),
+    ("reconstructions", ("Sequence",), "Reconstructions; Matryoshka SAEs have one for each level"),
+    ("encoder", ("Encoder",), "Encoder of this batch"),
+    ("inputs", ("LossInputs",), "Inputs of the training step"),
+    ("dead", ("Tensor",), "Latents that have not fired for a while"),
+    ("bias", ("Tensor",), "Bias of each latent"),
+    ("d_in", ("int",), "Width of the inputs"),
+    ("d_sae", ("int",), "Number of latents"),
+    ("sae", ("SAE",), "The SAE"),
+    ("saes", ("SAE",), "The SAEs"),
+    ("cfg", ("Config",), "Settings"),
+    ("state", ("dict", "Mapping"), "A result of `state_dict`"),
+    ("model", ("Module",), "Language model, as `load_model` returns it"),
+    ("tokens", ("Int[Tensor",), "Token ids, one row per context"),
+    ("tokens", ("list[int]",), "Token ids"),
+    ("vocabulary", ("Vocabulary",), "Text of each token id"),
+    ("at", ("At",), "Positions to change: an index, a slice or a mask; None: all"),
+    ("stats", ("FeatureStats",), "Statistics of the latents, as `collect_features` returns them"),
+    ("device", ("str", "device"), 'Device, such as "cpu" or "cuda"'),
+    ("dtype", ("dtype",), "Data type"),
+    ("generator", ("Generator",), "Random generator"),
+    ("seed", ("int",), "Seed of the random numbers"),
+    ("repeats", ("int",), "Number of measurements, of which the fastest counts"),
+    ("path", ("str", "Path"), "File or folder"),
+    ("files", ("Files",), "Folder on disk or repository on the hub"),
+    ("hints", ("Hints",), "What the table of releases says about the SAE"),
+    ("release", ("str",), "Name of the release"),
+    ("sae_id", ("str",), "Name of the SAE in the release; folder or file in a repository"),
+    ("repo_id", ("str",), 'Repository on the hub: "owner/name"'),
+    ("revision", ("str",), "Branch, tag or commit of the repository"),
+    ("title", ("str",), "Title"),
+]
+
+def _everywhere(parameter: Parameter) -> str:
+    "Return the text of a name that means the same everywhere, or nothing"
+    for name, words, text in _EVERYWHERE:
+        if name == parameter.name and any(word in parameter.type for word in words):
+            return text
+    return ""
 
 # %% ../nbs/89_docstrings.ipynb #3177088e
 @lru_cache(maxsize=None)
@@ -215,7 +237,7 @@ def _bases(function: Callable) -> list[Callable]:
 def _explained(parameters: list[Parameter], elsewhere: Iterable[list[Parameter]]) -> list[Parameter]:
     "Add the missing texts, from `elsewhere` or from the words that mean the same everywhere"
     known = {p.name: p.text for found in reversed(list(elsewhere)) for p in found if p.text}
-    return [replace(p, text=p.text or known.get(p.name) or _EVERYWHERE.get(p.name, "")) for p in parameters]
+    return [replace(p, text=p.text or known.get(p.name) or _everywhere(p)) for p in parameters]
 
 def _of_function(function: Callable) -> list[Parameter]:
     "Return the parameters of a function or method"
