@@ -22,12 +22,14 @@ __all__ = sorted(_module_of)  # noqa: PLE0605  (a list, computed)
 
 
 def __getattr__(name: str) -> object:
-    "Import a name from its module; if there is none, raise an error with what to use instead, or the nearest names"
+    "Import a name from its module, or a module; else raise an error with what to use instead, or the nearest names"
     if name in _module_of:
         globals()[name] = value = getattr(importlib.import_module(_module_of[name]), name)
         return value
-    if name.startswith("__") or any(Path(__file__).with_name(name + end).exists() for end in ("", ".py")):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")  # A module that is not loaded, perhaps
+    if name.startswith("_"):  # Python and its tools ask for these
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if any((Path(__file__).parent / (name + end)).is_file() for end in (".py", "/__init__.py")):
+        return importlib.import_module(f"{__name__}.{name}")
     from sae_nb.core import elsewhere, unknown
 
     advice = elsewhere(name)

@@ -186,9 +186,9 @@ class Schedule:
 # %% ../nbs/00_core.ipynb #0a7d2955
 import inspect
 import json
-from functools import lru_cache
+from functools import cache
 
-@lru_cache(maxsize=None)
+@cache
 def _other_names() -> dict[str, dict[str, Any]]:
     "Return the table of names of other libraries"
     return json.loads((assets() / "other_names.json").read_text(encoding="utf-8"))
@@ -208,6 +208,7 @@ def elsewhere(
 class Settings:
     "Base of all settings; an unknown setting is a TypeError that names the right one"
     def __new__(cls, *args: Any, **settings: Any) -> Any:
+        "Check the names of the settings"
         code = getattr(cls.__init__, "__code__", None)
         if code is not None and not code.co_flags & inspect.CO_VARKEYWORDS:
             taken = code.co_varnames[1:code.co_argcount + code.co_kwonlyargcount]

@@ -19,7 +19,7 @@ import textwrap
 import tokenize
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 # %% ../nbs/89_docstrings.ipynb #4bc053a7
@@ -209,7 +209,7 @@ def _everywhere(parameter: Parameter) -> str:
     return ""
 
 # %% ../nbs/89_docstrings.ipynb #3177088e
-@lru_cache(maxsize=None)
+@cache
 def _parsed(path: str, changed: float) -> Source:
     "Read and parse a file; a changed file is parsed again"
     return Source(Path(path).read_text(encoding="utf-8"))
