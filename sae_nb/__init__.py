@@ -33,10 +33,10 @@ def __getattr__(name: str) -> object:
     from sae_nb.core import elsewhere, unknown
 
     advice = elsewhere(name)
-    message = f"there is no {name!r}; {advice}" if advice else unknown("name", name, __all__)
+    message = f"{__name__} has no {name!r}; {advice}" if advice else f"{__name__}: {unknown('name', name, __all__)}"
     if sys._getframe(1).f_code.co_name == "_handle_fromlist":  # `from sae_nb import name` drops the text of AttributeError
-        raise ImportError(f"from {__name__} import {name}: {message}")
-    raise AttributeError(f"module {__name__!r}: {message}")
+        raise ImportError(message)
+    raise AttributeError(message)
 
 
 def __dir__() -> list[str]:

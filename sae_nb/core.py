@@ -197,12 +197,12 @@ def elsewhere(
     name: str,  # A name of SAELens, dictionary_learning or sparsify
     kind: str = "names",  # "names" of classes and functions, or "settings"
 ) -> str | None:
-    "Return a sentence on what is used here instead of a name of another library; None if the name is not known"
+    "Return what to use here instead of a name of another library, as a part of a message; None if it is not known"
     entry = _other_names()[kind].get(name)
     if entry is None:
         return None
     used = ", ".join(f"`{target}`" for target in entry["use"])
-    head = f"for `{name}` of {entry['from']}, " + (f"use {used}" if used else "there is no counterpart")
+    head = f"it is a {kind[:-1]} of {entry['from']}" + (f"; here, use {used}" if used else " without a counterpart here")
     return f"{head}: {entry['how']}" if "how" in entry else head
 
 class Settings:
