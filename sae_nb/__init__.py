@@ -6,9 +6,12 @@
 module, for type checkers and editors; the code below reads the same file.
 """
 
+from __future__ import annotations
+
 import ast
 import importlib
 import sys
+from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -47,9 +50,9 @@ def __dir__() -> list[str]:
 class _Docstring(str):
     "A docstring that adds what its parameters mean, from the comments in the source, when it is read"
 
-    owner: object
+    owner: type | Callable
 
-    def __new__(cls, doc: str, owner: object) -> "_Docstring":
+    def __new__(cls, doc: str, owner: type | Callable) -> _Docstring:
         new = super().__new__(cls, doc)
         new.owner = owner
         return new
@@ -78,7 +81,7 @@ for _name, _method in vars(str).items():
         _read_in_full(_name)
 
 
-def _explain(value: object) -> None:
+def _explain(value: type | Callable) -> None:
     "Replace the docstring of a function, method or class"
     doc = getattr(value, "__doc__", None)
     if type(doc) is str:
@@ -104,7 +107,11 @@ class _Finder:
     "Find the modules of this package, for `_Loader`"
 
     @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> "ModuleSpec | None":
+    def find_spec(
+        name: str,  # Full name of the module
+        path: Sequence[str] | None = None,  # Folders of its package
+        target: ModuleType | None = None,  # The module to reload, if there is one
+    ) -> ModuleSpec | None:
         "Return where a module of this package is; None for all others"
         if not name.startswith(f"{__name__}."):
             return None

@@ -65,9 +65,10 @@ class Source:
     def _private_types(self, tree: ast.Module) -> Iterator[tuple[str, str]]:
         "Yield names such as `_Hooks` with the types that they stand for"
         for node in tree.body:
-            target = node.targets[0] if isinstance(node, ast.Assign) else None
-            if isinstance(target, ast.Name) and re.match("_[A-Z]", target.id) and not isinstance(node.value, ast.Call):
-                yield target.id, self.segment(node.value)
+            if isinstance(node, ast.Assign) and not isinstance(node.value, ast.Call):
+                for target in node.targets:
+                    if isinstance(target, ast.Name) and re.match("_[A-Z]", target.id):
+                        yield target.id, self.segment(node.value)
 
     def type(
         self,
@@ -147,7 +148,7 @@ def _class_fields(
     for part in node.body:
         if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
             kind = source.type(part.annotation)
-            lines = (source.comments.get(line, "") for line in (part.end_lineno, part.lineno))
+            lines = (source.comments.get(line, "") for line in (part.end_lineno or 0, part.lineno))
             if not kind.startswith("ClassVar"):
                 text = next(filter(None, lines), "")
                 found.append(Parameter(part.target.id, kind, _field_default(part.value, source), text))
