@@ -45,7 +45,7 @@ setup(
     package_data={entry.split("=")[0]: entry.split("=")[1].split(",") for entry in words("package_data")},
     python_requires=">=" + settings["min_python"],
     install_requires=words("requirements"),
-    extras_require={"dev": words("dev_requirements")},
+    extras_require={"dev": words("dev_requirements"), "notebooks": words("notebooks_requirements")},
     entry_points={"console_scripts": words("console_scripts"), "nbdev": [f"{package}={package}._modidx:d"]},
     classifiers=[
         "Development Status :: 3 - Alpha",

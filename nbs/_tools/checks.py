@@ -8,6 +8,9 @@ Each check reports problems and says how to fix them. None changes a file. `.ci/
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
+import pydoc
 import re
 import shutil
 import subprocess
@@ -157,7 +160,7 @@ def unused_names() -> Iterator[str]:
     for notebook in notebooks():
         code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
         used[notebook.name] = set(re.findall(r"\w+", code))
-    for path in [*NOTEBOOKS.rglob("*.py"), LIBRARY / "__init__.pyi"]:
+    for path in [*NOTEBOOKS.rglob("*.py"), LIBRARY / "__init__.py", LIBRARY / "__init__.pyi"]:
         used[path.name] = set(re.findall(r"\w+", path.read_text(encoding="utf-8")))
     shown = {name for module in modules() for name in names_in_signatures(module)} | UNUSED
     for module in modules():
@@ -224,6 +227,40 @@ def is_typed(node: ast.FunctionDef) -> bool:
     arguments = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
     named = [argument for argument in arguments if argument.arg not in ("self", "cls")]
     return node.returns is not None and all(argument.annotation for argument in named)
+
+
+@check("write what it means in a comment next to it: `k: int,  # Latents kept per token`")
+def explained() -> Iterator[str]:
+    "Check that `help()` and `?` explain each parameter of everything public"
+    from execnb.shell import CaptureShell
+    from sae_nb.docstrings import parameters
+
+    inspector = CaptureShell().inspector
+    for module in modules():
+        loaded = importlib.import_module(f"{PACKAGE}.{module.name}")
+        for label, owner in public_callables(module, loaded):
+            place = f"nbs/{module.notebook}: {label}"
+            if not owner.__doc__:
+                yield f"{place} has no docstring"
+                continue
+            shown = (inspect.getdoc(owner), inspector.info(owner)["docstring"], pydoc.plain(pydoc.render_doc(owner)))
+            for parameter in parameters(owner):
+                if not parameter.text:
+                    yield f"{place}: {parameter.name} is not explained"
+                elif not all(re.search(rf"^[ |]*{re.escape(parameter.name)}( :|$)", text, re.M) for text in shown):
+                    yield f"{place}: help() does not show {parameter.name}"
+
+
+def public_callables(module: Module, loaded: object) -> Iterator[tuple[str, object]]:
+    "Yield the public functions, classes and methods of a module with their names"
+    for name in module.public:
+        value = getattr(loaded, name)
+        if isinstance(value, type) or inspect.isfunction(inspect.unwrap(value) if callable(value) else None):
+            yield name, value
+        for method, function in vars(value).items() if isinstance(value, type) else ():
+            function = getattr(function, "__func__", function)
+            if inspect.isfunction(function) and not method.startswith("_"):
+                yield f"{name}.{method}", function
 
 
 @check("take `mask: MaskLike` and call `resolve_mask` (34_reading), or use `SAEReader`")

@@ -1,6 +1,6 @@
 """Print a pip constraints file with the lowest versions that settings.ini allows
 
-    python nbs/_tools/lowest.py > lowest.txt && pip install -c lowest.txt '.[dev]'
+    python nbs/_tools/lowest.py > lowest.txt && pip install -c lowest.txt '.[dev,notebooks]'
 
 Runs without the package's dependencies. A requirement without a lower bound is not constrained.
 """
@@ -25,7 +25,8 @@ def main() -> None:
     "Print the pins, one per line"
     parser = ConfigParser(delimiters=["="])
     parser.read(ROOT / "settings.ini", encoding="utf-8")
-    print(*lowest(parser["DEFAULT"]["requirements"]), sep="\n")
+    for key in ("requirements", "notebooks_requirements"):
+        print(*lowest(parser["DEFAULT"][key]), sep="\n")
 
 
 if __name__ == "__main__":

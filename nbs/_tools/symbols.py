@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 import ast
-import io
-import tokenize
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from project import LIBRARY, PACKAGE, Function, Module, settings
+from project import LIBRARY, PACKAGE, ROOT, Function, Module, settings
+
+sys.path.insert(0, str(ROOT))  # The module below needs nothing but Python
+from sae_nb.docstrings import comments as comments_of
 
 WIDTH = 92  # Of a signature, in characters
 
@@ -47,8 +49,7 @@ class Symbol:
 
 def comments(module: Module) -> dict[int, str]:
     "Return the comment of each line that has one, by line number"
-    tokens = tokenize.generate_tokens(io.StringIO(module.source).readline)
-    return {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+    return comments_of(module.source)
 
 
 def public_symbols(module: Module) -> dict[str, Symbol]:
