@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['unknown', 'misspelling_of', 'register', 'architecture', 'architecture_names', 'plain', 'whole_number', 'setting',
-           'field_types', 'Settings', 'as_dtype', 'dtype_name', 'default_device', 'as_device', 'no_autocast',
+__all__ = ['unknown', 'misspelling_of', 'elsewhere', 'register', 'architecture', 'architecture_names', 'plain', 'whole_number',
+           'setting', 'field_types', 'Settings', 'as_dtype', 'dtype_name', 'default_device', 'as_device', 'no_autocast',
            'SAEMetadata', 'Schedule', 'SAEConfig', 'local_path', 'write_safely', 'assets']
 
 # %% ../nbs/00_core.ipynb #73c79fd6
@@ -79,6 +79,28 @@ def misspelling_of(
     bare = _bare(str(name))
     return next((option for option in sorted(options) if _looks_like(bare, _bare(option)) or
                  _abbreviates(str(name), option) or bare in map(_bare, _other_names.get(option, ()))), None)
+
+# %% ../nbs/00_core.ipynb #16a30e5a
+import inspect
+import json
+from functools import cache
+
+@cache
+def _names_elsewhere() -> dict[str, dict[str, Any]]:
+    "Return the table of names of other libraries"
+    return json.loads((assets() / "other_names.json").read_text(encoding="utf-8"))
+
+def elsewhere(
+    name: str,  # A name of SAELens, dictionary_learning or sparsify
+    kind: str = "names",  # "names" of classes and functions, or "settings"
+) -> str | None:
+    "Return what to use here instead of a name of another library, as a part of a message; None if it is not known"
+    entry = _names_elsewhere()[kind].get(name)
+    if entry is None:
+        return None
+    used = ", ".join(f"`{target}`" for target in entry["use"])
+    head = f"it is a {kind[:-1]} of {entry['from']}" + (f"; here, use {used}" if used else " without a counterpart here")
+    return f"{head}: {entry['how']}" if "how" in entry else head
 
 # %% ../nbs/00_core.ipynb #6c543e5f
 _Class = TypeVar("_Class", bound=type)
@@ -206,8 +228,43 @@ def _types_to_check(kind: type) -> dict[str, Any]:
     except (NameError, TypeError, KeyError):  # an annotation of a notebook that names something defined later
         return dict.fromkeys(names, Any)
 
+def _declares(cls: type, name: str) -> bool:
+    "Tell whether a dataclass has a field that its bases do not have"
+    has = [name in getattr(kind, "__dataclass_fields__", ()) for kind in (cls, *cls.__bases__)]
+    return has[0] and not any(has[1:])
+
+def _all_subclasses(cls: type) -> list[type]:
+    "Return all classes below `cls`"
+    return [kind for child in cls.__subclasses__() for kind in [child, *_all_subclasses(child)]]
+
 class Settings:
-    "Base class of dataclasses whose values are checked where they are set"
+    "Base class of all settings: names are checked when they are made, values whenever they are set"
+    def __new__(cls, *args: Any, **settings: Any) -> Any:
+        "Check the names of the settings"
+        code = getattr(cls.__init__, "__code__", None)
+        if code is not None and not code.co_flags & inspect.CO_VARKEYWORDS:
+            taken = code.co_varnames[1:code.co_argcount + code.co_kwonlyargcount]
+            wrong = [cls._advice(name, taken) for name in settings if name not in taken]
+            if args and code.co_argcount == 1:
+                wrong.append(f"{args[0]!r:.80} has no name; write {cls.__name__}({'=..., '.join(taken[:2])}=...)")
+            if wrong:
+                raise TypeError(f"{cls.__name__}: " + "\n  ".join(wrong))
+        return super().__new__(cls)
+
+    @classmethod
+    def _advice(cls, name: str, taken: Iterable[str]) -> str:
+        "Return the part of the message on a setting that this class does not have"
+        entry = _names_elsewhere()["settings"].get(name, {})
+        own = [target.rpartition(".")[2] for target in entry.get("use", ()) if target.rpartition(".")[2] in taken]
+        if own:
+            how = f" ({entry['how']})" if "how" in entry else ""
+            return f"no setting {name!r}; use {' and '.join(map(repr, own))}{how}"
+        owners = [kind.__name__ for kind in _all_subclasses(Settings) if _declares(kind, name)]
+        if owners:
+            return f"{name!r} is a setting of {', '.join(sorted(owners)[:3])}, not of {cls.__name__}"
+        advice = elsewhere(name, "settings")
+        return f"no setting {name!r}; {advice}" if advice else unknown("setting", name, taken)
+
     def __setattr__(self, name: str, value: Any) -> None:
         types = _types_to_check(type(self))
         if name in types:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['schedules', 'lr_factor', 'SAEOptimizer', 'L0Controller', 'resample_dead']
+__all__ = ['schedules', 'lr_factor', 'SAEOptimizer', 'start_at_l0', 'L0Controller', 'resample_dead']
 
 # %% ../nbs/40_optim.ipynb #ff79aabc
 import math
@@ -106,47 +106,95 @@ class SAEOptimizer:
         self.adam.load_state_dict(state)
 
 # %% ../nbs/40_optim.ipynb #c3770d52
+@torch.no_grad()
+def start_at_l0(
+    sae: SAE,  # Not trained yet
+    x: Float[Tensor, "tokens d_in"],  # Inputs, transformed as in training
+    l0: float,  # Active latents per token
+    at_once: int = 4096,  # Latents at a time
+) -> None:
+    "Set the biases or thresholds of a new SAE so that each latent is active on a fraction `l0 / d_sae` of a sample"
+    threshold, bias = getattr(sae, "threshold", None), getattr(sae, "b_gate", getattr(sae, "b_enc", None))
+    fresh = bool((threshold == threshold[0]).all()) if threshold is not None else bias is not None and not bias.any()
+    if not fresh or len(x) < 2:
+        return
+    if sae.decoder_init_norm < 1:  # few latents can reconstruct an input only if their rows are not short
+        sae.encoder /= sae.decoder_init_norm
+        sae.W_dec /= sae.decoder_init_norm
+    encoder = sae.encoder_for(sae.prepare(x[:2048]))
+    n = len(x[:2048])
+    active = min(max(round(n * l0 / sae.cfg.d_sae), 1), n - 1)  # rows on which a latent is active
+    for latents in torch.arange(sae.cfg.d_sae, device=sae.device).split(at_once):
+        limit = encoder.dense(latents).float().kthvalue(n - active, dim=0).values
+        if threshold is not None:
+            threshold[latents] = limit.clamp_min(0).to(threshold)
+        else:
+            bias[latents] -= limit.to(bias)
+
+# %% ../nbs/40_optim.ipynb #086c69a7
 class L0Controller:
     "Adjusts a factor of the sparsity penalty so that L0 reaches a target"
     def __init__(
         self,
         target: float,  # Active latents per token
         device: torch.device | str = "cpu",
-        memory: float = 0.7,  # Weight of the past in the moving average of the deviation
-        proportional: float = 1.0,  # Gain of the current deviation
-        integral: float = 0.05,  # Gain of the sum of deviations
+        memory: float = 0.7,  # Weight of the past in the moving averages
+        proportional: float = 2.0,  # Gain of the current deviation
+        integral: float = 0.15,  # Gain of the sum of deviations
+        first_integral: float = 0.3,  # Additional gain of the sum in the first step; it decays
+        derivative: float = 8.0,  # Gain of the change of the deviation per step
+        decay_steps: float = 8.0,  # Steps in which the additional gain falls to 37%
         largest: float = 1.0,  # Limit of the current deviation
-        largest_summed: float = 0.2,  # Limit of the deviation that a step adds to the sum
+        largest_summed: float = 0.5,  # Limit of the deviation that a step adds to the sum
+        largest_change: float = 0.3,  # Limit of the change per step
     ):
         self.target = target
         self.memory = memory
         self.proportional = proportional
         self.integral = integral
+        self.first_integral = first_integral
+        self.derivative = derivative
+        self.decay_steps = decay_steps
         self.largest = largest
         self.largest_summed = largest_summed
+        self.largest_change = largest_change
         self.deviation = torch.zeros((), device=device)  # moving average of log(L0 / target)
-        self.total = torch.zeros((), device=device)  # sum over the steps, times `integral`
+        self.change = torch.zeros((), device=device)  # moving average of its change per step
+        self.last = torch.full((), math.nan, device=device)  # log(L0 / target) of the last batch
+        self.total = torch.zeros((), device=device)  # sum over the steps, times the gain
+        self.steps = 0
 
     def factor(self) -> Float[Tensor, ""]:
         "Return the factor of the penalty in the next step"
-        present = self.deviation.clamp(-self.largest, self.largest)
-        return (self.total + self.proportional * present).clamp(-20, 20).exp()
+        present = self.proportional * self.deviation.clamp(-self.largest, self.largest)
+        damping = self.derivative * self.change.clamp(-self.largest_change, self.largest_change)
+        return (self.total + present + damping).clamp(-20, 20).exp()
 
     def observe(self, l0: Float[Tensor, ""]) -> None:
         "Update the deviations with the L0 of a batch; an empty batch, whose L0 is NaN, changes nothing"
         known = ~l0.isnan()
         deviation = (l0.clamp_min(1e-2) / self.target).log()
-        self.deviation.copy_(torch.where(known, self.deviation.lerp(deviation, 1 - self.memory), self.deviation))
-        self.total += known * self.integral * self.deviation.clamp(-self.largest_summed, self.largest_summed)
+        change = (deviation - self.last).nan_to_num(0.0)  # 0 at the first batch, which has no L0 before it
+        weight = (1 - self.memory) * known
+        self.change.lerp_(change, weight)
+        self.deviation.lerp_(deviation.nan_to_num(0.0), weight)
+        self.last.copy_(torch.where(known, deviation, self.last))
+        gain = self.integral + self.first_integral * math.exp(-self.steps / self.decay_steps)
+        self.total += known * gain * self.deviation.clamp(-self.largest_summed, self.largest_summed)
+        if self.steps < 2 * self.decay_steps:
+            self.total.clamp_(min=0)
+        self.steps += 1
 
-    def state_dict(self) -> dict[str, Tensor]:
-        "Return both deviations"
-        return {"deviation": self.deviation, "total": self.total}
+    def state_dict(self) -> dict[str, Any]:
+        "Return the deviations and the number of steps"
+        return {"deviation": self.deviation, "change": self.change, "last": self.last, "total": self.total,
+                "steps": self.steps}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         "Restore a saved state"
-        self.deviation.copy_(state["deviation"])
-        self.total.copy_(state["total"])
+        for name in ("deviation", "change", "last", "total"):
+            getattr(self, name).copy_(state[name])
+        self.steps = state["steps"]
 
 # %% ../nbs/40_optim.ipynb #77eae091
 @torch.no_grad()

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .core import no_autocast, unknown, whole_number
+from .core import Settings, no_autocast, unknown, whole_number
 from .normalize import (InputTransform, check_fold, estimate_transform, geometric_median, input_normalizations,
                               transform_from_state)
 from .optim import L0Controller, SAEOptimizer, lr_factor, resample_dead, schedules, start_at_l0
@@ -32,7 +32,7 @@ Batch: TypeAlias = Any
 
 # %% ../nbs/43_trainer.ipynb #3e365dfc
 @dataclass(kw_only=True)
-class TrainerConfig:
+class TrainerConfig(Settings):
     "Settings of the training loop"
     tokens: int = 1_000_000  # Activations to train on
     batch_size: int = 2048  # Activations per step

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['canonical_names', 'linear_names', 'Hints', 'Converter', 'formats', 'Checkpoint', 'Format', 'file_format',
-           'recognize_checkpoint', 'detect_format', 'read_checkpoint', 'build_sae', 'load_sae', 'build_from_checkpoint',
-           'open_local', 'has_files', 'prefetch', 'full_path', 'match_in_name', 'layer_in_name', 'per_latent_threshold',
-           'fold_decoder_norms', 'with_conversion']
+__all__ = ['canonical_names', 'linear_names', 'Hints', 'Converter', 'formats', 'left_out_file', 'Checkpoint', 'Format',
+           'file_format', 'recognize_checkpoint', 'detect_format', 'read_checkpoint', 'build_sae', 'load_sae',
+           'build_from_checkpoint', 'open_local', 'has_files', 'prefetch', 'full_path', 'match_in_name',
+           'layer_in_name', 'per_latent_threshold', 'fold_decoder_norms', 'with_conversion']
 
 # %% ../../nbs/21_formats.ipynb #53362b73
 import re
@@ -27,7 +27,7 @@ from torch.overrides import TorchFunctionMode
 import sae_nb.architectures  # noqa: F401  (registers every architecture)
 from ..core import (SAEConfig, architecture, as_device, as_dtype, field_types, local_path, misspelling_of,
                          unknown)
-from .files import (ConfigValues, Files, LocalFiles, content_problem, join_path, opened_settings)
+from .files import (ConfigValues, Files, LocalFiles, content_problem, join_path, opened_settings, read_json)
 from ..sae import SAE
 
 # %% ../../nbs/21_formats.ipynb #1e6eac44
@@ -191,6 +191,16 @@ def _replace_input_scaling(checkpoint: Checkpoint) -> None:
         if checkpoint.fold_scale is None:
             checkpoint.config["metadata"].setdefault("inputs_scaled_in_training", True)
 
+left_out_file = "sae_nb.json"  # Facts that an export to another library's format has no place for
+
+def _left_out_facts(files: Files, path: str) -> dict[str, Any]:
+    "Read the facts that `export_sae` left next to the files of an SAE; none if there is no such file"
+    folder = path if files.exists(join_path(path, left_out_file)) else path.rpartition("/")[0]
+    name = join_path(folder, left_out_file)
+    if folder != path and files.list_files(path) or not files.exists(name):
+        return {}
+    return dict(read_json(files, name).get("metadata", dict, {}))
+
 def read_checkpoint(
     files: Files,
     path: str = "",  # Folder or file
@@ -201,6 +211,7 @@ def read_checkpoint(
     "Describe a checkpoint without reading its weights; raise ValueError if it does not have the format"
     hints = {name: value for name, value in (hints or {}).items() if value is not None}
     reader, path, format = _select_reader(files, path, format, converter)
+    hints = {**_left_out_facts(files, path), **hints}
     source = join_path(files.label, path)
     error_format = format if converter is None else None
     opened: list[ConfigValues] = []
