@@ -109,8 +109,8 @@ def _main_latents(
 # %% ../nbs/54_absorption.ipynb #38e317eb
 class AbsorbedExample(NamedTuple):
     "A fully absorbed example"
-    concept: str
-    example: str
+    concept: str  # Name of the concept
+    example: str  # Name of the example
     latent: int  # Latent with the largest contribution
     contribution: float  # Its contribution, as a fraction of the projection
 
@@ -241,7 +241,7 @@ def measure_absorption(
     min_f1: float = 0.6,  # Minimum F1 of a probe; other concepts are skipped, at most half of them
     max_main: int = 10,  # Maximum number of main latents per concept
     test_fraction: float = 0.25,  # Fraction of the examples that probes are tested on
-    thresholds: AbsorptionThresholds = AbsorptionThresholds(),
+    thresholds: AbsorptionThresholds = AbsorptionThresholds(),  # What counts as absorbed
     seed: int = 0,  # Seed of the split
 ) -> Absorption:
     "Measure the absorption of each concept; raise ValueError if probes do not find the concepts in the activations"

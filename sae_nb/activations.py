@@ -327,7 +327,10 @@ class ActivationsStore:
 
     __next__ = next_batch
 
-    def peek(self, n: int) -> Rows:
+    def peek(
+        self,
+        n: int,  # Number of rows
+    ) -> Rows:
         "Return the next `n` rows, or all rows in the buffer if there are fewer, without removing them"
         if not self.buffer.n_unread:
             self._refill()

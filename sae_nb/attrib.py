@@ -66,11 +66,11 @@ def logit_difference(
 @dataclass(frozen=True)
 class Nodes:
     "Latents and errors at a hook point, with their effects"
-    row: Int[Tensor, "n"]
-    position: Int[Tensor, "n"]
+    row: Int[Tensor, "n"]  # Row of the tokens
+    position: Int[Tensor, "n"]  # Position in the row
     latent: Int[Tensor, "n"]  # -1: the SAE's error
     activation: Float[Tensor, "n"]  # Norm of the error for an error
-    effect: Float[Tensor, "n"]
+    effect: Float[Tensor, "n"]  # Effect on the metric
 
     def __len__(self) -> int:
         return len(self.row)
@@ -299,7 +299,7 @@ class Attribution:
     def strongest(
         self,
         n: int = 10,  # Maximum number
-        row: int = 0,
+        row: int = 0,  # Row of the tokens
     ) -> list[tuple[str, Nodes]]:
         "Return the nodes of a row with the largest absolute effects, each with its hook point"
         found = [(hook, node) for hook, nodes in self.nodes.items() for node in nodes.strongest(n, row).each()]

@@ -63,7 +63,7 @@ def _origin(context: Context) -> str:
 
 def context_html(
     vocabulary: Vocabulary,
-    context: Context,
+    context: Context,  # From `FeatureStats.context`
     largest: float,  # Largest absolute value of the latent
 ) -> str:
     "Return a context as a row of HTML: value, text with the peak in bold, number of repeats"

@@ -51,8 +51,8 @@ def _nearest_rows(
     return torch.cat([part.values for part in best]), torch.cat([part.indices for part in best])
 
 def mmcs(
-    W_a: Float[Tensor, "d_a d"],
-    W_b: Float[Tensor, "d_b d"],
+    W_a: Float[Tensor, "d_a d"],  # Directions of one dictionary, a row each
+    W_b: Float[Tensor, "d_b d"],  # Directions of the other
 ) -> float:
     "Return the mean max cosine similarity: the mean over rows of `W_a` of the largest cosine with rows of `W_b`"
     return _nearest_rows(W_a, W_b)[0].mean().item()
@@ -124,12 +124,12 @@ class Activity:
     others: Int[Tensor, "d_a n"]  # The latents of `b` that each latent of `a` is compared with
     n_tokens: int  # Positions that count
     count_a: Int[Tensor, "d_a"]  # Firings
-    count_b: Int[Tensor, "d_b"]
+    count_b: Int[Tensor, "d_b"]  # Firings
     both: Int[Tensor, "d_a n"]  # Tokens on which both fire
     instead: Int[Tensor, "d_a n"]  # Those of them on which the first of the `n` does not fire
     correlation: Float[Tensor, "d_a n"]  # Correlation of the activations over all tokens; NaN if one never fires
     peak_a: Int[Tensor, "d_a"]  # Token with the largest activation; -1: the latent never fires
-    peak_b: Int[Tensor, "d_b"]
+    peak_b: Int[Tensor, "d_b"]  # Token with the largest activation; -1: the latent never fires
 
 class _Side:
     "Sums over tokens for the latents of one SAE"
@@ -233,7 +233,7 @@ class Split:
     "A latent of `a` that corresponds to several latents of `b`, its children"
     latent: int  # Latent of `a`
     children: list[int]  # Latents of `b`, nearest first
-    cosines: list[float]
+    cosines: list[float]  # Cosine of each child with the latent
     recall: list[float]  # Fraction of the firings of `latent` on which each child fires
     precision: list[float]  # Fraction of each child's firings on which `latent` fires
     instead: list[float]  # Fraction of the common firings on which the first child does not fire
@@ -242,9 +242,9 @@ class Split:
 @dataclass
 class Comparison:
     "A comparison of two dictionaries, `a` and `b`"
-    names: tuple[str, str]
+    names: tuple[str, str]  # Names of `a` and `b`
     near: Int[Tensor, "d_a n"]  # Nearest latents of `b`
-    near_cosine: Float[Tensor, "d_a n"]
+    near_cosine: Float[Tensor, "d_a n"]  # Cosines with them
     back_cosine: Float[Tensor, "d_b"]  # Cosine of each latent of `b` with the nearest of `a`
     chance: Float[Tensor, "d_a"]  # Largest cosines of random directions with latents of `b`
     partner: Int[Tensor, "d_a"]  # Latent of `b` in the one-to-one matching; -1: none
@@ -404,7 +404,7 @@ class Comparison:
 
 # %% ../nbs/52_compare.ipynb #7f858a6d
 def compare_saes(
-    a: SAE,
+    a: SAE,  # An SAE
     b: SAE,  # An SAE of the same model and, to be comparable, the same hook point
     model: nn.Module | None = None,  # Model, to compare activations on `tokens` as well
     tokens: Any = None,  # Text, the name of a data set, a file, tokens: see `token_source`; it is cut as for `a`
@@ -438,7 +438,7 @@ def compare_saes(
 @dataclass
 class Stability:
     "The overlap of the dictionaries of several SAEs"
-    names: list[str]
+    names: list[str]  # Names of the SAEs
     threshold: float  # Minimum cosine of two matched latents that count as the same
     matched: Float[Tensor, "n n"]  # Mean cosine of the matched pairs
     mmcs: Float[Tensor, "n n"]  # Mean max cosine similarity of the row's SAE in the column's

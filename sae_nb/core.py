@@ -484,7 +484,11 @@ class Schedule:
             raise ValueError(f"schedules[{name!r}]={values!r:.80}: must have 'steps', and may have 'start' and 'wait'")
         return cls(**values)
 
-    def at(self, step: int, final: float) -> float:
+    def at(
+        self,
+        step: int,  # Completed steps
+        final: float,  # Configured value
+    ) -> float:
         "Return the value for the training step that follows `step` completed steps"
         fraction = min(max(step + 1 - self.wait, 0) / self.steps, 1.0)
         return self.start + fraction * (final - self.start)
@@ -559,7 +563,11 @@ class SAEConfig(Settings):
         "Widths of the hook points that are reconstructed"
         return (self.d_out,) if self.d_out else ()
 
-    def at(self, step: int, name: str) -> float:
+    def at(
+        self,
+        step: int,  # Completed steps
+        name: str,  # Name of the setting
+    ) -> float:
         "Return the value of a setting for the training step that follows `step` completed steps"
         final = getattr(self, name)
         return self.schedules[name].at(step, final) if name in self.schedules else final

@@ -114,7 +114,11 @@ class MultiHookSAE(SAE):
             return self.select_largest(pre, self.cfg.k)
         return selection.above(pre, self.thresholds())
 
-    def select_largest(self, pre: Float[Tensor, "... d_sae"], k: float) -> SparseCodes:
+    def select_largest(
+        self,
+        pre: Float[Tensor, "... d_sae"],
+        k: float,  # Latents kept per token, on average
+    ) -> SparseCodes:
         "Keep the k·n latents of n tokens with the largest products of pre-activation and weight"
         codes = selection.batch_top_k(pre * self.latent_weights(), k)
         values = pre.reshape(-1, pre.shape[-1])[codes.rows().long(), codes.indices.long()]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # %% ../nbs/01_display.ipynb #bb624f66
 def format_number(
-    value: float,
+    value: float,  # Number to format
     digits: int = 4,  # Significant digits
     signed: bool = False,  # Always write the sign
 ) -> str:
@@ -37,7 +37,7 @@ def format_number(
     return f"{rounded:{sign},.0f}" if abs(rounded) >= 10 ** (digits - 1) else f"{value:{sign}.{digits}g}"
 
 def format_interval(
-    interval: tuple[float, float] | None,
+    interval: tuple[float, float] | None,  # Both ends; None gives an empty string
 ) -> str:
     "Format both ends of an interval; an empty string for None"
     return f"{format_number(interval[0])} to {format_number(interval[1])}" if interval else ""
@@ -60,7 +60,7 @@ class Markup(str):
 @dataclass(frozen=True)
 class Html:
     "HTML that displays itself in a notebook"
-    text: str
+    text: str  # HTML code
 
     def __repr__(self) -> str:
         return f"Html({len(self.text):,} characters)"
@@ -71,11 +71,11 @@ class Html:
 @dataclass(frozen=True)
 class Table:
     "A table that displays itself as HTML in a notebook and as aligned text elsewhere"
-    title: str
+    title: str  # Title above the table
     header: Sequence[str]  # Empty: no header
     rows: Sequence[Sequence[str]]  # Cells; a row of one cell is a heading that spans the table
     left: Sequence[int] = (0,)  # Columns that are aligned to the left; the others are aligned to the right
-    footer: str = ""
+    footer: str = ""  # Text below the table
 
     @property
     def n_columns(self) -> int:
@@ -121,9 +121,9 @@ def _png(figure: Figure) -> bytes:
 
 def new_figure(
     width: float = 9,  # Inches
-    height: float = 5,
-    rows: int = 1,
-    columns: int = 1,
+    height: float = 5,  # Inches
+    rows: int = 1,  # Rows of axes
+    columns: int = 1,  # Columns of axes
 ) -> tuple[Figure, list[Axes]]:
     "Make an empty figure that notebooks can display; return it and its axes, row by row"
     from matplotlib.figure import Figure

@@ -45,7 +45,10 @@ class RowChunks:
         "Number of rows"
         return math.prod(self.shape[:-1])
 
-    def for_each(self, visit: Callable[[Float[Tensor, "rows d_sae"]], _T]) -> list[_T]:
+    def for_each(
+        self,
+        visit: Callable[[Float[Tensor, "rows d_sae"]], _T],  # Function of a chunk
+    ) -> list[_T]:
         "Call `visit` with each chunk in turn and return its results, which must not share memory with the chunk"
         starts = range(0, max(self.n_tokens, 1), self.rows_at_once)
         return [visit(self.compute(slice(start, start + self.rows_at_once))) for start in starts]
@@ -79,7 +82,7 @@ def concatenate(
 
 def affine_chunks(
     x: Float[Tensor, "... d_in"],
-    matrix: Float[Tensor, "d_sae d_in"],
+    matrix: Float[Tensor, "d_sae d_in"],  # One row per latent
     bias: Float[Tensor, "d_sae"] | None = None,
     dtype: torch.dtype | None = None,  # Data type of the product; None: that of `matrix`
     rows_at_once: int | None = None,  # None: as many as fit into a processor's cache

@@ -363,7 +363,7 @@ def evaluate_each(
 @dataclass
 class SeedSummary:
     "Several runs of one architecture on the same tokens"
-    runs: list[Metrics]
+    runs: list[Metrics]  # Metrics of each run
 
     def __post_init__(self) -> None:
         if len(self.runs) < 2:

@@ -125,7 +125,7 @@ def exporter_of(
     return _exporters[name]
 
 def new_folder(
-    folder: str | Path,
+    folder: str | Path,  # Folder to write, which may be empty
 ) -> Path:
     "Return the path of a folder to write; raise FileExistsError if it is a file or not empty"
     target = Path(folder).expanduser().absolute()

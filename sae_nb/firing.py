@@ -192,7 +192,7 @@ class Events:
     "The firings in a batch, ordered by latent and then by position"
     latent: Int[Tensor, "n"]
     position: Int[Tensor, "n"]  # In the batch, with its sequences one after the other
-    value: Float[Tensor, "n"]
+    value: Float[Tensor, "n"]  # Value of each firing
     n_positions: int  # Positions in the batch
 
     @cached_property
@@ -203,7 +203,7 @@ class Events:
     def values_at(
         self,
         latent: Int[Tensor, "..."],
-        position: Int[Tensor, "..."],
+        position: Int[Tensor, "..."],  # Positions in the batch
     ) -> Float[Tensor, "..."]:
         "Return the values of latents at positions, 0 where they do not fire"
         if not len(self.value):

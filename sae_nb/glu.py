@@ -93,8 +93,12 @@ class GLUMixin(SAE):
         return self
 
     @torch.no_grad()
-    def fold_activation_whitening(self, mean: Float[Tensor, "d_in"], matrix: Float[Tensor, "d_in d_in"],
-                                  inverse: Float[Tensor, "d_in d_in"]) -> SAE:
+    def fold_activation_whitening(
+        self,
+        mean: Float[Tensor, "d_in"],  # Mean of the inputs
+        matrix: Float[Tensor, "d_in d_in"],  # Whitening matrix
+        inverse: Float[Tensor, "d_in d_in"],
+    ) -> SAE:
         "Fold whitening into the weights, including those of the gate"
         super().fold_activation_whitening(mean, matrix, inverse)
         self.W_glu.copy_(matrix @ self.W_glu)

@@ -555,7 +555,7 @@ def closed_blocks(
 
 @contextmanager
 def compiled(
-    modules: Sequence[nn.Module],
+    modules: Sequence[nn.Module],  # Modules to compile
 ) -> Iterator[None]:
     "Compile these modules while the context is open; compilation happens at their first forward pass"
     before = [vars(module).get("forward") for module in modules]  # some libraries set `forward` on the object

@@ -142,7 +142,10 @@ class HubFiles:
                 return sorted(file.relative_to(snapshot).as_posix() for file in snapshot.rglob("*") if file.is_file())
         return self.listed
 
-    def list_files(self, folder: str = "") -> list[str]:
+    def list_files(
+        self,
+        folder: str = "",  # Folder in the repository; "" for the top
+    ) -> list[str]:
         "Return the names of the files directly in a folder; an empty list if there is no such folder"
         folder = safe_name(folder)
         return [name for name in self.all_files() if name.rpartition("/")[0] == folder]
@@ -155,7 +158,10 @@ class HubFiles:
         commit = self.commit or (branch.read_text() if branch.is_file() else self.revision or "main")
         return folder / "snapshots" / commit if (folder / "snapshots" / commit).is_dir() else None
 
-    def exists(self, name: str) -> bool:
+    def exists(
+        self,
+        name: str,  # Path of the file in the repository
+    ) -> bool:
         "Return True if the file exists"
         name, snapshot = safe_name(name), self._snapshot()
         if snapshot is not None and (snapshot / name).exists():
@@ -173,7 +179,10 @@ class HubFiles:
         except ValueError:
             return None
 
-    def local_path(self, name: str) -> Path:
+    def local_path(
+        self,
+        name: str,  # Path of the file in the repository
+    ) -> Path:
         "Return the path of a local copy; raise FileNotFoundError or ConnectionError if there is none"
         from huggingface_hub import hf_hub_download
         name = safe_name(name)
@@ -204,13 +213,19 @@ class HubFiles:
             blob.unlink(missing_ok=True)
             raise ConnectionError(f"{self.repo_id}: {name} arrived damaged (its SHA-256 differs from the hub's)")
 
-    def cached(self, name: str) -> Path | None:
+    def cached(
+        self,
+        name: str,  # Path of the file in the repository
+    ) -> Path | None:
         "Return the path in the cache, None if the file is not there"
         from huggingface_hub import try_to_load_from_cache
         found = try_to_load_from_cache(self.repo_id, name, revision=self.commit or self.revision)
         return Path(found) if isinstance(found, str) else None
 
-    def open(self, name: str) -> BinaryIO:
+    def open(
+        self,
+        name: str,  # Path of the file in the repository
+    ) -> BinaryIO:
         "Open the file for reading; raise FileNotFoundError if there is no such file"
         name = safe_name(name)
         if self.download or self.cached(name) is not None or not name.endswith(_weight_suffixes):
@@ -226,7 +241,10 @@ class HubFiles:
             headers = {**build_hf_headers(token=self.token), "Accept-Encoding": "identity"}
             return cast(BinaryIO, io.BufferedReader(_Ranges(self.repo_id, name, url, about.size, headers), 2 ** 16))
 
-    def fetch(self, *names: str) -> list[Path]:
+    def fetch(
+        self,
+        *names: str,  # Paths of files in the repository
+    ) -> list[Path]:
         "Download several files in parallel and return their paths"
         first = [self.local_path(name) for name in names[:1]]  # determines the commit
         with ThreadPoolExecutor(8) as pool:
@@ -399,9 +417,9 @@ def sae_config(
     release: str | Path,  # As in `from_pretrained`
     sae_id: str | None = None,
     revision: str | None = None,
-    format: str | None = None,
-    converter: Converter | None = None,
-    token: str | None = None,
+    format: str | None = None,  # Format of the files; None: from the release table, or recognized
+    converter: Converter | None = None,  # Your own reader, as in `from_pretrained`
+    token: str | None = None,  # None: the token of the login, if there is one
 ) -> SAEConfig:
     "Return the configuration of a published SAE; of safetensors and `.npz` files, only headers are downloaded"
     if release == "demo":
@@ -416,7 +434,7 @@ def sae_sparsity(
     release: str | Path,  # As in `from_pretrained`
     sae_id: str | None = None,
     revision: str | None = None,
-    token: str | None = None,
+    token: str | None = None,  # None: the token of the login, if there is one
 ) -> Float[Tensor, "d_sae"] | None:
     "Return log10 of the fraction of tokens on which each latent fires; None if it was not published"
     if release == "demo":

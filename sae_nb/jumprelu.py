@@ -85,7 +85,7 @@ class _Step(torch.autograd.Function):
 
 def jump(
     pre: Float[Tensor, "... d_sae"],  # Pre-activations
-    threshold: Float[Tensor, "d_sae"],
+    threshold: Float[Tensor, "d_sae"],  # Threshold of each latent
     bandwidth: float,  # Width ε of the window
     ste_to_input: bool = False,  # Whether `pre` also gets the estimated gradient
 ) -> Float[Tensor, "... d_sae"]:
@@ -170,7 +170,12 @@ class JumpReLUSAE(SAE):
         else:
             self.threshold *= factors
 
-    def penalty(self, pre: Codes, z: Codes, thresholds: Float[Tensor, "d_sae"]) -> Float[Tensor, ""]:
+    def penalty(
+        self,
+        pre: Codes,
+        z: Codes,
+        thresholds: Float[Tensor, "d_sae"],  # Threshold of each latent
+    ) -> Float[Tensor, ""]:
         "Return the sparsity penalty, averaged over tokens, before its coefficient"
         cfg, tokens = self.cfg, max(z.shape[0], 1)
         if cfg.sparsity_loss == "tanh":

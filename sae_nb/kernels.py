@@ -186,7 +186,7 @@ def _dots(indices, offsets, matrix, x, out, d, stride, x_stride, SHARES, BLOCK_E
 def entry_dots(
     indices: Int[Tensor, "entries"],  # Row of `matrix` of each entry
     offsets: Int[Tensor, "tokens+1"],  # Start of each token's entries, and the end of the last
-    matrix: Float[Tensor, "rows d"],
+    matrix: Float[Tensor, "rows d"],  # One row per latent
     x: Float[Tensor, "tokens d"],
     dtype: torch.dtype | None = None,  # Type of the result; None: that of `matrix`
 ) -> Float[Tensor, "entries"]:

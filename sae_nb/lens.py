@@ -53,8 +53,8 @@ class LogitLens:
     tokens: Int[Tensor, "tokens"]  # Ids of these tokens
     vocabulary: Vocabulary
     deviation: Float[Tensor, "d_sae"]  # Standard deviation of each latent's effects over the tokens
-    skewness: Float[Tensor, "d_sae"]
-    kurtosis: Float[Tensor, "d_sae"]
+    skewness: Float[Tensor, "d_sae"]  # Skewness of each latent's effects
+    kurtosis: Float[Tensor, "d_sae"]  # Kurtosis of each latent's effects
     chance: Float[Tensor, "n 2"]  # Skewness and kurtosis of random directions
 
     def __len__(self) -> int:
@@ -245,8 +245,8 @@ def _rank_sum(
 @dataclass
 class TokenSetEnrichment:
     "Tests of each latent for each set of tokens"
-    lens: LogitLens
-    sets: TokenSets
+    lens: LogitLens  # Effects of the latents
+    sets: TokenSets  # Sets of tokens by name
     z: Float[Tensor, "d_sae sets"]  # Student's t or a normal score; positive if the latent promotes the set
     log_p: Float[Tensor, "d_sae sets"]  # Logarithm (base 10) of the two-sided p-value
     q: Float[Tensor, "d_sae sets"]  # Expected fraction of false discoveries among all pairs that are as extreme
@@ -347,7 +347,7 @@ _nulls = "directions", "latents", "tokens"
 
 @torch.no_grad()
 def token_set_enrichment(
-    lens: LogitLens,
+    lens: LogitLens,  # Effects of the latents, from `logit_lens`
     sets: Mapping[str, Iterable[int]] | None = None,  # Token ids by name; None: `token_sets`
     null: str = "directions",  # Null hypothesis: random "directions", other "latents", or random sets of "tokens"
     any_dependence: bool = False,  # Control false discoveries for any dependence between the tests

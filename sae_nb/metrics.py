@@ -397,7 +397,7 @@ class Difference:
 
 # %% ../nbs/50_metrics.ipynb #173e1bd6
 def check_same_text(
-    runs: Sequence[Metrics],
+    runs: Sequence[Metrics],  # Metrics of the runs
 ) -> None:
     "Check that all runs counted the same tokens; raise ValueError if not"
     first = runs[0]

@@ -66,9 +66,9 @@ def neuronpedia_list(
 @dataclass(frozen=True)
 class NeuronpediaFrame:
     "A Neuronpedia page embedded in a notebook"
-    url: str
+    url: str  # Address of the page
     embed: str  # URL of the same page in the version for frames
-    height: int = 540
+    height: int = 540  # Pixels
 
     def __repr__(self) -> str:
         return self.url

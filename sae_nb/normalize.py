@@ -47,7 +47,7 @@ def _as_rows(
 @dataclass(frozen=True)
 class Scaling:
     "Multiplies each dimension by a factor: x -> x * factors"
-    factors: Float[Tensor, "d"]
+    factors: Float[Tensor, "d"]  # Factor of each dimension
 
     @staticmethod
     def of(
@@ -67,7 +67,11 @@ class Scaling:
         "Return the vectors before scaling"
         return x_hat / self.factors
 
-    def fold(self, sae: SAE, outputs: InputTransform | None = None) -> None:
+    def fold(
+        self,
+        sae: SAE,
+        outputs: InputTransform | None = None,  # Transform of the targets, if they differ from the inputs
+    ) -> None:
         "Fold the factors into an SAE that was trained on scaled inputs; `outputs` scaled its targets"
         assert outputs is None or isinstance(outputs, Scaling)
         sae.fold_activation_scale(self.factors, None if outputs is None else outputs.factors)
@@ -76,9 +80,9 @@ class Scaling:
 @dataclass(frozen=True)
 class Whitening:
     "Gives all directions mean 0 and the same variance: x -> (x - mean) @ matrix"
-    mean: Float[Tensor, "d"]
-    matrix: Float[Tensor, "d d"]
-    inverse: Float[Tensor, "d d"]
+    mean: Float[Tensor, "d"]  # Mean of the inputs
+    matrix: Float[Tensor, "d d"]  # Whitening matrix
+    inverse: Float[Tensor, "d d"]  # Inverse of the matrix
 
     @staticmethod
     def of(
@@ -106,7 +110,11 @@ class Whitening:
         "Return the vectors before whitening"
         return x_hat @ self.inverse + self.mean
 
-    def fold(self, sae: SAE, outputs: InputTransform | None = None) -> None:
+    def fold(
+        self,
+        sae: SAE,
+        outputs: InputTransform | None = None,  # Transform of the targets, if they differ from the inputs
+    ) -> None:
         "Fold the transform into an SAE that was trained on whitened inputs"
         assert outputs is None, "whitening is for SAEs that reconstruct their input"
         sae.fold_activation_whitening(self.mean, self.matrix, self.inverse)

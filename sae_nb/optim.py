@@ -75,7 +75,10 @@ class SAEOptimizer:
         self.adam: Any = torch.optim.Adam(sae.parameters(), lr=lr, betas=betas, fused=self.fused)
 
     @torch.no_grad()
-    def step(self, factor: float = 1.0) -> Float[Tensor, ""]:
+    def step(
+        self,
+        factor: float = 1.0,  # Factor of the learning rate
+    ) -> Float[Tensor, ""]:
         "Update the weights at `factor` times the learning rate; return the gradient norm before clipping"
         if self.sae.unit_norm_decoder and self.sae.W_dec.grad is not None:
             _remove_parallel(self.sae.W_dec.grad, self.sae.W_dec)
@@ -170,7 +173,10 @@ class L0Controller:
         damping = self.derivative * self.change.clamp(-self.largest_change, self.largest_change)
         return (self.total + present + damping).clamp(-20, 20).exp()
 
-    def observe(self, l0: Float[Tensor, ""]) -> None:
+    def observe(
+        self,
+        l0: Float[Tensor, ""],  # L0 of the batch
+    ) -> None:
         "Update the deviations with the L0 of a batch; an empty batch, whose L0 is NaN, changes nothing"
         known = ~l0.isnan()
         deviation = (l0.clamp_min(1e-2) / self.target).log()
@@ -199,7 +205,7 @@ class L0Controller:
 # %% ../nbs/40_optim.ipynb #77eae091
 @torch.no_grad()
 def resample_dead(
-    optimizer: SAEOptimizer,
+    optimizer: SAEOptimizer,  # Optimizer of the SAE
     dead: Int[Tensor, "n_dead"],  # Latents to resample
     prepared: Float[Tensor, "tokens d_in"],  # Inputs of the encoder: `SAE.prepare` of a batch
     target: Float[Tensor, "tokens d_out"],  # Vectors to reconstruct

@@ -111,7 +111,7 @@ def _short_count(value: float, _: object = None) -> str:
 # %% ../nbs/70_plots.ipynb #e5ff2188
 def density_histogram(
     density: Float[Tensor, "d_sae"] | Mapping[str, Float[Tensor, "d_sae"]],  # Fraction of tokens; several by name
-    bins: int = 50,
+    bins: int = 50,  # Number of bins
 ) -> Figure:
     "Plot a histogram of the logarithm of firing rates"
     named = list(density.items()) if isinstance(density, Mapping) else [("", density)]

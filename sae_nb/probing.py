@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 @dataclass
 class ProbeTask:
     "Tokenized texts with binary labels"
-    name: str
+    name: str  # Name of the task
     tokens: Int[Tensor, "text position"]  # Padded at the end
     padding: Bool[Tensor, "text position"]  # True at padding
-    labels: Bool[Tensor, "text"]
+    labels: Bool[Tensor, "text"]  # True: the text belongs to the class
     groups: Int[Tensor, "text"]  # Texts of one group are never on both sides of a split
 
     def __post_init__(self) -> None:
@@ -51,9 +51,9 @@ class ProbeTask:
             raise ValueError(f"task {self.name!r}: text {int(empty.nonzero()[0])} is empty")
 
 def text_task(
-    name: str,
-    texts: Sequence[str],
-    labels: Sequence[bool],
+    name: str,  # Name of the task
+    texts: Sequence[str],  # Texts to classify
+    labels: Sequence[bool],  # Whether each text belongs to the class
     tokenizer: Any,  # A Hugging Face tokenizer
     groups: Sequence[Any] | None = None,  # Group of each text; None: each text is a group
     context_size: int = 128,  # Maximum number of tokens; longer texts are cut
@@ -318,8 +318,8 @@ class Probing:
 
     def values(
         self,
-        task: str,
-        kind: str = "SAE latents",
+        task: str,  # Name of the task
+        kind: str = "SAE latents",  # Kind of probe: "SAE latents" or a baseline
         k: int | None = None,  # Number of latents; None: for the full activation
         score: str = "accuracy",  # "accuracy", "f1" or "auc"
     ) -> Float[np.ndarray, "split"]:
@@ -334,17 +334,22 @@ class Probing:
             raise ValueError(f"k={k}: must be one of {', '.join(map(str, sorted(self.scores['k'].unique())))}")
         return rows[score].to_numpy()
 
-    def interval(self, task: str, kind: str = "SAE latents", k: int | None = None,
-                 score: str = "accuracy") -> tuple[float, float]:
+    def interval(
+        self,
+        task: str,  # Name of the task
+        kind: str = "SAE latents",  # Kind of probe: "SAE latents" or a baseline
+        k: int | None = None,  # Number of latents; None: for the full activation
+        score: str = "accuracy",  # "accuracy", "f1" or "auc"
+    ) -> tuple[float, float]:
         "Return the 95% interval of the mean over splits"
         return _corrected_interval(self.values(task, kind, k, score), self.test_per_train[task])
 
     def difference(
         self,
-        task: str,
+        task: str,  # Name of the task
         kind: str,  # Kind of probe to compare with
-        k: int,
-        score: str = "accuracy",
+        k: int,  # Number of latents
+        score: str = "accuracy",  # "accuracy", "f1" or "auc"
     ) -> tuple[float, float]:
         "Return the 95% interval of the score of k latents minus the score of another probe, on the same splits"
         other = self.values(task, kind, None if kind == "full activation" else k, score)
@@ -355,7 +360,10 @@ class Probing:
         "Numbers of latents that were tried"
         return sorted(self.scores.loc[self.scores["kind"] == "SAE latents", "k"].unique().tolist())
 
-    def rows(self, score: str = "accuracy") -> Iterator[tuple[str, ...]]:
+    def rows(
+        self,
+        score: str = "accuracy",  # "accuracy", "f1" or "auc"
+    ) -> Iterator[tuple[str, ...]]:
         "Yield the rows of the table as text, the header first"
         yield "", *(f"k = {k}" for k in self.ks), "all"
         for task in self.test_per_train:
@@ -368,7 +376,10 @@ class Probing:
                 empty = [""] * len(self.ks)
                 yield (kind, *empty, *cells) if kind == "full activation" else (kind, *cells, "")
 
-    def figure(self, score: str = "accuracy") -> Figure:
+    def figure(
+        self,
+        score: str = "accuracy",  # "accuracy", "f1" or "auc"
+    ) -> Figure:
         "Plot scores over k, one panel per task, with 95% intervals for the latents and for shuffled labels"
         n = len(self.test_per_train)
         columns = n if n < 4 else 2 if n == 4 else 3
@@ -422,7 +433,7 @@ def sparse_probing(
     ks: Sequence[int] = (1, 2, 5, 20),  # Numbers of latents
     pooling: Literal["mean", "last"] = "mean",  # Mean over the tokens of a text that count, or the last of them
     selection: Literal["difference", "l1"] = "difference",  # Rule that chooses latents
-    n_splits: int = 10,
+    n_splits: int = 10,  # Random splits into training and test texts
     test_fraction: float = 0.25,  # Fraction of the texts in the test side of a split
     hook: str | Sequence[str] | None = None,  # Hook point or hook points to read; None: the SAE's own
     seed: int = 0,  # Seed of the splits, random latents and shuffled labels

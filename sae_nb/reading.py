@@ -217,7 +217,7 @@ class Reading:
 
     def at(
         self,
-        hooks: Sequence[str],
+        hooks: Sequence[str],  # Names of hook points
         device: torch.device | str | None = None,  # None: the device of the activations
     ) -> Float[Tensor, "batch pos width"]:
         "Concatenate the activations at one or several hook points"
@@ -246,7 +246,7 @@ class Reader:
         self,
         found: Mapping[str, Float[Tensor, "batch pos *heads width"]],  # Activations; other hook points are ignored
         tokens: Int[Tensor, "batch pos"],
-        padding: Bool[Tensor, "batch pos"] | None = None,
+        padding: Bool[Tensor, "batch pos"] | None = None,  # True at padding
     ) -> Reading:
         "Apply the mask to activations that have been read already"
         own = {name: as_vectors(found[name]) for name in self.hooks}
@@ -309,7 +309,7 @@ class Prompt:
     tokens: list[int]
     position: Int[Tensor, "n"]  # Position of each firing
     latent: Int[Tensor, "n"]
-    value: Float[Tensor, "n"]
+    value: Float[Tensor, "n"]  # Values of the latents
 
     def along(
         self,
@@ -321,7 +321,7 @@ class Prompt:
 
     def at(
         self,
-        position: int,
+        position: int,  # Position in the prompt
         d_sae: int,
     ) -> Float[Tensor, "d_sae"]:
         "Return the values of all latents at one position"
@@ -329,7 +329,7 @@ class Prompt:
         return torch.zeros(d_sae).index_put((self.latent[on],), self.value[on])
 
 def peaks(
-    prompts: Sequence[Prompt],
+    prompts: Sequence[Prompt],  # From `read_prompts`
     d_sae: int,
 ) -> Float[Tensor, "prompts d_sae"]:
     "Return the largest absolute value of each latent on each prompt"

@@ -56,8 +56,8 @@ class Release(NamedTuple):
     "SAEs that were published together"
     release: str
     saes: int  # Number of SAEs
-    model: str
-    format: str
+    model: str  # Name of the language model
+    format: str  # Format of the files
     repo_id: str
 
 # %% ../nbs/28_releases.ipynb #1344fdfc
@@ -69,7 +69,7 @@ _number_columns = ("saes", "d_sae", "l0", "variance_explained")
 @dataclass(frozen=True)
 class Listing(Generic[_Row]):
     "A sequence of published SAEs or releases; notebooks show it as a table"
-    rows: list[_Row]
+    rows: list[_Row]  # SAEs or releases
     shown: int = 20  # Rows that notebooks show
 
     def __len__(self) -> int:

@@ -261,7 +261,10 @@ class Run:
         "The SAE, or a dictionary if `cfg.sae` is one"
         return self.saes if self.several else self.saes["sae"]
 
-    def folder_of(self, name: str) -> Path:
+    def folder_of(
+        self,
+        name: str,  # Name of the SAE
+    ) -> Path:
         "Return the folder of an SAE: that of the run, or one inside it if there are several"
         return self.folder / name if self.several else self.folder
 

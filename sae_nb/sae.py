@@ -94,7 +94,7 @@ class SAELoss:
 
     @staticmethod
     def of(
-        terms: dict[str, Float[Tensor, ""]],
+        terms: dict[str, Float[Tensor, ""]],  # Terms of the loss by name
         x_hat: Float[Tensor, "tokens d_out"],
         codes: Codes | Float[Tensor, "tokens d_sae"],
     ) -> SAELoss:
@@ -112,8 +112,8 @@ def reconstruction_loss(
 @dataclass(frozen=True)
 class InputNorm:
     "Mean and scale of each input, to restore in its reconstruction"
-    shift: Float[Tensor, "... 1"]
-    scale: Float[Tensor, "... 1"]
+    shift: Float[Tensor, "... 1"]  # Mean of each input
+    scale: Float[Tensor, "... 1"]  # Scale of each input
     epsilon: float = 0.0  # Added to `scale` when normalizing
 
     @staticmethod
@@ -332,7 +332,11 @@ class SAE(nn.Module, metaclass=_SAEType):
         "Data type of the weights"
         return self.b_dec.dtype
 
-    def to(self, *args: Any, **kwargs: Any) -> SAE:
+    def to(
+        self,
+        *args: Any,  # Device, data type or both, as in `nn.Module.to`
+        **kwargs: Any,  # `device` and `dtype`, as in `nn.Module.to`
+    ) -> SAE:
         "Move or convert the weights, as `nn.Module.to` does, and update the configuration; data types may be names"
         named = {name: _destination(value) if name in ("device", "dtype") else value for name, value in kwargs.items()}
         return super().to(*(_destination(value) for value in args), **named)
@@ -419,7 +423,10 @@ class SAE(nn.Module, metaclass=_SAEType):
         "Return latents from pre-activations, as sparse codes"
         raise NotImplementedError(f"{type(self).__name__} defines neither activate nor select")
 
-    def select_chunks(self, chunks: RowChunks) -> SparseCodes:
+    def select_chunks(
+        self,
+        chunks: RowChunks,  # Pre-activations, a few rows at a time
+    ) -> SparseCodes:
         "Return latents from pre-activations that are computed a few rows at a time"
         return chunks.select(self.select, self.dtype)
 
@@ -493,7 +500,10 @@ class SAE(nn.Module, metaclass=_SAEType):
         "Return the inputs of the encoder: normalized, and minus `b_dec` if configured"
         return self.subtract_bias(self.normalized(x))
 
-    def subtract_bias(self, normalized: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_in"]:
+    def subtract_bias(
+        self,
+        normalized: Float[Tensor, "... d_in"],  # Inputs, normalized if configured
+    ) -> Float[Tensor, "... d_in"]:
         "Subtract `b_dec` from normalized inputs if configured"
         return normalized - self.b_dec if self.cfg.apply_b_dec_to_input else normalized
 
@@ -609,12 +619,18 @@ class SAE(nn.Module, metaclass=_SAEType):
         self.scale_latents(norms)
         return self
 
-    def scale_latents(self, factors: Float[Tensor, "d_sae"]) -> None:
+    def scale_latents(
+        self,
+        factors: Float[Tensor, "d_sae"],  # Factor of each latent
+    ) -> None:
         "Multiply each latent by a positive factor, by scaling the encoder"
         self.encoder *= factors[:, None]
         self.b_enc *= factors
 
-    def shift_pre_activations(self, shift: Float[Tensor, "d_sae"]) -> None:
+    def shift_pre_activations(
+        self,
+        shift: Float[Tensor, "d_sae"],  # Constant of each latent
+    ) -> None:
         "Add a constant to each pre-activation, through the encoder's biases"
         self.b_enc += shift
 
@@ -643,8 +659,8 @@ class SAE(nn.Module, metaclass=_SAEType):
     @torch.no_grad()
     def fold_activation_whitening(
         self,
-        mean: Float[Tensor, "d_in"],
-        matrix: Float[Tensor, "d_in d_in"],
+        mean: Float[Tensor, "d_in"],  # Mean of the inputs
+        matrix: Float[Tensor, "d_in d_in"],  # Whitening matrix
         inverse: Float[Tensor, "d_in d_in"],  # Inverse of `matrix`
     ) -> SAE:
         "Fold whitening into the weights: an SAE of `(x - mean) @ matrix` becomes one of `x`, with the same latents"

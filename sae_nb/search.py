@@ -51,7 +51,7 @@ class LatentExamples:
 
     def text(
         self,
-        context: Context,
+        context: Context,  # One of its contexts
     ) -> str:
         "Return a context as a string"
         return b"".join(map(self.vocabulary.data, context.tokens)).decode(errors="replace")
@@ -134,8 +134,8 @@ TokenLatents: TypeAlias = list[tuple[int, list[tuple[int, float]]]]  # Tokens, e
 @dataclass(frozen=True)
 class TextContrast:
     "Latents that fire in some texts and not in others"
-    texts: list[Prompt]
-    others: list[Prompt]
+    texts: list[Prompt]  # Prompts in which the latents fire
+    others: list[Prompt]  # Prompts in which they do not
     d_sae: int
     vocabulary: Vocabulary
     stats: FeatureStats | None = None  # For scales, tokens and cards

@@ -47,7 +47,7 @@ def _pattern(indices: Tensor, offsets: Tensor, x: Tensor, matrix: Tensor) -> Ten
 def dot_products(
     indices: Int[Tensor, "entries"],  # Row of `matrix` of each entry
     offsets: Int[Tensor, "tokens+1"],  # Where the entries of each token begin
-    matrix: Float[Tensor, "rows d"],
+    matrix: Float[Tensor, "rows d"],  # One row per latent
     x: Float[Tensor, "tokens d"],
 ) -> Float[Tensor, "entries"]:
     "Return, for each entry, the dot product of its row of `matrix` with its token's row of `x`"
@@ -85,7 +85,10 @@ class Codes:
         "Return codes with other values at the same entries"
         raise NotImplementedError
 
-    def per_value(self, vector: Float[Tensor, "d_sae"] | Float[Tensor, ""]) -> Tensor:
+    def per_value(
+        self,
+        vector: Float[Tensor, "d_sae"] | Float[Tensor, ""],  # One entry per latent, or a scalar
+    ) -> Tensor:
         "Return the entry of `vector` that belongs to the latent of each value; a scalar belongs to all of them"
         raise NotImplementedError
 
@@ -97,7 +100,10 @@ class Codes:
         "Apply a function to the values; it must map zero to zero for the codes to stay sparse"
         return self.with_values(function(self.values, *(self.per_value(vector) for vector in vectors)))
 
-    def times(self, vector: Float[Tensor, "d_sae"]) -> Codes:
+    def times(
+        self,
+        vector: Float[Tensor, "d_sae"],  # One entry per latent
+    ) -> Codes:
         "Multiply each latent by its entry of `vector`"
         return self.with_values(self.values * self.per_value(vector))
 
@@ -107,13 +113,17 @@ class Codes:
 
     def product_by_slice(
         self,
-        matrix: Float[Tensor, "d_sae d_out"],
+        matrix: Float[Tensor, "d_sae d_out"],  # One row per latent
         ends: Sequence[int],  # Where each slice of latents ends, ascending; the last is d_sae
     ) -> Float[Tensor, "slices ... d_out"]:
         "Return the product of each slice of the latents with its rows of `matrix`"
         raise NotImplementedError
 
-    def slice(self, start: int, stop: int) -> Codes:
+    def slice(
+        self,
+        start: int,  # First latent
+        stop: int,  # Latent after the last
+    ) -> Codes:
         "Return the latents from `start` to `stop` (exclusive)"
         raise NotImplementedError
 
@@ -121,7 +131,10 @@ class Codes:
         "Return the sum of each token's latents"
         raise NotImplementedError
 
-    def norm_per_token(self, p: float) -> Float[Tensor, "..."]:
+    def norm_per_token(
+        self,
+        p: float,  # Order of the norm
+    ) -> Float[Tensor, "..."]:
         "Return the p-norm of each token's latents"
         raise NotImplementedError
 

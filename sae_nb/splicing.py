@@ -343,7 +343,7 @@ def ablate(
 
 def set_to(
     latents: int | Sequence[int],
-    value: float,
+    value: float,  # New value
     at: At = None,  # Positions in the whole text; None: all
 ) -> Edit:
     "Return an edit that sets latents to a value, whether they are active or not"
@@ -351,7 +351,7 @@ def set_to(
 
 def scale_latents(
     latents: int | Sequence[int],
-    factor: float,
+    factor: float,  # Factor; 0 ablates
     at: At = None,  # Positions in the whole text; None: all
 ) -> Edit:
     "Return an edit that multiplies latents by a factor"
@@ -359,7 +359,7 @@ def scale_latents(
 
 def add_to(
     latents: int | Sequence[int],
-    amount: float,
+    amount: float,  # Amount to add
     at: At = None,  # Positions in the whole text; None: all
 ) -> Edit:
     "Return an edit that adds an amount to latents"
@@ -396,7 +396,7 @@ class SplicedSAE:
     edits: Sequence[Edit] = ()  # Applied to the latents in this order
     mask: TokenMask = TokenMask.everything()  # Positions to replace
     forward_pass: ForwardPass = field(default_factory=ForwardPass)  # Tokens, for the mask
-    cache: dict[str, Tensor] = field(default_factory=dict)
+    cache: dict[str, Tensor] = field(default_factory=dict)  # Tensors of the last pass by hook point
     pending: Tensor | None = None  # Activation at `hook`, until `target` is reached
 
     @property
@@ -408,7 +408,10 @@ class SplicedSAE:
         "Store the input of a transcoder, and leave the activation unchanged"
         self.pending = x
 
-    def replace(self, activation: Tensor) -> Tensor:
+    def replace(
+        self,
+        activation: Tensor,  # Original activation
+    ) -> Tensor:
         "Return the replacement of the activation at `target`"
         x = activation if self.hook == self.target else self.pending
         if x is None:
@@ -496,7 +499,7 @@ Edits: TypeAlias = Edit | Sequence[Edit] | Mapping[str, Edit | Sequence[Edit]]
 class Spliced:
     "A model with SAEs spliced in"
     model: nn.Module
-    parts: list[SplicedSAE]
+    parts: list[SplicedSAE]  # SAEs that are spliced in
 
     @property
     def cache(self) -> dict[str, Tensor]:

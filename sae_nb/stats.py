@@ -51,7 +51,7 @@ class Context:
         return self.values[self.peak]
 
 def context_at(
-    contexts: Contexts,
+    contexts: Contexts,  # Stored contexts of all latents
     row: int,  # Index of the context
     tokens: Int[Tensor, "sequence position"],  # The text
     before: int,  # Tokens of a context before its peak
@@ -68,7 +68,7 @@ def context_at(
 @dataclass(frozen=True)
 class ActivationQuantile:
     "A range of a latent's activations, with contexts from it"
-    name: str
+    name: str  # Name of the range
     low: float  # Lower end of the range
     high: float  # Upper end of the range
     firings: int  # Number of firings in the range
@@ -87,7 +87,7 @@ class ActivationQuantile:
 class Latent:
     "A view of one latent in `FeatureStats`, displayed as a card in notebooks"
     stats: FeatureStats
-    index: int
+    index: int  # Index of the latent
 
     @property
     def count(self) -> int:
@@ -323,7 +323,7 @@ class FeatureStats:
     def context(
         self,
         table: str,  # "top", "random" or "silent"
-        row: int,
+        row: int,  # Row of the table
     ) -> Context:
         "Return the context in one row of the top, random or silent table, with its text"
         context = context_at(getattr(self, table), row, self.tokens, self.before)

@@ -40,11 +40,14 @@ if TYPE_CHECKING:
 class Direction:
     "A vector to add to the activations at a hook point"
     hook: str  # Hook point
-    vector: Float[Tensor, "d"]
+    vector: Float[Tensor, "d"]  # Vector to add
     strength: float = 1.0  # Factor of the vector
     sae: SAE | None = None  # SAE that it comes from; the model must be processed as for this SAE
 
-    def times(self, factor: float) -> Direction:
+    def times(
+        self,
+        factor: float,  # Factor of the strength
+    ) -> Direction:
         "Return this direction with its strength multiplied by a factor"
         return replace(self, strength=self.strength * factor)
 
@@ -54,9 +57,12 @@ class Clamp:
     hook: str  # Hook point that the SAE reads
     sae: SAE
     latent: int
-    value: float
+    value: float  # Value of the latent
 
-    def times(self, factor: float) -> Clamp:
+    def times(
+        self,
+        factor: float,  # Factor of the value
+    ) -> Clamp:
         "Return this clamp with its value multiplied by a factor"
         return replace(self, value=self.value * factor)
 
@@ -219,7 +225,7 @@ def frac_with_words(
 @dataclass(frozen=True)
 class SweepRow:
     "Results for one strength"
-    strength: float
+    strength: float  # Strength; 0: the clean model
     kl: float  # KL(clean || steered) per token of the clean continuations, in nats
     surprise: float  # Cross-entropy of the steered continuations under the clean model, in nats per token
     score: float | None  # Mean over the continuations
@@ -228,8 +234,8 @@ class SweepRow:
 @dataclass(frozen=True)
 class SteeringSweep:
     "Results of a model steered at several strengths; the first row is the clean model"
-    prompts: list[str]
-    rows: list[SweepRow]
+    prompts: list[str]  # Texts that were continued
+    rows: list[SweepRow]  # One row per strength
     title: str = ""
 
     def table(self) -> Table:

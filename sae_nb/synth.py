@@ -50,7 +50,11 @@ class SyntheticData:
         common = torch.randn(n, self.factors.shape[1], generator=generator) @ self.factors.T
         return torch.special.ndtr(own + common)
 
-    def features(self, n: int, generator: torch.Generator) -> Float[Tensor, "n n_features"]:
+    def features(
+        self,
+        n: int,  # Number of samples
+        generator: torch.Generator,
+    ) -> Float[Tensor, "n n_features"]:
         "Draw the strength of each feature on `n` samples, zero where it does not fire"
         count = len(self.directions)
         fires = self._chances(n, generator) < self.frequencies
@@ -59,19 +63,30 @@ class SyntheticData:
         strength = 1 + 0.25 * torch.randn(n, count, generator=generator)
         return fires * strength.clamp_min(0.1)
 
-    def sample(self, n: int, generator: torch.Generator) -> Float[Tensor, "n d"]:
+    def sample(
+        self,
+        n: int,  # Number of activations
+        generator: torch.Generator,
+    ) -> Float[Tensor, "n d"]:
         "Draw `n` activations"
         return self.sample_with_features(n, generator)[0]
 
     def sample_with_features(
-        self, n: int, generator: torch.Generator,
+        self,
+        n: int,  # Number of activations
+        generator: torch.Generator,
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n n_features"]]:
         "Draw `n` activations and return them with their features"
         z = self.features(n, generator)
         x = z @ self.directions
         return x + self.noise * torch.randn(x.shape, generator=generator), z
 
-    def batches(self, n_batches: int, batch_size: int, seed: int = 0) -> Iterator[Float[Tensor, "batch_size d"]]:
+    def batches(
+        self,
+        n_batches: int,  # Number of batches
+        batch_size: int,  # Activations per batch
+        seed: int = 0,
+    ) -> Iterator[Float[Tensor, "batch_size d"]]:
         "Yield batches of activations for training"
         generator = torch.Generator().manual_seed(seed)
         for _ in range(n_batches):

@@ -165,7 +165,10 @@ class TemporalSAE(SAE):
         k = self.cfg.kval_topk if self.cfg.sae_diff_type == "topk" else None
         return selection.above(pre, pre.new_zeros(())) if k is None else selection.top_k(pre, k)
 
-    def novel(self, left: Float[Tensor, "... pos d_in"]) -> Float[Tensor, "... pos d_sae"]:
+    def novel(
+        self,
+        left: Float[Tensor, "... pos d_in"],  # What the prediction leaves of the inputs
+    ) -> Float[Tensor, "... pos d_sae"]:
         "Return the novel codes of a residual; they pass the hook points for activations"
         return self.hook_sae_acts_post(self.activate(self.hook_sae_acts_pre(self.encoder_for(left).dense())))
 

@@ -25,7 +25,7 @@ from .sparse import SparseCodes
 
 # %% ../nbs/44_timing.ipynb #154b692d
 def best_of(
-    action: Callable[[], object],
+    action: Callable[[], object],  # What to measure
     repeats: int = 5,
 ) -> float:
     "Return the shortest time of several repeats, in seconds; wait for the GPU each time"
@@ -57,7 +57,7 @@ def _copy_rate(
     return 2 * source.numel() * source.element_size() / best_of(lambda: target.copy_(source))
 
 def product_seconds(
-    rows: int,
+    rows: int,  # Rows of the first matrix
     d_in: int,
     d_sae: int,
     dtype: torch.dtype = torch.float32,
@@ -78,11 +78,11 @@ class TrainingExample:
     x: Tensor  # Inputs [tokens, d_in]
     target: Tensor | None = None  # None: the inputs
     dead: Tensor | None = None  # Dead latents
-    sparse_path: bool = False
-    encoder_dtype: torch.dtype | None = None
+    sparse_path: bool = False  # Take the sparse path, as on a graphics card
+    encoder_dtype: torch.dtype | None = None  # Data type of the encoder's product; None: that of the weights
 
 def time_step(
-    example: TrainingExample,
+    example: TrainingExample,  # SAE and batch
     repeats: int = 5,
 ) -> dict[str, float]:
     "Return the seconds of each part of a training step"
@@ -140,8 +140,8 @@ class TimeReport:
     "The time of each part of a run"
     seconds: dict[str, float]  # By part
     floors: dict[str, float] = field(default_factory=dict)  # Minimum seconds of some parts
-    steps: int = 0
-    tokens: int = 0
+    steps: int = 0  # Optimizer steps
+    tokens: int = 0  # Activations trained on
     later: dict[str, float] = field(default_factory=dict)  # Seconds of what followed training, such as the evaluation
 
     @property
@@ -170,7 +170,7 @@ class TimeReport:
 def time_report(
     seconds: Mapping[str, float],  # Of the run: "text", "model", "shuffle buffer", "SAE" and "total"
     tokens: int,  # Trained on
-    steps: int,
+    steps: int,  # Optimizer steps
     examples: Sequence[TrainingExample] = (),  # One per SAE; none: the time of the SAEs is not divided
 ) -> TimeReport:
     "Make the report of a run"

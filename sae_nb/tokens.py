@@ -133,7 +133,10 @@ class TokenMask:
         special = "tokenizer" if excluded is True else tuple(excluded or ())
         return cls(special, extra.get("skip_first", bool(excluded)), extra.get("max_norm_multiple"))
 
-    def for_tokenizer(self, tokenizer: Any) -> TokenMask:
+    def for_tokenizer(
+        self,
+        tokenizer: Any,  # Hugging Face tokenizer, or None
+    ) -> TokenMask:
         "Fill in the special tokens of a Hugging Face tokenizer; without a tokenizer there are none"
         return replace(self, special=tuple(special_ids(tokenizer))) if self.special == "tokenizer" else self
 

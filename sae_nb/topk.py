@@ -72,7 +72,11 @@ class TopKSAE(SAE):
     latents_are_pre_activations: ClassVar[bool] = True
     loss_follows: ClassVar[tuple[str, ...]] = ("select_chunks", "encoder_for")
 
-    def largest(self, pre: Float[Tensor, "... n"], k: int) -> SparseCodes:
+    def largest(
+        self,
+        pre: Float[Tensor, "... n"],
+        k: int,  # Entries kept per row
+    ) -> SparseCodes:
         "Keep the k largest entries of each row"
         return selection.top_k(pre, k)
 

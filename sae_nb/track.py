@@ -146,7 +146,10 @@ class WandB:
 # %% ../nbs/41_track.ipynb #6b748c4f
 class Trackers:
     "Several trackers used as one"
-    def __init__(self, trackers: Iterable[Tracker]):
+    def __init__(
+        self,
+        trackers: Iterable[Tracker],  # Trackers to use
+    ):
         self._trackers = list(trackers)
 
     def log(self, row: Row) -> None:

@@ -80,7 +80,12 @@ class TranscoderMixin(SAE):
                              f"In training, {self.both_needed()}")
         return super().fold_activation_scale(scale, scale_out)
 
-    def fold_activation_whitening(self, mean: Tensor, matrix: Tensor, inverse: Tensor) -> SAE:
+    def fold_activation_whitening(
+        self,
+        mean: Tensor,  # Mean of the inputs
+        matrix: Tensor,  # Whitening matrix
+        inverse: Tensor,
+    ) -> SAE:
         "Raise ValueError: inputs and targets would need different transforms"
         raise ValueError("whitening transforms inputs and outputs by the same matrix, but those of a transcoder are "
                          "vectors of different spaces; use normalize_inputs='scale'")

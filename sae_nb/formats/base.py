@@ -91,9 +91,9 @@ Converter = Callable[[Files, str, Hints], Checkpoint]
 @dataclass(frozen=True)
 class Format:
     "A checkpoint format: how to recognize it and how to read it"
-    name: str
-    detect: Callable[[Files, str], bool]
-    read: Converter
+    name: str  # Name of the format
+    detect: Callable[[Files, str], bool]  # Recognizes the format, from files and a path
+    read: Converter  # Reads a checkpoint
 
 formats: dict[str, Format] = {}
 _native = "sae_lens"  # Written by `SAE.save_model`; only other formats are recorded in the metadata
@@ -288,7 +288,7 @@ def load_sae(
     return build_from_checkpoint(read_checkpoint(files, path, format, hints, converter), device, dtype)
 
 def build_from_checkpoint(
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint,  # What a reader returned
     device: str | torch.device = "cpu",
     dtype: str | torch.dtype | None = None,  # None: as stored
 ) -> SAE:

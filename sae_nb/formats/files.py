@@ -41,51 +41,80 @@ class Files(Protocol):
     "A folder or repository of files; names are relative, with `/`"
     label: str  # Name for error messages: the path of a folder or the id of a repository
 
-    def list_files(self, folder: str = "") -> list[str]:
+    def list_files(
+        self,
+        folder: str = "",  # Folder in the source; "" for the top
+    ) -> list[str]:
         "Return the names of the files directly in a folder; an empty list if there is no such folder"
         ...
 
-    def exists(self, name: str) -> bool:
+    def exists(
+        self,
+        name: str,  # Path of the file in the source
+    ) -> bool:
         "Return True if the file exists"
         ...
 
-    def local_path(self, name: str) -> Path:
+    def local_path(
+        self,
+        name: str,  # Path of the file in the source
+    ) -> Path:
         "Return the path of a local copy; raise FileNotFoundError if there is no such file"
         ...
 
-    def open(self, name: str) -> BinaryIO:
+    def open(
+        self,
+        name: str,  # Path of the file in the source
+    ) -> BinaryIO:
         "Open the file to read parts of it; raise FileNotFoundError if there is no such file"
         ...
 
 class LocalFiles:
     "A folder on this machine"
 
-    def __init__(self, folder: str | Path):
+    def __init__(
+        self,
+        folder: str | Path,  # Folder on this machine
+    ):
         self.folder = local_path(folder)
         self.label = str(folder)
 
-    def list_files(self, folder: str = "") -> list[str]:
+    def list_files(
+        self,
+        folder: str = "",  # Folder below it; "" for the folder itself
+    ) -> list[str]:
         "Return the names of the files directly in a folder; an empty list if there is no such folder"
         path = self.folder / safe_name(folder)
         found = os.scandir(path) if path.is_dir() else []
         return sorted(safe_name(f"{folder}/{entry.name}".lstrip("/")) for entry in found
                       if "\\" not in entry.name and entry.is_file())
 
-    def exists(self, name: str) -> bool:
+    def exists(
+        self,
+        name: str,  # Path of the file in the folder
+    ) -> bool:
         "Return True if the file exists"
         return (self.folder / safe_name(name)).is_file()
 
-    def local_path(self, name: str) -> Path:
+    def local_path(
+        self,
+        name: str,  # Path of the file in the folder
+    ) -> Path:
         "Return the path of the file; raise FileNotFoundError if there is no such file"
         if not self.exists(name):
             raise FileNotFoundError(f"{join_path(self.label, name)}: no such file")
         return self.folder / safe_name(name)
 
-    def open(self, name: str) -> BinaryIO:
+    def open(
+        self,
+        name: str,  # Path of the file in the folder
+    ) -> BinaryIO:
         "Open the file for reading; raise FileNotFoundError if there is no such file"
         return open(self.local_path(name), "rb")
 
-def join_path(*parts: str) -> str:
+def join_path(
+    *parts: str,  # Names; empty ones are skipped
+) -> str:
     "Join names with `/`, skipping empty ones"
     return "/".join(part.rstrip("/") if len(part) > 1 else part for part in parts if part)
 
@@ -222,7 +251,7 @@ def read_yaml(
 class TensorInfo(NamedTuple):
     "Type and shape of a tensor in a file"
     dtype: torch.dtype
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # Shape
     start: int = 0  # Offset of its first byte, in files that are one stream
 
     @property
