@@ -26,8 +26,8 @@ from torch import Tensor
 
 import sae_nb
 from .config import TrainConfig, read_settings
-from .core import (SAEConfig, architecture, architecture_names, as_device, default_device, field_types, local_path,
-                         unknown, write_safely)
+from .core import (SAEConfig, architecture, architecture_names, as_device, default_device, field_types,
+                         local_path, unknown, write_safely)
 from .crosscoder import MultiHookConfig
 from .documents import Documents, read_documents
 from .evals import Metrics, run_evals
@@ -168,7 +168,8 @@ def _parse_train(
     if not several and name not in architecture_names():
         raise ValueError(unknown("architecture", name, architecture_names()))
     given = tyro.cli(_train_options(name, base, post), args=list(args), prog="sae-nb train", description=(
-        "Train a sparse autoencoder on a language model, evaluate it on held-out text and write a page of its features.\n\n"
+        "Train a sparse autoencoder on a language model, evaluate it on held-out text and write a page of its "
+        "features.\n\n"
         f"Architectures (--architecture NAME --help shows the options of one):\n\n{_choosing()}"))
     chosen = {f.name: getattr(given, f.name) for f in fields(given)}
     post = _PostTraining(**{f.name: chosen.pop(f.name) for f in fields(_PostTraining)})
@@ -421,7 +422,8 @@ def _training_text(sae: SAE) -> str:
     try:
         load_texts(dataset)
     except (ValueError, OSError):
-        print(f"the training data set {dataset} cannot be opened here: reading the bundled text; --dataset names another")
+        print(f"the training data set {dataset} cannot be opened here: reading the bundled text; --dataset names "
+              "another")
         return "demo"
     return dataset
 
@@ -579,8 +581,10 @@ def _option_names(
     if command != "train":
         return {f.name: f"--{f.name}" for f in fields(kinds[command]) if f.default is not dataclasses.MISSING}
     name = _given(args, "--architecture")
-    config = architecture(name).config_class if name in architecture_names() else type(_default_sae_config(TrainConfig()))
-    names = {f.name: f"--mask.{f.name}" for f in fields(TokenMask)} | {f.name: f"--sae.{f.name}" for f in fields(config)}
+    default = type(_default_sae_config(TrainConfig()))
+    config = architecture(name).config_class if name in architecture_names() else default
+    names = {f.name: f"--mask.{f.name}" for f in fields(TokenMask)}
+    names |= {f.name: f"--sae.{f.name}" for f in fields(config)}
     return names | {f.name: f"--{f.name}" for kind in (TrainConfig, _PostTraining) for f in fields(kind)}
 
 def _in_shell_words(

@@ -122,8 +122,8 @@ def _without_objects(cfg: TrainConfig) -> TrainConfig:
     return replace(cfg, **named)
 
 # %% ../nbs/46_run.ipynb #d1bf86fa
-_changeable = ("tokens", "log_every", "checkpoint_every", "keep_checkpoint", "progress", "wandb_project", "resume", "out",
-               "device", "sae")
+_changeable = ("tokens", "log_every", "checkpoint_every", "keep_checkpoint", "progress", "wandb_project", "resume",
+               "out", "device", "sae")
 
 def _check_resumed(
     cfg: TrainConfig,  # As `fit_to_model` returns it
@@ -142,8 +142,8 @@ def _check_resumed(
         changed |= {prefix + name: (old[sae].get(name), value) for name, value in new[sae].items()
                     if old[sae].get(name) != value}
     if changed:
-        raise ValueError(f"the run in {folder} began with other settings, and cannot be resumed with these: " + ", ".join(
-            f"{name} (was {was!r}, is {value!r})" for name, (was, value) in changed.items()))
+        listed = ", ".join(f"{name} (was {was!r}, is {value!r})" for name, (was, value) in changed.items())
+        raise ValueError(f"the run in {folder} began with other settings, and cannot be resumed with these: {listed}")
 
 def _plain_saes(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     "Return the stored settings of the SAEs by name, without what may change"
@@ -365,7 +365,7 @@ class _Session:
         return self.trainer.steps_done == self.steps_before and not self.complete
 
     def announce(self) -> None:
-        "Say that the run is being interrupted"
+        "Print that the run is being interrupted"
         todo = "the SAE" if self.complete else "a checkpoint and the SAE"
         print(f"\ninterrupted at {self.progress()} tokens: saving {todo}; interrupt again to stop at once", flush=True)
 
@@ -418,8 +418,8 @@ class _Session:
             checkpoint.unlink(missing_ok=True)
         elif checkpoint.is_file() and (self.interruption.requested or self.cfg.progress):
             size = f"{checkpoint.stat().st_size / 1e6:,.1f} MB"
-            print(f"interrupted at {self.progress()} tokens" if self.interruption.requested else "trained on "
-                  f"{self.progress()} tokens", f"checkpoint: {checkpoint} ({size})", self.resume_with, sep="\n", flush=True)
+            what = "interrupted at" if self.interruption.requested else "trained on"
+            print(f"{what} {self.progress()} tokens\ncheckpoint: {checkpoint} ({size})\n{self.resume_with}", flush=True)
 
     def discard(self) -> None:
         "Remove the folder of a new run that has no result"
