@@ -192,7 +192,7 @@ def _packed_text(
     **settings: Any,  # Settings of `TokenStream`
 ) -> Documents | Int[Tensor, "sequence position"]:
     "Read the first tokens of a text, with their documents and sources unless the data set holds tokens"
-    opened = {name: settings.pop(name) for name in ("split", "column") if name in settings}
+    opened = {name: settings.pop(name) for name in ("split", "column", "name") if name in settings}
     texts = load_texts(dataset, **opened)
     if texts.tokenized:
         return TokenStream(texts, tokenizer, epochs=1, **settings).read(n_tokens)
@@ -205,7 +205,8 @@ def _text_of(
 ) -> TokenStream:
     "Open a text for one pass, packed as in training"
     cfg = run.cfg
-    return TokenStream(dataset, run.model.tokenizer, split=split, column=cfg.column if dataset == cfg.dataset else None,
+    opened = {"column": cfg.column, "name": cfg.dataset_name} if dataset == cfg.dataset else {}
+    return TokenStream(dataset, run.model.tokenizer, split=split, **opened,
                        context_size=cfg.context_size, prepend_bos=cfg.prepend_bos, separator=cfg.separator,
                        disable_concat=cfg.disable_concat, seed=cfg.seed, epochs=1)
 
@@ -239,7 +240,7 @@ def _write_feature_page(
     from sae_nb.features import collect_features
     cfg = run.cfg
     text = _packed_text(cfg.dataset, run.model.tokenizer, post.feature_tokens, split=cfg.split, column=cfg.column,
-                       context_size=cfg.context_size, prepend_bos=cfg.prepend_bos, separator=cfg.separator,
+                       name=cfg.dataset_name, context_size=cfg.context_size, prepend_bos=cfg.prepend_bos, separator=cfg.separator,
                        disable_concat=cfg.disable_concat, seed=cfg.seed)
     found = collect_features(sae, run.model, text, n_tokens=post.feature_tokens, mask=cfg.mask, progress=cfg.progress)
     write_page(found, folder / "features.html", latents=found.interesting(post.features) if post.features else None)

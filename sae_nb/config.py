@@ -45,7 +45,8 @@ class TrainConfig(TrainerConfig):
         default_factory=lambda: BatchTopKSAEConfig(d_sae=2048, k=16))
 
     dataset: Any = "demo"  # Data set on the hub, a text/JSON/Parquet file or folder, the bundled "demo", or the data
-    split: str = "train"  # Split of the data set
+    dataset_name: str | None = None  # Configuration of a data set on the hub, such as "wikitext-103-v1"
+    split: str = "train"  # Split of the data set; of data without splits, about a tenth of the text is held out
     column: str | None = None  # Column with the text or the tokens; None: detected
     context_size: int = 128  # Tokens per context
     prepend_bos: bool = True  # Begin each context with the BOS token

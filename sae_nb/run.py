@@ -97,7 +97,9 @@ def _metadata_of(cfg: TrainConfig, settings: SAEConfig, read: list[str], written
 def _packing_of(cfg: TrainConfig) -> dict[str, Any]:
     "Return how documents became contexts, under SAELens' names, and the part of the data set"
     return {"sequence_separator_token": cfg.token_between_documents, "disable_concat_sequences": cfg.disable_concat,
-            "dataset_split": cfg.split, **({"dataset_column": cfg.column} if cfg.column else {})}
+            "dataset_split": cfg.split,
+            **({"dataset_name": cfg.dataset_name} if cfg.dataset_name else {}),
+            **({"dataset_column": cfg.column} if cfg.column else {})}
 
 def fit_to_model(
     cfg: TrainConfig,
@@ -285,7 +287,7 @@ def make_store(
     if source is None:
         raise ValueError("dataset=None: give the data set; that of a run which is resumed was an object")
     tokens = TokenStream(
-        source, getattr(model, "tokenizer", None), split=cfg.split, column=cfg.column,
+        source, getattr(model, "tokenizer", None), split=cfg.split, column=cfg.column, name=cfg.dataset_name,
         context_size=cfg.context_size, batch_size=cfg.model_batch_size or max(1, 2048 // cfg.context_size),
         prepend_bos=cfg.prepend_bos, separator=cfg.token_between_documents, disable_concat=cfg.disable_concat,
         seed=cfg.seed)
