@@ -26,8 +26,8 @@ from torch import Tensor
 
 import sae_nb
 from .config import TrainConfig, read_settings
-from .core import (SAEConfig, architecture, architecture_names, as_device, default_device, field_types, local_path,
-                         unknown, write_safely)
+from .core import (SAEConfig, architecture, architecture_names, as_device, default_device, field_types,
+                         local_path, unknown, write_safely)
 from .crosscoder import MultiHookConfig
 from .documents import Documents, read_documents
 from .evals import Metrics, run_evals
@@ -168,7 +168,8 @@ def _parse_train(
     if not several and name not in architecture_names():
         raise ValueError(unknown("architecture", name, architecture_names()))
     given = tyro.cli(_train_options(name, base, post), args=list(args), prog="sae-nb train", description=(
-        "Train a sparse autoencoder on a language model, evaluate it on held-out text and write a page of its features.\n\n"
+        "Train a sparse autoencoder on a language model, evaluate it on held-out text and write a page of its "
+        "features.\n\n"
         f"Architectures (--architecture NAME --help shows the options of one):\n\n{_choosing()}"))
     chosen = {f.name: getattr(given, f.name) for f in fields(given)}
     post = _PostTraining(**{f.name: chosen.pop(f.name) for f in fields(_PostTraining)})
@@ -191,7 +192,7 @@ def _packed_text(
     **settings: Any,  # Settings of `TokenStream`
 ) -> Documents | Int[Tensor, "sequence position"]:
     "Read the first tokens of a text, with their documents and sources unless the data set holds tokens"
-    opened = {name: settings.pop(name) for name in ("split", "column") if name in settings}
+    opened = {name: settings.pop(name) for name in ("split", "column", "name") if name in settings}
     texts = load_texts(dataset, **opened)
     if texts.tokenized:
         return TokenStream(texts, tokenizer, epochs=1, **settings).read(n_tokens)
@@ -204,7 +205,8 @@ def _text_of(
 ) -> TokenStream:
     "Open a text for one pass, packed as in training"
     cfg = run.cfg
-    return TokenStream(dataset, run.model.tokenizer, split=split, column=cfg.column if dataset == cfg.dataset else None,
+    opened = {"column": cfg.column, "name": cfg.dataset_name} if dataset == cfg.dataset else {}
+    return TokenStream(dataset, run.model.tokenizer, split=split, **opened,
                        context_size=cfg.context_size, prepend_bos=cfg.prepend_bos, separator=cfg.separator,
                        disable_concat=cfg.disable_concat, seed=cfg.seed, epochs=1)
 
@@ -238,7 +240,7 @@ def _write_feature_page(
     from sae_nb.features import collect_features
     cfg = run.cfg
     text = _packed_text(cfg.dataset, run.model.tokenizer, post.feature_tokens, split=cfg.split, column=cfg.column,
-                       context_size=cfg.context_size, prepend_bos=cfg.prepend_bos, separator=cfg.separator,
+                       name=cfg.dataset_name, context_size=cfg.context_size, prepend_bos=cfg.prepend_bos, separator=cfg.separator,
                        disable_concat=cfg.disable_concat, seed=cfg.seed)
     found = collect_features(sae, run.model, text, n_tokens=post.feature_tokens, mask=cfg.mask, progress=cfg.progress)
     write_page(found, folder / "features.html", latents=found.interesting(post.features) if post.features else None)
@@ -421,7 +423,8 @@ def _training_text(sae: SAE) -> str:
     try:
         load_texts(dataset)
     except (ValueError, OSError):
-        print(f"the training data set {dataset} cannot be opened here: reading the bundled text; --dataset names another")
+        print(f"the training data set {dataset} cannot be opened here: reading the bundled text; --dataset names "
+              "another")
         return "demo"
     return dataset
 
@@ -579,8 +582,10 @@ def _option_names(
     if command != "train":
         return {f.name: f"--{f.name}" for f in fields(kinds[command]) if f.default is not dataclasses.MISSING}
     name = _given(args, "--architecture")
-    config = architecture(name).config_class if name in architecture_names() else type(_default_sae_config(TrainConfig()))
-    names = {f.name: f"--mask.{f.name}" for f in fields(TokenMask)} | {f.name: f"--sae.{f.name}" for f in fields(config)}
+    default = type(_default_sae_config(TrainConfig()))
+    config = architecture(name).config_class if name in architecture_names() else default
+    names = {f.name: f"--mask.{f.name}" for f in fields(TokenMask)}
+    names |= {f.name: f"--sae.{f.name}" for f in fields(config)}
     return names | {f.name: f"--{f.name}" for kind in (TrainConfig, _PostTraining) for f in fields(kind)}
 
 def _in_shell_words(

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['settings_file', 'TrainConfig', 'read_settings', 'init_seed', 'new_saes']
+__all__ = ['settings_file', 'TrainConfig', 'read_settings', 'new_saes']
 
 # %% ../nbs/45_config.ipynb #073fbd4f
 import hashlib
@@ -45,11 +45,12 @@ class TrainConfig(TrainerConfig):
         default_factory=lambda: BatchTopKSAEConfig(d_sae=2048, k=16))
 
     dataset: Any = "demo"  # Data set on the hub, a text/JSON/Parquet file or folder, the bundled "demo", or the data
-    split: str = "train"  # Split of the data set
+    dataset_name: str | None = None  # Configuration of a data set on the hub, such as "wikitext-103-v1"
+    split: str = "train"  # Split of the data set; of data without splits, about a tenth of the text is held out
     column: str | None = None  # Column with the text or the tokens; None: detected
     context_size: int = 128  # Tokens per context
     prepend_bos: bool = True  # Begin each context with the BOS token
-    separator: int | str | None = "auto"  # Token between documents: "bos", "eos", "sep", an id, None; "auto": as prepend_bos
+    separator: int | str | None = "auto"  # Between documents: "bos", "eos", "sep", an id, None; "auto": BOS or none
     disable_concat: bool = False  # One document per context; longer ones are cut, shorter ones dropped
     mask: TokenMask = TokenMask(max_norm_multiple=10.0)  # Positions to train on
     buffer_size: int | None = None  # Activations in the shuffle buffer; None: 32 batches
@@ -60,7 +61,7 @@ class TrainConfig(TrainerConfig):
     compile_model: bool = False  # Run the model's blocks through `torch.compile`, which takes about half a minute
     out: str | None = None  # Folder of the run, which must not exist yet; None: a new one in sae_nb_runs
     checkpoint_every: int | None = None  # Steps between two checkpoints; None: only when interrupted
-    keep_checkpoint: bool = False  # Keep the checkpoint at the end, to train longer: 3 times the weights plus the buffer
+    keep_checkpoint: bool = False  # Keep the checkpoint at the end, to train longer: 3 times the weights and the buffer
     resume: bool = False  # Resume the run in `out` from its checkpoint
     progress: bool = True  # Show a progress bar
     wandb_project: str | None = None  # Also log to this project of Weights & Biases
@@ -84,12 +85,12 @@ class TrainConfig(TrainerConfig):
 
     def _check_data(self) -> None:
         "Raise ValueError for a model, a data set or a separator that cannot be one"
-        if not (self.model is None or isinstance(self.model, nn.Module) or (isinstance(self.model, str) and self.model)):
+        if not (isinstance(self.model, (nn.Module, str, type(None))) and self.model != ""):
             raise ValueError(f"model={self.model!r:.80}: must be a name, a folder or a loaded model")
         if isinstance(self.dataset, (int, float, bytes)) or (isinstance(self.dataset, str) and (
                 not self.dataset or "\n" in self.dataset or len(self.dataset) > 1000)):
-            raise ValueError(f"dataset={self.dataset!r:.80}: must be the name of a data set, a file, a folder, or the data "
-                             "itself; put texts into a list")
+            raise ValueError(f"dataset={self.dataset!r:.80}: must be the name of a data set, a file, a folder, or the "
+                             "data itself; put texts into a list")
         separator = self.separator
         if isinstance(separator, bool) or not (separator is None or isinstance(separator, int)
                                                or separator in _separators):
@@ -190,7 +191,7 @@ def read_settings(
     return json.loads(path.read_text(encoding="utf-8"))
 
 # %% ../nbs/45_config.ipynb #e61cccd3
-def init_seed(
+def _init_seed(
     cfg: TrainConfig,  # With every `d_in` set
     name: str,  # An SAE
 ) -> int:
@@ -208,7 +209,7 @@ def new_saes(
     saes = {}
     for name, settings in cfg.saes.items():
         settings.device = str(device)
-        seed = init_seed(cfg, name)
+        seed = _init_seed(cfg, name)
         saes[name] = SAE.from_config(settings, torch.Generator().manual_seed(seed))
         saes[name].cfg.metadata.extra |= {"seed": cfg.seed, "init_seed": seed}
     return saes if isinstance(cfg.sae, dict) else saes["sae"]

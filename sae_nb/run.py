@@ -97,7 +97,9 @@ def _metadata_of(cfg: TrainConfig, settings: SAEConfig, read: list[str], written
 def _packing_of(cfg: TrainConfig) -> dict[str, Any]:
     "Return how documents became contexts, under SAELens' names, and the part of the data set"
     return {"sequence_separator_token": cfg.token_between_documents, "disable_concat_sequences": cfg.disable_concat,
-            "dataset_split": cfg.split, **({"dataset_column": cfg.column} if cfg.column else {})}
+            "dataset_split": cfg.split,
+            **({"dataset_name": cfg.dataset_name} if cfg.dataset_name else {}),
+            **({"dataset_column": cfg.column} if cfg.column else {})}
 
 def fit_to_model(
     cfg: TrainConfig,
@@ -122,8 +124,8 @@ def _without_objects(cfg: TrainConfig) -> TrainConfig:
     return replace(cfg, **named)
 
 # %% ../nbs/46_run.ipynb #d1bf86fa
-_changeable = ("tokens", "log_every", "checkpoint_every", "keep_checkpoint", "progress", "wandb_project", "resume", "out",
-               "device", "sae")
+_changeable = ("tokens", "log_every", "checkpoint_every", "keep_checkpoint", "progress", "wandb_project", "resume",
+               "out", "device", "sae")
 
 def _check_resumed(
     cfg: TrainConfig,  # As `fit_to_model` returns it
@@ -142,8 +144,8 @@ def _check_resumed(
         changed |= {prefix + name: (old[sae].get(name), value) for name, value in new[sae].items()
                     if old[sae].get(name) != value}
     if changed:
-        raise ValueError(f"the run in {folder} began with other settings, and cannot be resumed with these: " + ", ".join(
-            f"{name} (was {was!r}, is {value!r})" for name, (was, value) in changed.items()))
+        listed = ", ".join(f"{name} (was {was!r}, is {value!r})" for name, (was, value) in changed.items())
+        raise ValueError(f"the run in {folder} began with other settings, and cannot be resumed with these: {listed}")
 
 def _plain_saes(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     "Return the stored settings of the SAEs by name, without what may change"
@@ -288,7 +290,7 @@ def make_store(
     if source is None:
         raise ValueError("dataset=None: give the data set; that of a run which is resumed was an object")
     tokens = TokenStream(
-        source, getattr(model, "tokenizer", None), split=cfg.split, column=cfg.column,
+        source, getattr(model, "tokenizer", None), split=cfg.split, column=cfg.column, name=cfg.dataset_name,
         context_size=cfg.context_size, batch_size=cfg.model_batch_size or max(1, 2048 // cfg.context_size),
         prepend_bos=cfg.prepend_bos, separator=cfg.token_between_documents, disable_concat=cfg.disable_concat,
         seed=cfg.seed)
@@ -368,7 +370,7 @@ class _Session:
         return self.trainer.steps_done == self.steps_before and not self.complete
 
     def announce(self) -> None:
-        "Say that the run is being interrupted"
+        "Print that the run is being interrupted"
         todo = "the SAE" if self.complete else "a checkpoint and the SAE"
         print(f"\ninterrupted at {self.progress()} tokens: saving {todo}; interrupt again to stop at once", flush=True)
 
@@ -421,8 +423,8 @@ class _Session:
             checkpoint.unlink(missing_ok=True)
         elif checkpoint.is_file() and (self.interruption.requested or self.cfg.progress):
             size = f"{checkpoint.stat().st_size / 1e6:,.1f} MB"
-            print(f"interrupted at {self.progress()} tokens" if self.interruption.requested else "trained on "
-                  f"{self.progress()} tokens", f"checkpoint: {checkpoint} ({size})", self.resume_with, sep="\n", flush=True)
+            what = "interrupted at" if self.interruption.requested else "trained on"
+            print(f"{what} {self.progress()} tokens\ncheckpoint: {checkpoint} ({size})\n{self.resume_with}", flush=True)
 
     def discard(self) -> None:
         "Remove the folder of a new run that has no result"

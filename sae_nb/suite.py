@@ -281,7 +281,8 @@ def evaluate_all(
     named = _by_name(saes)
     by_name = _is_text(tokens)
     text = tokens if by_name else gather_tokens(tokens, n_tokens)
-    settings = {"text": _text_name(text) if by_name else fingerprint(text), "n_tokens": n_tokens if by_name else text.numel(),
+    settings = {"text": _text_name(text) if by_name else fingerprint(text),
+                "n_tokens": n_tokens if by_name else text.numel(),
                 "context_size": context_size if by_name else text.shape[1], "split": split if by_name else None,
                 "mask": mask.to_dict() if isinstance(mask, TokenMask) else mask, "compute_ce_kl": compute_ce_kl,
                 "dtype": str(dtype), "seed": seed}

@@ -139,7 +139,7 @@ class SAETraining:
     @no_autocast()
     @torch.no_grad()
     def start(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"] | None = None) -> None:
-        "Estimate the transform of the inputs, set `b_dec`, and set L0 to its target if there is one, from a first sample"
+        "Estimate the transform of the inputs from a first sample; set `b_dec`, and L0 if it has a target"
         settings = self.sae.cfg
         kind = self.cfg.normalize_inputs if settings.normalize_activations == "none" else "none"
         if target is not None and kind == "whiten":
@@ -292,9 +292,10 @@ def _as_tensor(
     if isinstance(x, (list, tuple)) and len(x) and all(hasattr(row, "shape") for row in x):
         shapes = {tuple(row.shape) for row in x}
         if len(shapes) > 1 or len(x[0].shape) != 1:
-            raise TypeError(f"a batch is a {type(x).__name__} of {len(x)} tensors of shapes "
-                            f"{', '.join(map(str, sorted(shapes)))}: must be one tensor [n, d_in], or a dictionary with "
-                            "a tensor for each name that inputs= and targets= give")
+            listed = ", ".join(map(str, sorted(shapes)))
+            raise TypeError(f"a batch is a {type(x).__name__} of {len(x)} tensors of shapes {listed}: must be one "
+                            "tensor [n, d_in], or a dictionary with a tensor for each name that inputs= and targets= "
+                            "give")
         x = torch.stack([_as_tensor(row) for row in x])
     if not isinstance(x, Tensor):
         x = _from_array(x)
@@ -310,8 +311,8 @@ def _from_array(x: Any) -> Tensor:
     except ValueError:  # rows of different lengths
         array = np.asarray(None)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"a batch is of the type {type(x).__name__}: must be a tensor or array [n, d_in] of activations, "
-                        "or a dictionary of them")
+        raise TypeError(f"a batch is of the type {type(x).__name__}: must be a tensor or array [n, d_in] of "
+                        "activations, or a dictionary of them")
     native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     return torch.from_numpy(native if native.flags.writeable else native.copy())
 
@@ -328,7 +329,8 @@ def _as_rows(
         if axis_of_hooks or (heads and x.shape[-2] * x.shape[-1] == width):
             x = x.flatten(-2)
     if x.ndim < 2 or x.shape[-1] != width:
-        hint = "; a stream gives batches, not single rows: TensorStream or a DataLoader makes them" if x.ndim < 2 else ""
+        hint = "; a stream gives batches, not single rows: TensorStream or a DataLoader makes them"
+        hint = hint if x.ndim < 2 else ""
         raise ValueError(f"a batch has the shape {tuple(x.shape)}, but {what}={width}: must be [n, {width}]{hint}")
     return x.flatten(0, -2)
 
@@ -445,8 +447,8 @@ class Trainer:
             if inputs != targets or len(set(self.keys.values())) > 1:
                 known = ", ".join(repr(key) for key in dict.fromkeys(k for keys in self.keys.values()
                                                                      for part in keys for k in part))
-                raise ValueError(f"a batch is a single tensor, but the SAEs read or reconstruct different ones: must be a "
-                                 f"dictionary with the keys {known}")
+                raise ValueError("a batch is a single tensor, but the SAEs read or reconstruct different ones: must be "
+                                 f"a dictionary with the keys {known}")
             pair = isinstance(x, (list, tuple)) and len(x) == 2 and not inputs and _needs_target(self.runs[name].sae)
             return (x[0], x[1]) if pair else (x, None)
         if not inputs and len(x) == 1:
