@@ -134,7 +134,6 @@ def _finite(x: Float[Tensor, "batch pos width"]) -> Bool[Tensor, "batch pos"]:
 class ActivationsStore:
     "Shuffled batches of a model's activations at one or several hook points, with a state that can be saved"
     buffer: ShuffleBuffer  # Rows that have not been returned yet
-    on_rows: Callable[[], None] | None = None  # Called after each model batch, to show progress
 
     def __init__(
         self,
@@ -309,8 +308,6 @@ class ActivationsStore:
         with self._timed("shuffle buffer"):
             self.buffer.add(found, chosen)
         self.n_read += len(chosen)
-        if self.on_rows is not None:
-            self.on_rows()
 
     def next_batch(self) -> Rows:
         "Return the next rows: a tensor for one hook point, a dictionary for several; fewer at the end of the data"

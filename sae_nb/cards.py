@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # %% ../nbs/71_cards.ipynb #863315e2
 def relative_text(
-    value: float,
+    value: float,  # Value of the latent
     largest: float,  # Largest absolute value of the latent in its statistics
 ) -> str:
     "Compare a value with the largest in the statistics, which a new text can exceed"

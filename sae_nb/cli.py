@@ -29,6 +29,7 @@ from .config import TrainConfig, read_settings
 from .core import (SAEConfig, architecture, architecture_names, as_device, default_device, field_types,
                          local_path, unknown, write_safely)
 from .crosscoder import MultiHookConfig
+from .docstrings import parameters
 from .documents import Documents, read_documents
 from .evals import Metrics, run_evals
 from .export import export_sae, exporter_of, new_folder
@@ -54,14 +55,8 @@ class _PostTraining:
     features: int = 64  # Latents on the feature page, the most interesting ones; 0: all
 
 def _help_texts(kind: type) -> dict[str, str]:
-    "Return the comment next to each field of a dataclass and its bases, without directives to type checkers"
-    from fastcore.docments import docments
-    found: dict[str, str] = {}
-    for base in reversed(kind.__mro__[:-1]):
-        if dataclasses.is_dataclass(base):
-            found |= {name: re.sub(r"^\w+: ignore(\[.*?\])?\s*(#\s*)?", "", text)
-                      for name, text in docments(base).items() if text}
-    return found
+    "Return the comment next to each field of a dataclass and its bases"
+    return {parameter.name: parameter.text for parameter in parameters(kind) if parameter.text}
 
 def _described(kind: Any, text: str) -> Any:
     "Return the type of an option with its help text"
@@ -205,7 +200,7 @@ def _text_of(
 ) -> TokenStream:
     "Open a text for one pass, packed as in training"
     cfg = run.cfg
-    opened = {"column": cfg.column, "name": cfg.dataset_name} if dataset == cfg.dataset else {}
+    opened: dict[str, Any] = {"column": cfg.column, "name": cfg.dataset_name} if dataset == cfg.dataset else {}
     return TokenStream(dataset, run.model.tokenizer, split=split, **opened,
                        context_size=cfg.context_size, prepend_bos=cfg.prepend_bos, separator=cfg.separator,
                        disable_concat=cfg.disable_concat, seed=cfg.seed, epochs=1)

@@ -142,7 +142,7 @@ def architecture_names() -> list[str]:
 
 # %% ../nbs/00_core.ipynb #22e30087
 def plain(
-    value: Any,
+    value: Any,  # Any object
 ) -> Any:
     "Convert a NumPy or PyTorch number to a Python number, and a path, data type or device to text; keep other values"
     if isinstance(value, (os.PathLike, torch.dtype, torch.device)):
@@ -174,13 +174,15 @@ def _setting_options(kind: Any) -> list[Any]:
 
 def _as_type(value: Any, kind: Any) -> Any:
     "Return a value as one type of a setting; raise ValueError if it does not have it"
+    container: Any = typing.get_origin(kind)
     if isinstance(value, bool) and kind is not bool or isinstance(value, float) and not math.isfinite(value):
         raise ValueError
-    if typing.get_origin(kind) in (list, tuple):
-        items = value.tolist() if hasattr(value, "tolist") else value
+    if container in (list, tuple):
+        to_list = getattr(value, "tolist", None)
+        items = to_list() if to_list is not None else value
         if isinstance(items, (str, bytes, Mapping, Set)) or not isinstance(items, Iterable):
             raise ValueError
-        return typing.get_origin(kind)(_as_type(plain(item), typing.get_args(kind)[0]) for item in items)
+        return container(_as_type(plain(item), typing.get_args(kind)[0]) for item in items)
     if kind is bool and type(value) is int and value in (0, 1):
         return bool(value)
     if kind is int and type(value) is float and value % 1 == 0:
@@ -191,7 +193,7 @@ def _as_type(value: Any, kind: Any) -> Any:
 
 def setting(
     name: str,  # Name of the setting, for the error message
-    value: Any,
+    value: Any,  # Value given
     kind: Any,  # Its type: int, float, str, bool, None, lists of these, or a union; others are not checked
 ) -> Any:
     "Return the value of a setting as its type; raise ValueError if it has another type or is not finite"
@@ -377,8 +379,9 @@ def _json_value(
         return value
     if is_dataclass(value) and not isinstance(value, type):
         value = {f.name: getattr(value, f.name) for f in fields(value)}
-    elif hasattr(value, "tolist") and getattr(value, "size", 0) is not None:
-        value = value.tolist() if math.prod(value.shape) <= _longest_value else [0] * _longest_value
+    elif (to_list := getattr(value, "tolist", None)) is not None:
+        size = math.prod(getattr(value, "shape", ()))
+        value = to_list() if size <= _longest_value else [0] * _longest_value
     if isinstance(value, Mapping):
         found: Any = {str(plain(name)): _json_value(item, strict) for name, item in value.items()}
     elif isinstance(value, (Sequence, Set)) and not isinstance(value, (bytes, bytearray)) and \

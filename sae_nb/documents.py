@@ -63,7 +63,7 @@ class Documents:
         return f"Documents({contexts:,} contexts of {length} tokens, {int(self.document.max()) + 1:,} documents{names})"
 
 # %% ../nbs/36_documents.ipynb #966b7d93
-def _rows(texts: Texts, seed: int, shuffle: bool) -> Iterator[dict[str, Any]]:
+def _rows(texts: Texts, seed: int, shuffle: bool) -> Iterator[Mapping[str, Any]]:
     "Yield the rows of a data set in the order of `TokenStream`; a streamed data set keeps its own order"
     if texts.streamed:
         yield from texts.look()

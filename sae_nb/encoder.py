@@ -166,7 +166,10 @@ class Encoder:
         n = compute(slice(0, 1)).shape[-1]
         return RowChunks(compute, (*self.x.shape[:-1], n), self.rows_at_once)
 
-    def dense_chunks(self, latents: Int[Tensor, "n"] | None = None) -> RowChunks:
+    def dense_chunks(
+        self,
+        latents: Int[Tensor, "n"] | None = None,  # Only these latents; None: all
+    ) -> RowChunks:
         "Return the dense pre-activations as one chunk, for the transforms of `torch.func`"
         with torch.no_grad():
             return RowChunks.of(self.dense(latents))

@@ -91,8 +91,8 @@ Advance: TypeAlias = Callable[[int], Any]  # Told how many more tokens are done
 @contextmanager
 def progress_bar(
     total: int,  # Tokens in all
-    label: str,
-    shown: bool = True,
+    label: str,  # Text before the bar
+    shown: bool = True,  # False: show nothing
     unit: str = "tok",  # What is counted
 ) -> Iterator[Advance]:
     "Show a bar that counts tokens while the context is open"

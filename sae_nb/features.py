@@ -103,7 +103,7 @@ def read_text(
     data: Any,  # Tokens, text or a data set; None: the SAE's training text
     model: torch.nn.Module,
     sae: SAE,
-    n_tokens: int | None,
+    n_tokens: int | None,  # Tokens to read at most; None: all
     split: str | None = None,  # None: all of data in memory, and the training split of other data
     context_size: int | None = None,  # None: as in the SAE's training
     prepend_bos: bool | None = None,  # None: as in the SAE's training

@@ -131,7 +131,7 @@ def start_at_l0(
         limit = encoder.dense(latents).float().kthvalue(n - active, dim=0).values
         if threshold is not None:
             threshold[latents] = limit.clamp_min(0).to(threshold)
-        else:
+        elif bias is not None:
             bias[latents] -= limit.to(bias)
 
 # %% ../nbs/40_optim.ipynb #086c69a7

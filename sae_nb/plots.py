@@ -89,10 +89,12 @@ def _limit(panel: Axes, values: Sequence[float]) -> None:
     "Begin the axis of values without a sign at 0; give counts integer ticks, also if all of them are 0"
     if min(values) < 0:
         return
+    from matplotlib.ticker import MaxNLocator
+
     counts = all(float(value).is_integer() for value in values)
     panel.set_ylim(bottom=0, top=max(1.0, 1.05 * max(values)) if counts else None)
     if counts:
-        panel.yaxis.get_major_locator().set_params(integer=True)
+        panel.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 def _finish(axes: list[Axes], lines: list[tuple[str, _Curve]]) -> None:
     "Label the lowest axes, and add a legend if there are several labels"

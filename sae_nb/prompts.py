@@ -37,7 +37,7 @@ class TopLatents:
     row: Int[Tensor, "n"]  # Row of each firing, strongest firing first
     position: Int[Tensor, "n"]  # Column of `tokens`
     latent: Int[Tensor, "n"]
-    value: Float[Tensor, "n"]
+    value: Float[Tensor, "n"]  # Value of each firing
     strength: Float[Tensor, "n"]  # Fraction of the latent's largest value; without statistics, |value|
     k: int  # Latents shown per token
     vocabulary: Vocabulary
@@ -46,7 +46,7 @@ class TopLatents:
     def at(
         self,
         position: int,  # Column of `tokens`; negative: from the end
-        row: int = 0,
+        row: int = 0,  # Row of `tokens`
         k: int | None = None,  # Maximum number; None: as given to `top_latents`
     ) -> list[tuple[int, float]]:
         "Return the strongest latents at one position, each with its value"

@@ -36,9 +36,9 @@ from .trainer import TrainerConfig
 @dataclass(frozen=True)
 class Evaluation:
     "Metrics of one SAE, with their intervals and what was evaluated"
-    values: dict[str, float]
-    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
-    about: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, float]  # Metrics by name
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)  # 95% intervals of some of them
+    about: dict[str, Any] = field(default_factory=dict)  # What was evaluated, and on which text
 
     @classmethod
     def of(
@@ -176,9 +176,9 @@ def _run_facts(settings: Mapping[str, Any] | None) -> dict[str, Any]:
     if not settings:
         return {}
     facts = {name: settings[name] for name in ("split", "batch_size") if settings.get(name) is not None}
-    names = ("tokens", "batch_size", "lr")
-    if all(isinstance(settings.get(name), int) for name in names[:2]):  # the default learning rate follows from these
-        return facts | {"lr": TrainerConfig(**{name: settings.get(name) for name in names}).learning_rate}
+    if all(isinstance(settings.get(name), int) for name in ("tokens", "batch_size")):  # the default learning rate follows from these
+        return facts | {"lr": TrainerConfig(tokens=settings["tokens"], batch_size=settings["batch_size"],
+                                             lr=settings.get("lr")).learning_rate}
     return facts | ({"lr": settings["lr"]} if settings.get("lr") else {})
 
 def _fact(value: object) -> str:

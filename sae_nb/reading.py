@@ -82,7 +82,7 @@ def gather_tokens(
 # %% ../nbs/34_reading.ipynb #9c2bc541
 def packing_of(
     sae: SAE | None,  # SAE whose metadata say how contexts were packed; None: BOS if there is one
-    tokenizer: Any,
+    tokenizer: Any,  # Tokenizer of the model; None: there is none
 ) -> dict[str, Any]:
     "Return the settings of `TokenStream` with which contexts are packed as in an SAE's training"
     has_begin = begin_id(tokenizer) is not None
@@ -139,7 +139,7 @@ def _shortened(texts: Texts, context_size: int, tokenizer: Any, settings: dict[s
     "Return the context size for texts, which is smaller if all of them together do not fill a context"
     found, n_characters = list[str](), 0
     for n, row in enumerate(islice(texts.look(), 10_000)):
-        found.append(texts.document(row, n) or "")
+        found.append(str(texts.document(row, n) or ""))
         n_characters += len(found[-1])
         if n_characters > 32 * context_size:
             return context_size

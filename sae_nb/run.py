@@ -162,7 +162,7 @@ class Estimate:
     model_seconds: float  # Forward passes of the model
     sae_seconds: float  # Training steps
     gigabytes: float  # Weights, optimizer, shuffle buffer and the largest temporary tensors
-    evaluation_seconds: float = 0.0
+    evaluation_seconds: float = 0.0  # Evaluation on held-out text
     feature_seconds: float = 0.0  # Collecting features, for a page about them
 
     def __str__(self) -> str:
@@ -270,7 +270,11 @@ class Run:
         "Return the folder of an SAE: that of the run, or one inside it if there are several"
         return self.folder / name if self.several else self.folder
 
-    def summarize(self, name: str, values: Mapping[str, Any]) -> None:
+    def summarize(
+        self,
+        name: str,  # Name of the SAE
+        values: Mapping[str, Any],  # Metrics by name
+    ) -> None:
         "Record the numbers of an SAE's evaluation in the summary of the run on Weights & Biases"
         prefix = f"eval/{name}/" if self.several else "eval/"
         self.trackers.summarize({prefix + key: value for key, value in values.items()})
@@ -308,7 +312,8 @@ def _take_objects(cfg: TrainConfig, model: Any, dataset: Any) -> tuple[TrainConf
     cfg = _without_objects(replace(cfg, **given))
     if given["model"] is None:
         raise ValueError("model=None: give a name, or the model; that of a run which is resumed was an object")
-    return cfg, *(None if getattr(cfg, name) is not None else given[name] for name in ("model", "dataset"))
+    objects = {name: None if getattr(cfg, name) is not None else value for name, value in given.items()}
+    return cfg, objects["model"], objects["dataset"]
 
 def _prepare(
     cfg: TrainConfig, model: nn.Module | None, dataset: Any,
@@ -384,7 +389,8 @@ class _Session:
 
     def after_step(self) -> bool:
         "Write a checkpoint when one is due; return True if the run was interrupted"
-        every, self.store.on_rows = self.cfg.checkpoint_every, None
+        self.store.on_fill = None  # the bar counts steps from now on
+        every = self.cfg.checkpoint_every
         due = bool(every) and self.trainer.steps_done % every == 0
         if (self.interruption.requested or due) and not self.complete:
             self.save_checkpoint()
@@ -395,8 +401,7 @@ class _Session:
         begun = time.perf_counter()
         bar = next((tracker for tracker in trackers if isinstance(tracker, Progress)), None)
         if bar is not None:
-            size = min(self.store.buffer.size, (self.cfg.steps - self.steps_before) * self.cfg.batch_size)
-            self.store.on_rows = lambda: bar.filling(self.store.buffer.n_unread, size)
+            self.store.on_fill = bar.filling
         self.trainer.fit(self.store, log=Trackers(trackers).log, after_step=self.after_step)
         return {**self.store.seconds, "SAE": self.trainer.seconds, "total": time.perf_counter() - begun}
 

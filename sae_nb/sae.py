@@ -385,7 +385,7 @@ class SAE(nn.Module, metaclass=_SAEType):
             computed = ", which this architecture computes from other weights" if name.startswith(("W_", "enc")) else ""
             raise AttributeError(f"{name} of a {type(self).__name__} cannot be set{computed}: see `named_parameters`")
         else:
-            super().__setattr__(name, value)
+            super().__setattr__(name, value)  # type: ignore[arg-type]
 
     @torch.no_grad()
     def _copy_into(self, name: str, target: Tensor, value: Any) -> None:
@@ -399,7 +399,8 @@ class SAE(nn.Module, metaclass=_SAEType):
         "Raise ValueError if a new configuration does not fit the weights"
         old = self.__dict__.get("cfg")
         if not isinstance(cfg, SAEConfig) or old is not None and type(cfg) is not type(old):
-            raise ValueError(f"cfg is a {type(cfg).__name__}: must be a {type(old or SAEConfig()).__name__}")
+            wanted = SAEConfig if old is None else type(old)
+            raise ValueError(f"cfg is a {type(cfg).__name__}: must be a {wanted.__name__}")
         for name in ("d_in", "d_sae", "d_out", "dtype", "device") if old is not None else ():
             if getattr(cfg, name) != getattr(old, name):
                 raise ValueError(f"{name}={getattr(cfg, name)!r}: the weights have {getattr(old, name)!r}; make a new "

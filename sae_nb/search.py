@@ -301,7 +301,7 @@ def _texts_of(given: Any, model: torch.nn.Module, n: int) -> Any:
     for number, row in enumerate(found.look()):
         if (document := found.document(row, number)) is not None:
             texts.append([int(token) for token in document[:longest]] if found.tokenized
-                         else _cut(document, longest, getattr(model, "tokenizer", None)))
+                         else _cut(str(document), longest, getattr(model, "tokenizer", None)))
         if len(texts) == n:
             break
     return texts

@@ -454,10 +454,15 @@ class FeatureStats:
         vocabulary = Vocabulary.from_tensors({name: values.pop(name) for name in names})
         return cls(**values | {"vocabulary": vocabulary})
 
-def check_latent(index: Any, d_sae: int) -> int:
+def check_latent(
+    index: Any,  # A whole number of any type; negative ones count from the end
+    d_sae: int,  # Number of latents
+) -> int:
     "Return the index of a latent, counted from 0; raise TypeError or IndexError if it is not one"
     try:
-        found = as_index("" if isinstance(index, bool) else index)
+        if isinstance(index, bool):
+            raise TypeError
+        found = as_index(index)
     except TypeError:
         hint = f"; to find latents by word: stats.find({index!r})" if isinstance(index, str) else ""
         raise TypeError(f"latent {index!r}: must be a number, a slice or a list of numbers{hint}") from None

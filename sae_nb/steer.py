@@ -337,16 +337,16 @@ def steering_sweep(
 ) -> SteeringSweep:
     "Generate steered text at several strengths, and measure its distance from the clean model"
     several = list(steerings) if isinstance(steerings, Sequence) else [steerings]
-    prompts = [prompts] if isinstance(prompts, str) else list(prompts)
-    if all(isinstance(part, int) or getattr(part, "ndim", None) == 0 for part in prompts):
-        prompts = [prompts] if prompts else []
-    if not prompts or not several:
+    begun: list[Any] = [prompts] if isinstance(prompts, str) else list(prompts)
+    if all(isinstance(part, int) or getattr(part, "ndim", None) == 0 for part in begun):
+        begun = [prompts] if begun else []
+    if not begun or not several:
         raise ValueError("nothing to do: give at least one prompt and one steering")
     options = {"n_tokens": n_tokens, "n": n, "temperature": temperature, "seed": seed}
-    task = _SweepTask(model, [_prompt_tokens(model, prompt) for prompt in prompts], options, mask, steer_prompt)
+    task = _SweepTask(model, [_prompt_tokens(model, prompt) for prompt in begun], options, mask, steer_prompt)
     task.references.extend(task.continuations([]))
     rows = [task.row(0.0, [], score)]
     rows += [task.row(strength, [one.times(strength) for one in several], score) for strength in strengths]
     kind = "most likely tokens" if not temperature else f"{n} samples each at temperature {temperature:g}"
-    shown = [prompt if isinstance(prompt, str) else _as_text(model, [int(i) for i in prompt]) for prompt in prompts]
-    return SteeringSweep(shown, rows, f"{len(prompts)} prompt{'s' * (len(prompts) > 1)}, {n_tokens} tokens, {kind}")
+    shown = [prompt if isinstance(prompt, str) else _as_text(model, [int(i) for i in prompt]) for prompt in begun]
+    return SteeringSweep(shown, rows, f"{len(begun)} prompt{'s' * (len(begun) > 1)}, {n_tokens} tokens, {kind}")

@@ -74,7 +74,8 @@ class _InOrder:
         self.taken = 0  # Rows of an iterator that cannot be read again
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        source = self._once() if self.once else iter(self.source() if callable(self.source) else self.source)
+        rows: Any = self.source() if callable(self.source) else self.source
+        source = self._once() if self.once else iter(rows)
         for item in islice(source, max(self.position - self.taken, 0) if self.once else self.position, None):
             self.position += 1
             yield _as_row(item)
@@ -83,8 +84,10 @@ class _InOrder:
         "Yield the rest of an iterator"
         if self.position < self.taken:
             raise ValueError("a generator can be read only once: give a list, or a function that returns the generator")
-        while self.ahead or (item := next(self.source, self)) is not self:
-            item = self.ahead.pop(0) if self.ahead else item
+        while True:
+            item = self.ahead.pop(0) if self.ahead else next(self.source, self)
+            if item is self:
+                return
             self.taken += 1
             yield item
 
@@ -131,6 +134,7 @@ def _token_array(data: Any) -> list[Any] | _Items:
 def _from_frame(data: Any) -> Any:
     "Return the rows of a data frame, table or column of pandas, polars or pyarrow; None if it is none of them"
     import datasets
+    from datasets.table import InMemoryTable
     kind = type(data).__module__.partition(".")[0] + "." + type(data).__name__
     if kind == "polars.LazyFrame":
         data, kind = data.collect(), "polars.DataFrame"
@@ -140,7 +144,7 @@ def _from_frame(data: Any) -> Any:
         if kind == "polars.DataFrame":
             return datasets.Dataset.from_polars(data)
         if kind == "pyarrow.Table":
-            return datasets.Dataset(datasets.table.InMemoryTable(data))
+            return datasets.Dataset(InMemoryTable(data))
     except Exception as error:  # Errors of pyarrow have many classes
         raise ValueError(f"a {kind} that cannot be read: {error}") from error
     if kind in ("pandas.Series", "polars.Series", "pyarrow.ChunkedArray", "pyarrow.StringArray"):
@@ -267,7 +271,7 @@ def _saved(path: Path) -> _Source:
     "Open a folder that `save_to_disk` has written"
     import datasets
     data = datasets.load_from_disk(str(path))
-    return _Source(str(path), list(data) if isinstance(data, Mapping) else [], partial(_of_splits, data))
+    return _Source(str(path), [str(name) for name in data] if isinstance(data, Mapping) else [], partial(_of_splits, data))
 
 def _of_splits(data: Any, split: str | None) -> Any:
     "Return a split of a dictionary of data sets; all of them for None"

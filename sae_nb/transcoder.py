@@ -42,7 +42,7 @@ class TranscoderBaseConfig(SAEConfig):
         if self.apply_b_dec_to_input:
             raise ValueError("apply_b_dec_to_input=True: b_dec of a transcoder belongs to the output, so it cannot be "
                              "subtracted from the input")
-        self.d_out = whole_number("d_out", self.d_out)
+        self.d_out = whole_number("d_out", self.d_out)  # type: ignore[override]
 
     def fit_widths(
         self,

@@ -210,8 +210,10 @@ def read_checkpoint(
 ) -> Checkpoint:
     "Describe a checkpoint without reading its weights; raise ValueError if it does not have the format"
     hints = {name: value for name, value in (hints or {}).items() if value is not None}
+    exported = format is None or isinstance(files, LocalFiles)  # published SAEs, whose format is known, are no exports
     reader, path, format = _select_reader(files, path, format, converter)
-    hints = {**_left_out_facts(files, path), **hints}
+    if exported and format != _native:
+        hints = {**_left_out_facts(files, path), **hints}
     source = join_path(files.label, path)
     error_format = format if converter is None else None
     opened: list[ConfigValues] = []
