@@ -235,8 +235,8 @@ def _write_feature_page(
     from sae_nb.features import collect_features
     cfg = run.cfg
     text = _packed_text(cfg.dataset, run.model.tokenizer, post.feature_tokens, split=cfg.split, column=cfg.column,
-                       name=cfg.dataset_name, context_size=cfg.context_size, prepend_bos=cfg.prepend_bos, separator=cfg.separator,
-                       disable_concat=cfg.disable_concat, seed=cfg.seed)
+                       name=cfg.dataset_name, context_size=cfg.context_size, prepend_bos=cfg.prepend_bos,
+                       separator=cfg.separator, disable_concat=cfg.disable_concat, seed=cfg.seed)
     found = collect_features(sae, run.model, text, n_tokens=post.feature_tokens, mask=cfg.mask, progress=cfg.progress)
     write_page(found, folder / "features.html", latents=found.interesting(post.features) if post.features else None)
 

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 import sae_nb.architectures  # noqa: F401  (so that every architecture is registered)
-from .core import (SAEConfig, as_device, as_dtype, default_device, dtype_name, local_path, unknown,
+from .core import (SAEConfig, as_device, default_device, dtype_name, local_path, unknown,
                          whole_number)
 from .sae import SAE
 from .tokens import TokenMask

@@ -82,7 +82,6 @@ def misspelling_of(
 
 # %% ../nbs/00_core.ipynb #16a30e5a
 import inspect
-import json
 from functools import cache
 
 @cache
@@ -99,7 +98,8 @@ def elsewhere(
     if entry is None:
         return None
     used = ", ".join(f"`{target}`" for target in entry["use"])
-    head = f"it is a {kind[:-1]} of {entry['from']}" + (f"; here, use {used}" if used else " without a counterpart here")
+    use = f"; here, use {used}" if used else " without a counterpart here"
+    head = f"it is a {kind[:-1]} of {entry['from']}{use}"
     return f"{head}: {entry['how']}" if "how" in entry else head
 
 # %% ../nbs/00_core.ipynb #6c543e5f
@@ -271,9 +271,8 @@ class Settings:
         types = _types_to_check(type(self))
         if name in types:
             value = setting(name, value, types[name])
-        elif not name.startswith("_") and not hasattr(type(self), name):
-            if (meant := misspelling_of(name, types)) is not None:
-                raise AttributeError(f"{type(self).__name__}: unknown setting {name!r}; is {meant!r} meant?")
+        elif not name.startswith("_") and not hasattr(type(self), name) and (meant := misspelling_of(name, types)):
+            raise AttributeError(f"{type(self).__name__}: unknown setting {name!r}; is {meant!r} meant?")
         object.__setattr__(self, name, value)
 
     @classmethod

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['RowChunks', 'concatenate', 'affine_chunks', 'affine_at', 'Encoder', 'AffineEncoder']
+__all__ = ['RowChunks', 'concatenate', 'affine_chunks', 'affine_at', 'Encoder', 'AffineEncoder', 'pre_activations_at']
 
 # %% ../nbs/04_encoder.ipynb #3ad592a1
 import math
@@ -220,3 +220,17 @@ class AffineEncoder(Encoder):
         if transformed():
             return super().at(chosen, at_zero)
         return affine_at(chosen, self.x, self.matrix, self.bias, at_zero)
+
+# %% ../nbs/04_encoder.ipynb #fa5b2c3f
+def pre_activations_at(
+    encoder: Encoder,  # Pre-activations of a batch
+    rule: Callable[[Float[Tensor, "rows d_sae"]], SparseCodes],  # Selects entries of each row independently
+    dtype: torch.dtype,  # Data type of the values
+) -> SparseCodes:
+    "Return the pre-activations at the entries that `rule` selects, differentiable"
+    def select(pre: Float[Tensor, "rows d_sae"]) -> SparseCodes:
+        codes = rule(pre)
+        return codes.with_values(pre[codes.rows().long(), codes.indices.long()])
+    with torch.no_grad():
+        chosen = encoder.chunks().select(select, dtype)
+    return encoder.at(chosen, at_zero=True)

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from . import selection
 from .core import SAEConfig, register
-from .encoder import AffineEncoder, Encoder
-from .sae import SAE, LossInputs, SAELoss, pre_activations_at, reconstruction_loss
+from .encoder import AffineEncoder, Encoder, pre_activations_at
+from .sae import SAE, LossInputs, SAELoss, reconstruction_loss
 from .sparse import SparseCodes
 
 # %% ../nbs/11_gated.ipynb #49688453

@@ -375,9 +375,10 @@ def _unhooked_mlp(model: nn.Module, name: str) -> tuple[nn.Module, Literal["inpu
 
 # %% ../nbs/31_hooks.ipynb #8a2d1c81
 _tl_name = re.compile(r"(?:blocks\.(\d+)\.)?((?:attn\.|mlp\.|ln\w+\.)?hook_\w+)")
-_tl_words = set("embed pos_embed resid_pre resid_mid resid_post attn_out attn_in mlp_in mlp_out in out q k v z pre "
-                "post pre_linear result pattern attn_scores rot_q rot_k scale normalized q_input k_input "
-                "v_input".split())
+_tl_words = {
+    "embed", "pos_embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "attn_in", "mlp_in", "mlp_out", "in",
+    "out", "q", "k", "v", "z", "pre", "post", "pre_linear", "result", "pattern", "attn_scores", "rot_q", "rot_k",
+    "scale", "normalized", "q_input", "k_input", "v_input"}
 
 def _missing_path(name: str, names: Sequence[str], modules: Mapping[str, nn.Module]) -> str:
     "Return the message for a module path that the model does not have; it never suggests another layer"
@@ -454,7 +455,7 @@ def _count_passages(model: nn.Module, inputs: Any, attention_mask: Tensor | None
     modules = list(model.modules())
     for module in modules:
         counts[module] = 0
-    own = [module for module in getattr(model, "hook_dict", {}).values()]  # a bridge needs its other hooks
+    own = list(getattr(model, "hook_dict", {}).values())  # a bridge needs its other hooks
     with without_hooks(own or modules), torch.no_grad(), ExitStack() as hooks:
         for module in modules:
             hooks.callback(module.register_forward_pre_hook(count).remove)

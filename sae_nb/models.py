@@ -345,9 +345,9 @@ def _whole_numbers(values: Any) -> Int[Tensor, "..."]:
         ids = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"a prompt must be text or tokens, not {type(values).__name__}") from error
-    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-        if ids.numel():
-            raise ValueError(f"tokens must be integers, not {ids.dtype}".replace("torch.", ""))
+    whole = not (ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool)
+    if not whole and ids.numel():
+        raise ValueError(f"tokens must be integers, not {ids.dtype}".replace("torch.", ""))
     return ids.to(torch.int64)
 
 def _pad_rows(rows: Sequence[Tensor], value: int, side: str) -> Int[Tensor, "batch pos"]:

@@ -176,7 +176,7 @@ def _run_facts(settings: Mapping[str, Any] | None) -> dict[str, Any]:
     if not settings:
         return {}
     facts = {name: settings[name] for name in ("split", "batch_size") if settings.get(name) is not None}
-    if all(isinstance(settings.get(name), int) for name in ("tokens", "batch_size")):  # the default learning rate follows from these
+    if all(isinstance(settings.get(name), int) for name in ("tokens", "batch_size")):  # the default rate follows
         return facts | {"lr": TrainerConfig(tokens=settings["tokens"], batch_size=settings["batch_size"],
                                              lr=settings.get("lr")).learning_rate}
     return facts | ({"lr": settings["lr"]} if settings.get("lr") else {})
@@ -199,9 +199,9 @@ def _known_facts(configs: Mapping[str, Mapping[str, Any]],
 def _front_matter(facts: Mapping[str, list[str]]) -> str:
     "Write the YAML that the hub searches: library, tags, and the models and data sets that are on the hub"
     front: dict[str, Any] = {"library_name": "saelens", "tags": ["sparse-autoencoder", "sae_nb", "saelens"]}
-    for field, key in (("base_model", "model_name"), ("datasets", "dataset_path")):
+    for entry, key in (("base_model", "model_name"), ("datasets", "dataset_path")):
         if on_hub := [name for name in facts[key] if re.fullmatch(r"[\w.-]+/[\w.-]+", name)]:
-            front[field] = on_hub
+            front[entry] = on_hub
     return "---\n" + "\n".join(f"{key}: {json.dumps(value)}" for key, value in front.items()) + "\n---"
 
 def _loading_code(library: str, repo_id: str, sae_id: str) -> str:

@@ -6,13 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['hook_points', 'SAEHookPoint', 'pre_activations_at', 'LossInputs', 'SAELoss', 'reconstruction_loss', 'InputNorm',
-           'SAE']
+__all__ = ['hook_points', 'SAEHookPoint', 'LossInputs', 'SAELoss', 'reconstruction_loss', 'InputNorm', 'SAE']
 
 # %% ../nbs/06_sae.ipynb #6c77e468
 import copy
-import functools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .core import SAEConfig, SAEMetadata, architecture, as_device, as_dtype, dtype_name, no_autocast, plain
-from .encoder import AffineEncoder, Encoder, RowChunks
+from .encoder import AffineEncoder, Encoder, RowChunks, pre_activations_at
 from .selection import from_dense, keep_by
 from .sparse import Codes, DenseCodes, SparseCodes, as_codes, transformed
 
@@ -35,19 +32,6 @@ class SAEHookPoint(nn.Identity):
 hook_points = tuple(f"hook_sae_{name}" for name in ("input", "acts_pre", "acts_post", "recons", "error", "output"))
 
 # %% ../nbs/06_sae.ipynb #8af90737
-def pre_activations_at(
-    encoder: Encoder,
-    rule: Callable[[Float[Tensor, "rows d_sae"]], SparseCodes],  # Selects entries of each row independently
-    dtype: torch.dtype,  # Data type of the values
-) -> SparseCodes:
-    "Return the pre-activations at the entries that `rule` selects, differentiable"
-    def select(pre: Float[Tensor, "rows d_sae"]) -> SparseCodes:
-        codes = rule(pre)
-        return codes.with_values(pre[codes.rows().long(), codes.indices.long()])
-    with torch.no_grad():
-        chosen = encoder.chunks().select(select, dtype)
-    return encoder.at(chosen, at_zero=True)
-
 @dataclass(frozen=True)
 class LossInputs:
     "A prepared batch, the argument of `SAE.compute_loss`"
@@ -251,14 +235,6 @@ def _as_tensor(value: Any, what: str, device: torch.device) -> Tensor:
 _exact_methods = ("encode", "encode_sparse", "encode_with_predictions", "combine", "decode", "reconstruct", "forward",
                   "loss", "fold_W_dec_norm", "fold_activation_scale", "fold_activation_whitening")
 
-def _without_autocast(method: Callable[..., Any]) -> Callable[..., Any]:
-    "Return a method that computes in the data type of the weights inside `torch.autocast`, too"
-    @functools.wraps(method)
-    def exact(*args: Any, **kwargs: Any) -> Any:
-        with no_autocast():
-            return method(*args, **kwargs)
-    return exact
-
 # %% ../nbs/06_sae.ipynb #f7f1c75e
 class SAE(nn.Module, metaclass=_SAEType):
     "A sparse autoencoder; each architecture is a subclass"
@@ -284,7 +260,7 @@ class SAE(nn.Module, metaclass=_SAEType):
         super().__init_subclass__(**settings)
         for name in _exact_methods:
             if name in vars(cls):
-                setattr(cls, name, _without_autocast(vars(cls)[name]))
+                setattr(cls, name, no_autocast()(vars(cls)[name]))
         _check_overrides(cls)
         _complete_rule(cls)
 
@@ -528,7 +504,7 @@ class SAE(nn.Module, metaclass=_SAEType):
                 f"must be a dictionary of both, {{{shown[0]}: [n, d_in], {shown[1]}: [n, d_out]}}, and the trainer "
                 "must know them from `hook` and `hook_out`")
 
-    @_without_autocast
+    @no_autocast()
     def loss(
         self,
         x: Float[Tensor, "tokens d_in"],  # Inputs
@@ -556,13 +532,13 @@ class SAE(nn.Module, metaclass=_SAEType):
             chosen = self.select_chunks(encoder.chunks())
         return encoder.at(chosen)
 
-    @_without_autocast
+    @no_autocast()
     def encode(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_sae"]:
         "Return latents as a dense tensor"
         pre = self.hook_sae_acts_pre(self.encoder_for(self.prepare(x)).dense())
         return self.hook_sae_acts_post(self.activate(pre))
 
-    @_without_autocast
+    @no_autocast()
     def encode_sparse(
         self,
         x: Float[Tensor, "... d_in"],  # Inputs
@@ -571,7 +547,7 @@ class SAE(nn.Module, metaclass=_SAEType):
         "Return latents as sparse codes, differentiable; they do not pass the hook points for activations"
         return self.sparse_codes(self.encoder_for(self.prepare(x), encoder_dtype))
 
-    @_without_autocast
+    @no_autocast()
     def combine(self, z: Float[Tensor, "... d_sae"] | Codes) -> Float[Tensor, "... d_out"]:
         "Return `z @ W_dec + b_dec`, before input normalization is undone"
         z = z if isinstance(z, Codes) else _as_tensor(z, "z", self.device)
@@ -579,7 +555,7 @@ class SAE(nn.Module, metaclass=_SAEType):
             raise ValueError(f"there are {z.shape[-1]} latents, the SAE has d_sae={self.cfg.d_sae}")
         return as_codes(z) @ self.W_dec + self.b_dec
 
-    @_without_autocast
+    @no_autocast()
     def decode(
         self,
         z: Float[Tensor, "... d_sae"] | Codes,  # Latents
@@ -592,7 +568,7 @@ class SAE(nn.Module, metaclass=_SAEType):
         x_hat = self.hook_sae_recons(self.combine(z))
         return x_hat if norm is None or self.needs_target else norm.restore(x_hat)
 
-    @_without_autocast
+    @no_autocast()
     def reconstruct(
         self,
         x: Float[Tensor, "... d_in"],  # Inputs
@@ -604,14 +580,14 @@ class SAE(nn.Module, metaclass=_SAEType):
         x_hat = self.decode(z, self.input_norm(x))
         return x_hat.reshape(x.shape) if self.cfg.reshape_activations == "hook_z" else x_hat
 
-    @_without_autocast
+    @no_autocast()
     def forward(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_out"]:
         "Return the reconstruction of `x`"
         return self.hook_sae_output(self.reconstruct(x, self.encode(x)))
 
     # Rescaling the weights
 
-    @_without_autocast
+    @no_autocast()
     @torch.no_grad()
     def fold_W_dec_norm(self) -> SAE:
         "Normalize the decoder rows to norm 1 and multiply the latents by the old norms; the output is unchanged"
@@ -641,7 +617,7 @@ class SAE(nn.Module, metaclass=_SAEType):
             raise ValueError(f"normalize_activations={self.cfg.normalize_activations!r}: each input is normalized "
                              "separately, so a transform of all inputs cannot be folded into the weights")
 
-    @_without_autocast
+    @no_autocast()
     @torch.no_grad()
     def fold_activation_scale(
         self,
@@ -656,7 +632,7 @@ class SAE(nn.Module, metaclass=_SAEType):
         self.b_dec /= scale_out
         return self
 
-    @_without_autocast
+    @no_autocast()
     @torch.no_grad()
     def fold_activation_whitening(
         self,

@@ -294,7 +294,7 @@ def _found_cell(contrast: TextContrast, found: Iterable[tuple[int, float]]) -> M
 # %% ../nbs/75_search.ipynb #f5b56f33
 def _texts_of(given: Any, model: torch.nn.Module, n: int) -> Any:
     "Return texts unchanged, and the first `n` texts of a data set, cut to what the model reads"
-    if isinstance(given, str) or isinstance(given, (list, tuple, Tensor)):
+    if isinstance(given, (str, list, tuple, Tensor)):
         return given
     found, texts = load_texts(given), []
     longest = (max_context(model) or 1024) - 1

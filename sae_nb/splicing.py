@@ -57,7 +57,7 @@ def _check_at(at: Any) -> int | slice | list[int] | Tensor | None:
         if at is not None and (at.step or 1) < 1:
             raise ValueError(f"at={at}: the step must be 1 or more")
         return at
-    if isinstance(at, bool) or isinstance(at, str):
+    if isinstance(at, (bool, str)):
         raise TypeError(f"at={at!r}: must be a position, a slice, a list of positions, or a boolean mask of positions")
     try:
         found = at if isinstance(at, Tensor) else torch.as_tensor(at if hasattr(at, "dtype") else

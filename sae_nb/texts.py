@@ -13,7 +13,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -271,7 +270,8 @@ def _saved(path: Path) -> _Source:
     "Open a folder that `save_to_disk` has written"
     import datasets
     data = datasets.load_from_disk(str(path))
-    return _Source(str(path), [str(name) for name in data] if isinstance(data, Mapping) else [], partial(_of_splits, data))
+    names = [str(name) for name in data] if isinstance(data, Mapping) else []
+    return _Source(str(path), names, partial(_of_splits, data))
 
 def _of_splits(data: Any, split: str | None) -> Any:
     "Return a split of a dictionary of data sets; all of them for None"
@@ -339,7 +339,7 @@ def _open_named(dataset: str | Path, name: str | None, streaming: bool | None) -
 def _open(dataset: Any, name: str | None, streaming: bool | None) -> _Source:
     "Open a data set by name, path or object"
     if isinstance(dataset, (str, Path)):
-        with _errors_about(str(dataset)[:60]) if not is_text(dataset) else suppress():
+        with nullcontext() if is_text(dataset) else _errors_about(str(dataset)[:60]):
             return _open_named(dataset, name, streaming)
     rows = _in_memory(dataset)
     label = "generator" if isinstance(rows, _InOrder) else f"{type(dataset).__name__} in memory"

@@ -231,7 +231,7 @@ class _Streamed:
         return [documents[i] for i in order] or None
 
 # %% ../nbs/33_tokens.ipynb #df7723e4
-Separator: TypeAlias = int | str | None  # "auto", "bos", "eos", "sep", a token id or None; as in SAELens' `sequence_separator_token`
+Separator: TypeAlias = int | str | None  # "auto", "bos", "eos", "sep", a token id or None
 
 def _token_id(token: Separator, tokenizer: Any) -> int | None:
     "Return the id of a special token given by name"

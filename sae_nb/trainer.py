@@ -343,14 +343,6 @@ def _is_empty(parts: _Parts) -> bool:
     "Return True if a batch has no rows"
     return not any(len(source) for source, _ in parts.values())
 
-def _needs_target(sae: SAE) -> bool:
-    "Return True for an SAE that does not reconstruct its input"
-    try:
-        sae.loss_target(torch.zeros(1, sum(sae.cfg.input_widths), device=sae.device, dtype=sae.dtype), None)
-    except ValueError:
-        return True
-    return False
-
 def _check_arguments(saes: Any, cfg: Any) -> None:
     "Raise TypeError unless `saes` are SAEs and `cfg` has the settings of the loop"
     if not isinstance(cfg, TrainerConfig):
@@ -449,7 +441,7 @@ class Trainer:
                                                                      for part in keys for k in part))
                 raise ValueError("a batch is a single tensor, but the SAEs read or reconstruct different ones: must be "
                                  f"a dictionary with the keys {known}")
-            pair = isinstance(x, (list, tuple)) and len(x) == 2 and not inputs and _needs_target(self.runs[name].sae)
+            pair = isinstance(x, (list, tuple)) and len(x) == 2 and not inputs and self.runs[name].sae.needs_target
             return (x[0], x[1]) if pair else (x, None)
         if not inputs and len(x) == 1:
             return next(iter(x.values())), None
