@@ -56,7 +56,7 @@ class Source:
         self,
         text: str,  # Python code
     ) -> None:
-        self.text = text
+        self.lines = text.split("\n")
         self.comments = comments(text)
         tree = ast.parse(text)
         self.nodes = dict(_definitions(tree.body))
@@ -72,17 +72,22 @@ class Source:
 
     def type(
         self,
-        node: ast.AST | None,  # Annotation; None gives an empty string
+        node: ast.expr | None,  # Annotation; None gives an empty string
     ) -> str:
         "Return an annotation on one line, with private names of types written out"
         return re.sub(r"\b_[A-Z]\w*", lambda name: self.aliases.get(name[0], name[0]), self.segment(node))
 
     def segment(
         self,
-        node: ast.AST | None,  # Expression; None gives an empty string
+        node: ast.expr | None,  # Expression; None gives an empty string
     ) -> str:
         "Return the source of an expression on one line"
-        return " ".join((ast.get_source_segment(self.text, node) or "").split()) if node else ""
+        if node is None:
+            return ""
+        lines = [line.encode() for line in self.lines[node.lineno - 1:node.end_lineno]]
+        lines[-1] = lines[-1][:node.end_col_offset]  # columns count bytes; the end first, for a single line
+        lines[0] = lines[0][node.col_offset:]
+        return " ".join(b" ".join(lines).decode().split())
 
 def _definitions(body: Iterable[ast.AST], prefix: str = "") -> Iterator[tuple[str, ast.AST]]:
     "Yield the functions and classes in `body` with their qualified names"
