@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['HookPoint', 'hook_names', 'find_hook_point', 'read_activations', 'as_vectors', 'hook_width', 'closed_blocks',
-           'compiled', 'replace_at']
+           'compiled', 'watch_at', 'replace_at']
 
 # %% ../nbs/31_hooks.ipynb #6f27e9bf
 import difflib
@@ -480,7 +480,10 @@ def _check_passages(model: nn.Module, points: Iterable[HookPoint], inputs: Any =
         except Exception:  # the model does not run on tokens alone (encoder and decoder) or on one example
             small = None
         if small is None and inputs is not None:
-            _passages_of[model] = _count_passages(model, inputs, mask)
+            try:
+                _passages_of[model] = _count_passages(model, inputs, mask)
+            except Exception:  # these inputs are enough as far as the hook point; the reading pass counts, too
+                _passages_of[model] = WeakKeyDictionary(dict.fromkeys(model.modules(), 0))
     for point in points:
         _refuse_repeated(point, _passages_of.get(model, {}).get(point.module, 0))
 
@@ -644,6 +647,38 @@ def _uncompiled(model: nn.Module) -> AbstractContextManager[Any]:
 
 # %% ../nbs/31_hooks.ipynb #f0348dfe
 @contextmanager
+def _attached(model: nn.Module, point: HookPoint, fn: Callable[[Tensor], Tensor | None], write: bool) -> Iterator[None]:
+    "Call `fn` at a hook point in each forward pass; raise RuntimeError at the end if the model ran past it"
+    run = _Run(point)
+    def change(x: Tensor) -> Tensor | None:
+        run.passed()
+        return fn(x)
+    stream = write and point.stream is not None
+    with ExitStack() as stack:
+        stack.enter_context(_uncompiled(model))
+        for handle in _attach_to_stream(point, change) if stream else [point.attach(change)]:
+            stack.callback(handle.remove)
+        for part in {model, getattr(model, "original_model", model), unwrapped(model)}:
+            stack.callback(part.register_forward_pre_hook(run.start, prepend=True).remove)
+            stack.callback(part.register_forward_hook(run.end).remove)
+        yield
+    if run.missed:
+        raise RuntimeError(f"the model ran without ever reaching hook point {point.name!r}: nothing was "
+                           f"{'replaced' if write else 'read'}")
+
+@contextmanager
+def watch_at(
+    model: nn.Module,  # A bridge, a Hugging Face model or any module
+    name: str | HookPoint,  # Hook point
+    fn: Callable[[Float[Tensor, "batch pos width"]], None],  # Is given the activation
+) -> Iterator[None]:
+    "Call `fn(x)` with the activation `x` at a hook point, in each forward pass while the context is open"
+    point = name if isinstance(name, HookPoint) else find_hook_point(model, name)
+    _check_passages(model, [point])
+    with _attached(model, point, fn, write=False):
+        yield
+
+@contextmanager
 def replace_at(
     model: nn.Module,  # A bridge, a Hugging Face model or any module
     name: str | HookPoint,  # Hook point
@@ -653,17 +688,7 @@ def replace_at(
     point = name if isinstance(name, HookPoint) else find_hook_point(model, name)
     _check_writable(model, point)
     _check_passages(model, [point])
-    run = _Run(point)
-    def change(x: Tensor) -> Tensor | None:
-        run.passed()
-        return fn(x)
-    with ExitStack() as stack:
-        stack.enter_context(_uncompiled(model))
-        for handle in [point.attach(change)] if point.stream is None else _attach_to_stream(point, change):
-            stack.callback(handle.remove)
-        for part in {model, getattr(model, "original_model", model), unwrapped(model)}:
-            stack.callback(part.register_forward_pre_hook(run.start, prepend=True).remove)
-            stack.callback(part.register_forward_hook(run.end).remove)
+    if not callable(fn):
+        raise TypeError(f"fn is of the type {type(fn).__name__}: must be a function of the activation")
+    with _attached(model, point, fn, write=True):
         yield
-    if run.missed:
-        raise RuntimeError(f"the model ran without ever reaching hook point {point.name!r}: nothing was replaced")

@@ -608,11 +608,20 @@ def _processing_of(
     "Return \"compatibility\" if TransformerLens has processed the weights, None if they are unchanged"
     return "compatibility" if getattr(model, "_weights_processed", False) else None
 
+def _is_sae(value: Any) -> bool:
+    "Return True for an SAE"
+    return hasattr(getattr(value, "cfg", None), "metadata")
+
 def check_processing(
     sae: SAE,  # Its metadata says how the model was processed in training
     model: nn.Module,  # The model that the SAE will be used on
 ) -> None:
-    "Check that the model was processed like the one that the SAE was trained on; raise ValueError if not"
+    "Check that the model was processed as in the SAE's training; raise ValueError if not, TypeError for other objects"
+    if not _is_sae(sae):
+        swapped = ": the SAE comes before the model" if _is_sae(model) else ""
+        raise TypeError(f"an SAE is expected, not a {type(sae).__name__}{swapped}")
+    if not isinstance(model, nn.Module) or _is_sae(model):
+        raise TypeError(f"a model is expected, not a {type(model).__name__}; load_model(name) loads one by name")
     wanted, found = sae.cfg.metadata.processing, _processing_of(model)
     if wanted != found:
         raise ValueError(f"the SAE was trained on activations with processing={wanted!r}, but the model has "

@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .hooks import as_vectors, find_hook_point, replace_at
+from .hooks import as_vectors, find_hook_point, replace_at, watch_at
 from .models import check_processing, evaluation_mode, model_inputs, run_logits
 from .reading import MaskLike, resolve_mask
 from .sae import SAE, hook_points
@@ -103,6 +103,12 @@ def _padding_in(
 
 _caches = "past_key_values", "past_kv_cache", "cache_params"
 
+def _prompt_length(args: tuple[Any, ...], keywords: dict[str, Any]) -> int | None:
+    "Return the number of columns in the prompt among the arguments of `generate`; None if it is not given as a tensor"
+    names = ("input_ids", "inputs", "input", "inputs_embeds")
+    given = args[0] if args else next((keywords[name] for name in names if keywords.get(name) is not None), None)
+    return given.shape[1] if isinstance(given, Tensor) and given.ndim > 1 else None
+
 # %% ../nbs/65_splicing.ipynb #7cad4f55
 @dataclass
 class ForwardPass:
@@ -115,6 +121,7 @@ class ForwardPass:
     prompt_end: Tensor | None = None  # Number of tokens in each row's prompt, during `generate`
     inside: set[str] = field(default_factory=set)  # Modules that are running: "bridge", "model" or "base"
     n_generated: int = 0  # Positions that the running `generate` has passed, for caches that do not tell
+    prompt_length: int | None = None  # Columns of the prompt that `generate` was given; None: not known
 
     @contextmanager
     def watch(
@@ -144,7 +151,10 @@ class ForwardPass:
         @wraps(method)
         def generate(*args: Any, **keywords: Any) -> Any:
             if not self.in_generate:
-                self.prompt_end, self.n_generated = None, 0
+                self.prompt_end, self.prompt_length = None, None
+                self.n_generated = 0
+            if self.prompt_length is None and self.prompt_end is None:
+                self.prompt_length = _prompt_length(args, keywords)
             self.in_generate += 1
             try:
                 return method(*args, **keywords)
@@ -179,7 +189,13 @@ class ForwardPass:
         "Record where the prompt ends, at the first pass of `generate`"
         self.n_generated = (self.n_cached or 0) + inputs.shape[1]
         if self.prompt_end is None and self.n_cached is not None:
-            self.prompt_end = self._places(*inputs.shape[:2])[1]
+            if self.prompt_length is None:
+                self.prompt_end = self._places(*inputs.shape[:2])[1]
+                return
+            # the first pass may have a part of the prompt only (chunked prefill), or more than it (assisted generation)
+            real = self._real(*inputs.shape[:2])
+            missing = 0 if real is None else (~real[:, :self.prompt_length]).sum(1, keepdim=True).cpu()
+            self.prompt_end = torch.full((len(inputs), 1), self.prompt_length) - missing
 
     def _end(self, role: str, *_: Any) -> None:
         "Record that a module has returned, as a forward hook"
@@ -592,7 +608,7 @@ def splice(
             stack.enter_context(forward_pass.watch(model))
         for part in parts:
             if part.hook != part.target:
-                stack.enter_context(replace_at(model, part.hook, part.read))
+                stack.enter_context(watch_at(model, part.hook, part.read))
             stack.enter_context(replace_at(model, part.target, part.replace))
         yield Spliced(model, parts)
 
