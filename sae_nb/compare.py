@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from .core import check_kind
 from .display import Table, new_figure
 from .evals import evaluation_tokens, progress_bar
 from .hooks import read_activations
@@ -418,6 +419,10 @@ def compare_saes(
     progress: bool = False,  # Show a progress bar for the tokens
 ) -> Comparison:
     "Match the dictionaries of two SAEs and, given a model and a text, compare where their latents fire"
+    check_kind("a", a, SAE)
+    check_kind("b", b, SAE)
+    if model is not None:
+        check_kind("model", model, nn.Module)
     if (model is None) != (tokens is None):
         raise ValueError("model and tokens: give both to compare activations, or neither")
     near_cosine, near = _nearest_rows(a.W_dec, b.W_dec, n_near)
@@ -481,7 +486,10 @@ def dictionary_stability(
     n_candidates: int | None = None,  # Nearest rows considered in the matching; None: all, or 32 if there are too many
 ) -> Stability:
     "Match the dictionaries of each pair of SAEs, and count the other SAEs that have each latent"
-    named = dict(saes) if isinstance(saes, Mapping) else {f"SAE {i}": sae for i, sae in enumerate(saes)}
+    several = [saes] if isinstance(saes, (SAE, str)) else saes
+    named = dict(several) if isinstance(several, Mapping) else {f"SAE {i}": sae for i, sae in enumerate(several)}
+    for name, sae in named.items():
+        check_kind(f"saes: {name}", sae, SAE)
     if len(named) < 2:
         raise ValueError(f"{len(named)} SAE given: must be two or more")
     rows, names = [sae.W_dec for sae in named.values()], list(named)

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['unknown', 'misspelling_of', 'elsewhere', 'register', 'architecture', 'architecture_names', 'plain', 'whole_number',
-           'setting', 'field_types', 'Settings', 'as_dtype', 'dtype_name', 'default_device', 'as_device', 'no_autocast',
-           'SAEMetadata', 'Schedule', 'SAEConfig', 'local_path', 'write_safely', 'assets']
+__all__ = ['unknown', 'misspelling_of', 'elsewhere', 'explains_arguments', 'register', 'architecture', 'architecture_names',
+           'plain', 'whole_number', 'check_kind', 'check_latent', 'setting', 'field_types', 'Settings', 'as_dtype',
+           'dtype_name', 'default_device', 'as_device', 'no_autocast', 'SAEMetadata', 'Schedule', 'SAEConfig',
+           'local_path', 'write_safely', 'assets']
 
 # %% ../nbs/00_core.ipynb #73c79fd6
 import difflib
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import torch
 
@@ -91,7 +92,7 @@ def _names_elsewhere() -> dict[str, dict[str, Any]]:
 
 def elsewhere(
     name: str,  # A name of SAELens, dictionary_learning or sparsify
-    kind: str = "names",  # "names" of classes and functions, or "settings"
+    kind: str = "names",  # "names" of classes and functions, "settings", or "arguments" of functions
 ) -> str | None:
     "Return what to use here instead of a name of another library, as a part of a message; None if it is not known"
     entry = _names_elsewhere()[kind].get(name)
@@ -99,8 +100,41 @@ def elsewhere(
         return None
     used = ", ".join(f"`{target}`" for target in entry["use"])
     use = f"; here, use {used}" if used else " without a counterpart here"
-    head = f"it is a {kind[:-1]} of {entry['from']}{use}"
+    head = f"it is a{'n' * (kind == 'arguments')} {kind[:-1]} of {entry['from']}{use}"
     return f"{head}: {entry['how']}" if "how" in entry else head
+
+def _own_name(
+    what: str,  # "setting" or "argument"
+    name: str,
+    taken: Iterable[str],  # Names that are taken here
+) -> str | None:
+    "Return what to write instead of a name of another library, if its counterpart is among `taken`"
+    entry = _names_elsewhere()[what + "s"].get(name, {})
+    own = [target.rpartition(".")[2] for target in entry.get("use", ()) if target.rpartition(".")[2] in taken]
+    how = f" ({entry['how']})" if "how" in entry else ""
+    return f"no {what} {name!r}; use {' and '.join(map(repr, own))}{how}" if own else None
+
+# %% ../nbs/00_core.ipynb #f03ddefe
+_Parameters, _Result = ParamSpec("_Parameters"), TypeVar("_Result")
+
+def explains_arguments(
+    function: Callable[_Parameters, _Result],  # Function to decorate
+) -> Callable[_Parameters, _Result]:
+    "Make a function raise TypeError for keyword arguments of other libraries, with the ones that it has instead"
+    taken = inspect.signature(function).parameters
+    passes_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
+    def advice(name: str) -> str:
+        known = elsewhere(name, "arguments")
+        return _own_name("argument", name, taken) or (f"no argument {name!r}; {known}" if known else
+                                                      unknown("argument", name, taken))
+    @functools.wraps(function)
+    def checked(*args: _Parameters.args, **options: _Parameters.kwargs) -> _Result:
+        others = [name for name in options if name not in taken]
+        wrong = [name for name in others if not passes_on or name in _names_elsewhere()["arguments"]]
+        if wrong:
+            raise TypeError(f"{function.__name__}: " + "\n  ".join(map(advice, wrong)))
+        return function(*args, **options)
+    return checked
 
 # %% ../nbs/00_core.ipynb #6c543e5f
 _Class = TypeVar("_Class", bound=type)
@@ -165,6 +199,40 @@ def whole_number(
     if isinstance(number, bool) or not isinstance(number, (int, float)) or number != number // 1 or number < least:
         raise ValueError(f"{name}={value!r:.80}: must be a whole number of at least {least}")
     return int(number)
+
+# %% ../nbs/00_core.ipynb #d5ce5aa5
+_how_to_get = {"SAE": ("an SAE", "load it with SAE.load_from_disk or SAE.from_pretrained"),
+               "Module": ("a model", "load it with load_model")}
+
+def check_kind(
+    name: str,  # Name of the argument, for the error message
+    value: Any,
+    kind: type,  # Class that it must be of
+) -> None:
+    "Raise TypeError if an argument is not of a class; say how to get one"
+    if isinstance(value, kind):
+        return
+    called, how = _how_to_get.get(kind.__name__, (f"a {kind.__name__}", ""))
+    if isinstance(value, Mapping) and value and all(isinstance(part, kind) for part in value.values()):
+        how = f"choose one by its name: {', '.join(map(repr, value)):.200}"
+    shown = f"{name}={str(value)!r:.80}" if isinstance(value, (str, os.PathLike)) else f"{name} is a {type(value).__name__}"
+    raise TypeError(f"{shown}: must be {called}{'; ' * bool(how)}{how}")
+
+def check_latent(
+    latent: Any,
+    d_sae: int,  # Number of latents of the SAE
+) -> int:
+    "Return the index of a latent; raise TypeError if it is not a whole number, IndexError if the SAE has no such latent"
+    number = plain(latent)
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise TypeError(f"latent={latent!r:.80}: must be the index of one latent{_word_hint(latent)}")
+    if not 0 <= number < d_sae:
+        raise IndexError(f"latent {number}: the SAE has {d_sae}, numbered from 0")
+    return number
+
+def _word_hint(value: Any) -> str:
+    "Return how to find latents by a word, for the message about a word in the place of an index"
+    return f"; to find latents that fire on a word, stats.find({value!r:.60})" if isinstance(value, str) else ""
 
 # %% ../nbs/00_core.ipynb #69f93238
 def _setting_options(kind: Any) -> list[Any]:
@@ -256,11 +324,8 @@ class Settings:
     @classmethod
     def _advice(cls, name: str, taken: Iterable[str]) -> str:
         "Return the part of the message on a setting that this class does not have"
-        entry = _names_elsewhere()["settings"].get(name, {})
-        own = [target.rpartition(".")[2] for target in entry.get("use", ()) if target.rpartition(".")[2] in taken]
-        if own:
-            how = f" ({entry['how']})" if "how" in entry else ""
-            return f"no setting {name!r}; use {' and '.join(map(repr, own))}{how}"
+        if own := _own_name("setting", name, taken):
+            return own
         owners = [kind.__name__ for kind in _all_subclasses(Settings) if _declares(kind, name)]
         if owners:
             return f"{name!r} is a setting of {', '.join(sorted(owners)[:3])}, not of {cls.__name__}"
@@ -496,6 +561,11 @@ class Schedule:
         return self.start + fraction * (final - self.start)
 
 # %% ../nbs/00_core.ipynb #1e5ac2c4
+def _scaling_hint(value: str) -> str:
+    "Return where to ask for inputs scaled in training, which SAELens has among the normalizations of an SAE"
+    return ("; SAELens scales inputs in training so, and here a run does: TrainConfig(normalize_inputs=\"scale\"), the "
+            "default; the scale is folded into the weights at the end") if value == "expected_average_only_in" else ""
+
 @dataclass(kw_only=True)
 class SAEConfig(Settings):
     "Settings that all architectures share"
@@ -518,7 +588,7 @@ class SAEConfig(Settings):
             setattr(self, name, whole_number(name, getattr(self, name)))
         for name, options in (("normalize_activations", self.normalizations), ("reshape_activations", self.reshapes)):
             if getattr(self, name) not in options:
-                raise ValueError(unknown(name, getattr(self, name), options))
+                raise ValueError(unknown(name, getattr(self, name), options) + _scaling_hint(getattr(self, name)))
         numbers = [f.name for f in fields(self) if type(getattr(self, f.name)) in (int, float)]
         if not isinstance(self.schedules, Mapping):
             raise ValueError(f"schedules={self.schedules!r:.80}: must be a dictionary of Schedule, by setting")

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from .core import check_kind, explains_arguments
 from .display import Table, format_interval, format_number, new_figure
 from .metrics import (Metrics, Sums, all_metrics, bootstrap_interval, check_same_text, cross_entropy, frac_dead,
                             firing_counts, kl_divergence, reconstruction_sums)
@@ -218,6 +219,22 @@ def _prediction_pass(task: _Task, model: nn.Module, tokens: Tensor, batch_size: 
         part |= more
 
 # %% ../nbs/51_evals.ipynb #5890a492
+def _store_of_activations(value: Any) -> str | None:
+    "Return what a source of activations is called, of this library or of SAELens; None for anything else"
+    names = [kind.__name__ for kind in type(value).__mro__]
+    return next((f"a{'n' * (name[0] == 'A')} {name}" for name in names if name in ("ActivationsStore", "TensorStream")), None)
+
+def _check_call(sae: Any, model: Any, tokens: Any) -> None:
+    "Raise TypeError if the arguments of `run_evals` are in another order or of other types"
+    if isinstance(model, SAE) or isinstance(tokens, nn.Module) or _store_of_activations(model):
+        kinds = [type(part).__name__ for part in (sae, model, tokens)]
+        store = "; tokens are texts, a data set or token ids, not a store of activations" if any(
+            map(_store_of_activations, (model, tokens))) else ""
+        raise TypeError(f"sae is a {kinds[0]}, model a {kinds[1]} and tokens a {kinds[2]}; the call is "
+                        f"run_evals(sae, model, tokens){store}")
+    check_kind("sae", sae, SAE)
+    check_kind("model", model, nn.Module)
+
 def evaluation_tokens(
     tokens: Any,  # Text, the name of a data set, a file, tokens: see `token_source`
     model: nn.Module,
@@ -227,6 +244,9 @@ def evaluation_tokens(
     "Return the tokens to evaluate on, and what they are, if that is known"
     if n_tokens is not None and n_tokens < 1:
         raise ValueError(f"n_tokens={n_tokens}: must be at least 1, or None for all")
+    if (store := _store_of_activations(tokens)):
+        raise TypeError(f"tokens is {store}, which returns activations; give the text that it reads: texts, the name of a "
+                        "data set, a file, a TokenStream or tokens")
     source: Any = token_source(tokens, model, sae)
     given = getattr(source, "tokens", None)
     text = gather_tokens(given if isinstance(given, Tensor) else source, n_tokens)
@@ -312,6 +332,7 @@ def _evaluate(tasks: Sequence[_Task], model: nn.Module, tokens: Tensor, batch_si
             task.parts.clear()
             yield outcome
 
+@explains_arguments
 def run_evals(
     sae: SAE,  # Evaluated in `eval()` mode
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the SAE's metadata says
@@ -326,9 +347,7 @@ def run_evals(
     progress: bool = False,  # Show a progress bar
 ) -> Metrics:
     "Evaluate an SAE on held-out text, with 95% bootstrap intervals over sequences"
-    if isinstance(model, SAE) or not isinstance(sae, SAE):
-        raise TypeError(f"sae is a {type(sae).__name__} and model a {type(model).__name__}; the call is "
-                        "run_evals(sae, model, tokens)")
+    _check_call(sae, model, tokens)
     task = _Task.of(sae, model, hook, mask, replace)
     text, source = evaluation_tokens(tokens, model, sae, n_tokens)
     (outcome,) = _evaluate([task], model, text, batch_size, compute_ce_kl, seed, progress, source)
@@ -348,8 +367,14 @@ def evaluate_each(
     progress: bool = False,  # Show a progress bar
 ) -> Iterator[tuple[str, Metrics | Exception]]:
     "Evaluate several SAEs on the same tokens; yield the name of each with its report or its error"
+    if not isinstance(saes, Mapping):
+        raise TypeError(f"saes is a {type(saes).__name__}: must be a dictionary of SAEs by name; for a single SAE, "
+                        "run_evals(sae, model, tokens)")
     if not saes:
         raise ValueError("saes: there are none to evaluate")
+    for name, sae in saes.items():
+        check_kind(f"saes: {name}", sae, SAE)
+    check_kind("model", model, nn.Module)
     tasks, (text, source) = [], evaluation_tokens(tokens, model, next(iter(saes.values())), n_tokens)
     for name, sae in saes.items():
         try:

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['clear_hub_errors', 'HubFiles', 'from_pretrained', 'sae_config', 'sae_sparsity', 'load_sae_or_saes', 'load_saes']
+__all__ = ['clear_hub_errors', 'clear_upload_errors', 'HubFiles', 'from_pretrained', 'sae_config', 'sae_sparsity',
+           'load_sae_or_saes', 'load_saes']
 
 # %% ../nbs/29_hub.ipynb #eef0ebe2
 import hashlib
@@ -51,9 +52,7 @@ def clear_hub_errors(
     except errors.RevisionNotFoundError as error:
         raise ValueError(f"{repo_id}: no such branch, tag or commit") from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
-        from huggingface_hub import constants
-        offline = " (offline mode: HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else ""
-        raise ConnectionError(f"{repo_id}: the hub cannot be reached{offline} and {wanted} is not in the cache; "
+        raise ConnectionError(f"{repo_id}: the hub cannot be reached{_offline()} and {wanted} is not in the cache; "
                               "connect once to download it, or load a copy with SAE.load_from_disk") from error
     except errors.EntryNotFoundError as error:
         raise FileNotFoundError(f"{repo_id}: the repository has no {wanted}") from error
@@ -62,19 +61,63 @@ def clear_hub_errors(
     except (FileNotFoundError, PermissionError):
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno and not isinstance(error, (ConnectionError, TimeoutError)):
+        if not _of_the_network(error):
             raise  # for example a full disk
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if status in (401, 403) or isinstance(error, errors.LocalTokenNotFoundError):
+        if _status(error) in (401, 403) or isinstance(error, errors.LocalTokenNotFoundError):
             raise PermissionError(f"{repo_id}: access to {wanted} is denied; log in (`hf auth login`) or pass "
                               "token=...") from error
-        if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _transport:
-            raise
-        reason = str(error).strip().split("\n")[0]
-        raise ConnectionError(f"{repo_id}: {wanted} cannot be read from the hub ({reason or type(error).__name__}); "
+        raise ConnectionError(f"{repo_id}: {wanted} cannot be read from the hub ({_reason(error)}); "
                               "check the connection, or load a copy with SAE.load_from_disk") from error
 
 _transport = ("huggingface_hub", "requests", "httpx", "httpx2", "httpcore")  # packages that raise connection errors
+
+def _of_the_network(error: Exception) -> bool:
+    "Return True for errors of the hub or of the connection to it"
+    if isinstance(error, OSError) and error.errno and not isinstance(error, (ConnectionError, TimeoutError)):
+        return False
+    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _transport
+
+def _status(error: Exception) -> int | None:
+    "Return the HTTP status of the hub's answer; None if there was no answer"
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+def _reason(error: Exception) -> str:
+    "Return the first line of an error"
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+def _offline() -> str:
+    "Return a note if the user has switched the connection off, else an empty text"
+    from huggingface_hub import constants
+    return " (offline mode: HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else ""
+
+# %% ../nbs/29_hub.ipynb #258483bc
+@contextmanager
+def clear_upload_errors(
+    repo_id: str,  # "owner/name"
+) -> Iterator[None]:
+    "Turn errors of an upload into a ValueError, PermissionError or ConnectionError that says what to check"
+    from huggingface_hub import errors
+    try:
+        yield
+    except errors.HFValidationError as error:
+        raise ValueError(f"{repo_id!r}: not a valid repository name, so nothing was uploaded ({error})") from error
+    except Exception as error:
+        if not _of_the_network(error) and not isinstance(error, errors.LocalTokenNotFoundError):
+            raise
+        status, failed = _status(error), f"{repo_id}: nothing was uploaded"
+        denied = (errors.GatedRepoError, errors.LocalTokenNotFoundError)
+        if status in (401, 403) or isinstance(error, denied):
+            raise PermissionError(f"{failed}: write access is denied; log in (`hf auth login`) or pass token=..., with a "
+                                  f"token that may write to {repo_id.partition('/')[0]!r}") from error
+        if isinstance(error, (errors.RepositoryNotFoundError, errors.RevisionNotFoundError)):
+            raise ValueError(f"{failed}: the hub has no such repository or branch, or your token may not see it "
+                             f"({_reason(error)})") from error
+        if status is not None:
+            later = "try again later" if status >= 500 or status == 429 else "check the repository's name and settings"
+            raise ConnectionError(f"{failed}: the hub answered {status} ({_reason(error)}); {later}") from error
+        check = "unset HF_HUB_OFFLINE" if _offline() else "check the connection, a proxy, and HF_ENDPOINT if it is set"
+        raise ConnectionError(f"{failed}: the hub cannot be reached{_offline()}; {check}, and publish again "
+                              f"({_reason(error)})") from error
 
 # %% ../nbs/29_hub.ipynb #88f46453
 class _Ranges(io.RawIOBase):

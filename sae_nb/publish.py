@@ -11,6 +11,7 @@ __all__ = ['Evaluation', 'model_card', 'push_to_hub']
 # %% ../nbs/81_publish.ipynb #2f99077b
 import json
 import math
+import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,12 +24,12 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .core import local_path, unknown
+from .core import check_kind, local_path, unknown
 from .display import format_interval, format_number
 from .formats.all import load_from_disk
 from .formats.files import safe_name
 from .formats.saelens import config_file, save_model
-from .hub import clear_hub_errors
+from .hub import clear_upload_errors
 from .sae import SAE
 from .trainer import TrainerConfig
 
@@ -75,7 +76,7 @@ class Evaluation:
         parts = [f"{int(self.values['tokens']):,} tokens"] if "tokens" in self.values else []
         name = text.get("dataset") or self.about.get("dataset")
         split = text.get("split") or self.about.get("split")
-        parts += [f"of `{_fact(str(name))}`"] if name else []
+        parts += [f"of `{_fact(str(name), 'dataset')}`"] if name else []
         line = " ".join(parts) + (f", split `{split}`" if split else "")
         return line + (f" (held out: {text['held_out']})" if text.get("held_out") else "")
 
@@ -138,17 +139,30 @@ def _as_code(name: str) -> str:
     "Format a name as Markdown code"
     return f"`{name.replace('`', '')}`"
 
-def _is_public(value: object) -> bool:
-    "Return True if a value is not None and not a local path"
-    return value is not None and not re.match(r"(/|~|[A-Za-z]:\\|\.\.?/)", str(value))
+_text_or_model = ("dataset", "dataset_path", "model", "model_name", "tokenizer", "tokenizer_name")  # names, or paths
+_run_folders = ("out", "output_path", "checkpoint_path", "save_path", "save_dir", "cached_activations_path")
+_not_paths = ("repo_id", "release", "sae_id", "neuronpedia_id")  # names with slashes
 
-def _without_paths(value: Any) -> Any:
-    "Remove paths on this machine from settings, at any depth"
+def _is_local(name: str, key: str) -> bool:
+    "Return True if a value is a path on this machine, and not the name of something on the hub"
+    if re.match(r"[a-z][a-z0-9+.-]+://", name):
+        return name.startswith("file:")
+    if re.match(r"([/~]|[A-Za-z]:[\\/]|\.\.?([\\/]|$))", name) or key in _run_folders:
+        return True
+    if not re.search(r"[\\/]", name) or "\n" in name or key in _not_paths:
+        return False
+    if key in _text_or_model and not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        return True
+    return bool(re.search(r"\.[a-z][a-z0-9]{1,7}$", name)) or os.path.exists(name)
+
+def _public(value: Any, key: str = "") -> Any:
+    "Return a value as it may be published, at any depth: of a path on this machine, only the last part"
     if isinstance(value, Mapping):
-        kept = {key: part for key, part in value.items() if not isinstance(part, str) or _is_public(part)}
-        return {key: _without_paths(part) for key, part in kept.items()}
-    if isinstance(value, list):
-        return [part for part in value if not isinstance(part, str) or _is_public(part)]
+        return {name: _public(part, str(name)) for name, part in value.items() if name not in _run_folders}
+    if isinstance(value, (list, tuple)):
+        return [_public(part, key) for part in value]
+    if isinstance(value, (str, os.PathLike)) and _is_local(str(value), key):
+        return re.split(r"[/\\]", str(value).rstrip("/\\"))[-1]
     return value
 
 def _markdown_table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
@@ -181,19 +195,19 @@ def _run_facts(settings: Mapping[str, Any] | None) -> dict[str, Any]:
                                              lr=settings.get("lr")).learning_rate}
     return facts | ({"lr": settings["lr"]} if settings.get("lr") else {})
 
-def _fact(value: object) -> str:
+def _fact(value: object, key: str) -> str:
     "Format a fact: counts with separators, a local path as its last part"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.3g}"
-    return str(value) if _is_public(value) else re.split(r"[/\\]", str(value).rstrip("/\\"))[-1]
+    return str(_public(value, key))
 
 def _known_facts(configs: Mapping[str, Mapping[str, Any]],
                  runs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     "Collect the values of each fact over all SAEs"
     about = [{**cfg["metadata"], **_run_facts(runs.get(name))} for name, cfg in configs.items()]
-    return {key: list(dict.fromkeys(_fact(facts[key]) for facts in about if facts.get(key) is not None))
+    return {key: list(dict.fromkeys(_fact(facts[key], key) for facts in about if facts.get(key) is not None))
             for key in _facts}
 
 def _front_matter(facts: Mapping[str, list[str]]) -> str:
@@ -208,38 +222,66 @@ def _loading_code(library: str, repo_id: str, sae_id: str) -> str:
     "Write the code that loads an SAE"
     return f'```python\nfrom {library} import SAE\n\nsae = SAE.from_pretrained("{repo_id}", "{sae_id}")\n```'
 
+def _named(saes: Any, sae_id: str | None) -> dict[str, SAE]:
+    "Return SAEs by id, loaded if they are folders; a single one without an id is called by its hook point"
+    several = saes if isinstance(saes, Mapping) else {None: saes}
+    if sae_id is not None and isinstance(saes, Mapping):
+        raise ValueError(f"sae_id={sae_id!r}: only a single SAE can be given an id; the keys of the dictionary are the ids")
+    loaded = {}
+    for name, sae in several.items():
+        sae = load_from_disk(sae) if isinstance(sae, (str, os.PathLike)) else sae
+        check_kind("saes" if name is None else f"saes: {name}", sae, SAE)
+        hook = sae.cfg.metadata.hook_name
+        loaded[name if name is not None else sae_id or (hook if isinstance(hook, str) else "sae")] = sae
+    if not loaded or any(safe_name(name) in ("", "README.md") for name in loaded):
+        raise ValueError(f"SAE ids {sorted(loaded)}: each must be the name of a folder")
+    return loaded
+
+def _by_id(given: Any, ids: list[str], single: bool, argument: str) -> dict[str, Any]:
+    "Return a value per SAE id; raise ValueError for an unknown id"
+    by_id = isinstance(given, Mapping) and list(given) == ids and not isinstance(given[ids[0]], (int, float))
+    if single and not by_id:
+        return {} if given is None else {ids[0]: given}
+    if given is not None and not isinstance(given, Mapping):
+        raise TypeError(f"{argument} is a {type(given).__name__}: must be a dictionary, by id of the SAE, as saes is")
+    found = dict(given or {})
+    for name in found.keys() - ids:
+        raise ValueError(f"{argument}: {unknown('SAE id', name, ids)}")
+    return found
+
+def _settings(given: Any) -> Any:
+    "Return the settings of a run, read from their file if necessary"
+    return json.loads(local_path(given).read_text()) if isinstance(given, (str, Path)) else given
+
 def model_card(
-    saes: Mapping[str, SAE],  # By id, which is the folder in the repository
+    saes: SAE | str | Path | Mapping[str, SAE | str | Path],  # SAEs or their folders; a dictionary: by id
     repo_id: str,  # "owner/name"
-    metrics: Mapping[str, Any] | None = None,  # By id: from `run_evals`, an `eval.json`, or numbers by name
-    run_configs: Mapping[str, Mapping[str, Any]] | None = None,  # By id: settings of the training run
+    metrics: Any = None,  # From `run_evals`, an `eval.json`, or numbers by name; for several SAEs: by id
+    run_configs: Any = None,  # Settings of the training run, a dictionary or a JSON file; for several SAEs: by id
+    sae_id: str | None = None,  # Folder of a single SAE in the repository; None: the name of its hook point
 ) -> str:
-    "Write the `README.md` of a repository: facts about training, metrics, and how to load the SAEs"
-    states = {name: sae.state_for_file() for name, sae in saes.items()}  # as saved, so BatchTopK is JumpReLU
+    """Write the `README.md` of a repository: facts about training, metrics, and how to load the SAEs; raise ValueError
+    for metrics or settings of an SAE that is not among them"""
+    named, single = _named(saes, sae_id), not isinstance(saes, Mapping)
+    found = _by_id(metrics, list(named), single, "metrics")
+    runs = {name: _settings(given) for name, given in _by_id(run_configs, list(named), single, "run_configs").items()}
+    states = {name: sae.state_for_file() for name, sae in named.items()}  # as saved, so BatchTopK is JumpReLU
     configs = {name: cfg for name, (cfg, _) in states.items()}
     thresholds = {name: tensors.get("threshold") for name, (_, tensors) in states.items()}
-    facts = _known_facts(configs, run_configs or {})
+    facts = _known_facts(configs, runs)
     sections = [_front_matter(facts), f"# {repo_id.rpartition('/')[2]}",
                 "Sparse autoencoders for the activations of a language model.", _sae_table(configs, thresholds)]
     if rows := [[label, ", ".join(facts[key])] for key, label in _facts.items() if facts[key]]:
         sections += ["## Training", _markdown_table(["", ""], rows)]
-    sections += _evaluation_sections({name: Evaluation.of(found) for name, found in (metrics or {}).items()})
-    sections += ["## Usage", _loading_code("sae_nb", repo_id, next(iter(saes)))]
+    sections += _evaluation_sections({name: Evaluation.of(values) for name, values in found.items()})
+    sections += ["## Usage", _loading_code("sae_nb", repo_id, next(iter(named)))]
     if in_saelens := [name for name, cfg in configs.items() if cfg["architecture"] in _saelens_architectures]:
         sections += ["In SAELens (version 6 or later):", _loading_code("sae_lens", repo_id, in_saelens[0])]
     return "\n\n".join(sections) + "\n"
 
 # %% ../nbs/81_publish.ipynb #69ab214d
-def _by_id(given: Any, ids: list[str], single: bool, argument: str) -> dict[str, Any]:
-    "Return a value per SAE id; raise ValueError for an unknown id"
-    found = {ids[0]: given} if single and given is not None else dict(given or {})
-    for name in found.keys() - ids:
-        raise ValueError(f"{argument}: {unknown('SAE id', name, ids)}")
-    return found
-
-def _publishable(name: str, sae: SAE | str | Path) -> SAE:
-    "Load an SAE if necessary and check that it can be published; raise ValueError if not"
-    sae = sae if isinstance(sae, SAE) else load_from_disk(sae)
+def _check_publishable(name: str, sae: SAE) -> None:
+    "Check that an SAE can be published; raise ValueError if not"
     if sae.training:
         raise ValueError(f"{name}: the SAE is in training mode; publish the SAE that `train` returned, or call eval() "
                          "if its weights are final")
@@ -249,13 +291,12 @@ def _publishable(name: str, sae: SAE | str | Path) -> SAE:
     bad = [key for key, tensor in sae.state_for_file()[1].items() if tensor.isnan().any()]
     if bad:
         raise ValueError(f"{name}: tensor {bad[0]!r} contains NaN")
-    return sae
 
 def _write_folder(folder: Path, sae: SAE, density: Tensor | None, run_config: Any) -> None:
     "Write the folder of one SAE"
     save_model(sae, folder)
     cfg = json.loads((folder / config_file).read_text())
-    cfg["metadata"] = {key: value for key, value in cfg["metadata"].items() if _is_public(value)}
+    cfg["metadata"] = _public({key: value for key, value in cfg["metadata"].items() if value is not None})
     (folder / config_file).write_text(json.dumps(cfg, indent=2))
     if density is not None:
         density = torch.as_tensor(density).detach().float().cpu().contiguous()
@@ -264,11 +305,7 @@ def _write_folder(folder: Path, sae: SAE, density: Tensor | None, run_config: An
                              "latent")
         save_file({"sparsity": (density + 1e-10).log10()}, folder / "sparsity.safetensors")
     if run_config is not None:
-        (folder / "runner_cfg.json").write_text(json.dumps(_without_paths(run_config), indent=2))
-
-def _settings(given: Any) -> Any:
-    "Return the settings of a run, read from their file if necessary"
-    return json.loads(local_path(given).read_text()) if isinstance(given, (str, Path)) else given
+        (folder / "runner_cfg.json").write_text(json.dumps(_public(run_config), indent=2))
 
 def push_to_hub(
     saes: SAE | str | Path | Mapping[str, SAE | str | Path],  # SAEs or their folders; a dictionary: by id
@@ -285,15 +322,9 @@ def push_to_hub(
 ) -> str:
     """Publish SAEs and return the URL of the repository; raise ValueError, before any upload, for SAEs that cannot be
     published, PermissionError without write access"""
-    single = not isinstance(saes, Mapping)
-    if isinstance(saes, Mapping):
-        ready = {name: _publishable(name, sae) for name, sae in saes.items()}
-    else:
-        sae = _publishable("the SAE", saes)
-        hook = sae.cfg.metadata.hook_name
-        ready = {sae_id or (hook if isinstance(hook, str) else "sae"): sae}
-    if not ready or any(safe_name(name) in ("", "README.md") for name in ready):
-        raise ValueError(f"SAE ids {sorted(ready)}: each must be the name of a folder")
+    single, ready = not isinstance(saes, Mapping), _named(saes, sae_id)
+    for name, sae in ready.items():
+        _check_publishable("the SAE" if single else name, sae)
     ids = list(ready)
     metrics_by_id = _by_id(metrics, ids, single, "metrics")
     densities = {name: found.density for name, found in metrics_by_id.items() if hasattr(found, "density")}
@@ -314,7 +345,7 @@ def _upload(folder: Path, repo_id: str, revision: str, private: bool | None, tok
     "Upload a folder in one commit, without its card if the repository has a card that should be kept"
     from huggingface_hub import HfApi
     api = HfApi(token=token)
-    with clear_hub_errors(repo_id, "the upload"):
+    with clear_upload_errors(repo_id):
         url = str(api.create_repo(repo_id, private=private, exist_ok=True))
         if revision != "main":
             api.create_branch(repo_id, branch=revision, exist_ok=True)

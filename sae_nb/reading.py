@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .hooks import as_vectors, find_hook_point, read_activations
-from .core import local_path
+from .core import check_kind, local_path
 from .models import begin_id, check_processing, max_context, vocabulary_size
 from .sae import SAE
 from .sparse import SparseCodes
@@ -286,6 +286,8 @@ class SAEReader(Reader):
         read_targets: bool = False,  # Read the targets even if the mask does not need them
     ) -> SAEReader:
         "Make the reader for an SAE; raise ValueError if the SAE does not fit the model"
+        check_kind("sae", sae, SAE)
+        check_kind("model", model, torch.nn.Module)
         check_processing(sae, model)
         inputs, targets = hook_names_of(sae, hook)
         resolved = resolve_mask(mask, sae, model)

@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .display import Markup, Table, format_number, new_figure
+from .core import check_kind, check_latent
 from .hooks import as_vectors, replace_at
 from .metrics import cross_entropy, kl_divergence
 from .models import check_processing, evaluation_mode, model_device, model_inputs, run_logits
@@ -69,19 +70,33 @@ class Clamp:
 Steering: TypeAlias = Direction | Clamp
 
 # %% ../nbs/66_steer.ipynb #456a28de
-def _check_latent(sae: SAE, latent: int) -> None:
-    "Check that the SAE has this latent; raise IndexError if not"
-    if not 0 <= latent < sae.cfg.d_sae:
-        raise IndexError(f"latent {latent}: the SAE has {sae.cfg.d_sae}, numbered from 0")
+def _check_steering(sae: SAE, latent: int, strength: float) -> int:
+    "Return the index of a latent; raise TypeError for arguments of another type, IndexError if there is no such latent"
+    check_kind("sae", sae, SAE)
+    if isinstance(strength, (str, bool, FeatureStats)) or not hasattr(strength, "__float__"):
+        hint = "; give the statistics as unit=" if isinstance(strength, FeatureStats) else ""
+        raise TypeError(f"strength is a {type(strength).__name__}: must be a number{hint}")
+    return check_latent(latent, sae.cfg.d_sae)
 
 def _unit_activation(unit: float | FeatureStats, latent: int) -> float:
     "Return the activation of strength 1; raise ValueError if the latent never fired"
     if not isinstance(unit, FeatureStats):
+        if isinstance(unit, (str, bool)) or not hasattr(unit, "__float__"):
+            raise TypeError(f"unit is a {type(unit).__name__}: must be a number, or statistics from collect_features")
         return unit
     if not unit.max[latent] > 0:
         raise ValueError(f"latent {latent} never fired in these statistics, so its largest activation is not known: "
                          "give the unit as a number")
     return float(unit.max[latent])
+
+def _steerings(given: Any) -> list[Steering]:
+    "Return steerings as a list; raise TypeError if they are something else"
+    several = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    for one in several:
+        if not isinstance(one, (Direction, Clamp)):
+            raise TypeError(f"steerings: a {type(one).__name__} ({str(one)[:40]!r}) must come from steer_direction or "
+                            "steer_clamp")
+    return several
 
 def _one_hook(sae: SAE, hook: str | list[str] | None) -> str:
     "Return the hook point; raise ValueError if there are several or none"
@@ -98,7 +113,7 @@ def steer_direction(
     hook: str | None = None,  # Hook point to add it at; None: the one that the SAE reconstructs
 ) -> Direction:
     "Return the decoder direction of a latent, to be added at every position"
-    _check_latent(sae, latent)
+    latent = _check_steering(sae, latent, strength)
     if sae.cfg.normalize_activations not in ("none", "expected_average_only_in"):
         raise ValueError(f"normalize_activations={sae.cfg.normalize_activations!r}: the size of a latent's output "
                          "depends on the input, so it has no fixed direction; use steer_clamp")
@@ -114,7 +129,7 @@ def steer_clamp(
     hook: str | None = None,  # Hook point that the SAE reads; None: the one in its metadata
 ) -> Clamp:
     "Return a clamp that sets a latent to a value, whether it is active or not"
-    _check_latent(sae, latent)
+    latent = _check_steering(sae, latent, strength)
     where = _one_hook(sae, hook or sae.cfg.metadata.hook_name)
     return Clamp(where, sae, latent, strength * _unit_activation(unit, latent))
 
@@ -142,7 +157,7 @@ def steered(
     start: int = 0,  # First position to steer, in the whole text
 ) -> Iterator[nn.Module]:
     "Steer the model while the context is open; at one hook point, clamps come before directions"
-    several = list(steerings) if isinstance(steerings, Sequence) else [steerings]
+    several = _steerings(steerings)
     masks = [resolve_mask(mask, one.sae, model, TokenMask(skip_first=False)) for one in several]
     at, forward_pass = slice(start, None) if start else None, ForwardPass()
     saes: dict[str, SAE] = {}
@@ -336,7 +351,7 @@ def steering_sweep(
     steer_prompt: bool = True,  # Steer the prompt too, not only its continuation
 ) -> SteeringSweep:
     "Generate steered text at several strengths, and measure its distance from the clean model"
-    several = list(steerings) if isinstance(steerings, Sequence) else [steerings]
+    several = _steerings(steerings)
     begun: list[Any] = [prompts] if isinstance(prompts, str) else list(prompts)
     if all(isinstance(part, int) or getattr(part, "ndim", None) == 0 for part in begun):
         begun = [prompts] if begun else []
