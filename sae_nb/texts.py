@@ -25,8 +25,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Int
 from torch import Tensor
-from torch.utils.data import (BatchSampler, DataLoader, IterableDataset, RandomSampler, SequentialSampler, TensorDataset,
-                              default_collate, default_convert)
+from torch.utils.data import (BatchSampler, DataLoader, IterableDataset, RandomSampler, SequentialSampler,
+                              TensorDataset, default_collate, default_convert)
 
 from .core import assets, local_path, unknown
 from .formats.files import LocalFiles, content_problem, read_json
@@ -196,14 +196,19 @@ def _from_columns(data: Mapping[str, Any]) -> Any:
                          "splits; for one row give a list of it")
     return [dict(zip(data, values)) for values in zip(*data.values())]
 
+def _reads_all(loader: DataLoader[Any]) -> bool:
+    "Return True if a `DataLoader` reads each item of its data set once"
+    if isinstance(loader.dataset, IterableDataset):
+        return True
+    sampler, is_usual = loader.sampler, type(loader.batch_sampler) in (BatchSampler, type(None))
+    n: int = len(loader.dataset)  # type: ignore[arg-type]
+    if not is_usual or type(sampler) not in (SequentialSampler, RandomSampler) or getattr(sampler, "replacement", False):
+        return False
+    return len(sampler) == n and not (loader.drop_last and n % (loader.batch_size or 1))
+
 def _from_loader(loader: DataLoader[Any]) -> Any:
     "Return the rows of the data set of a `DataLoader`, or of its batches if the loader chooses or changes the rows"
-    sampler, size = loader.sampler, loader.batch_size or 1
-    every = type(sampler) in (SequentialSampler, RandomSampler) and not getattr(sampler, "replacement", False)
-    every = every and type(loader.batch_sampler) in (BatchSampler, type(None))
-    every = every and len(sampler) == len(loader.dataset) and not (loader.drop_last and len(sampler) % size)  # type: ignore
-    if (every or isinstance(loader.dataset, IterableDataset)) and loader.collate_fn in (default_collate,
-                                                                                        default_convert):
+    if loader.collate_fn in (default_collate, default_convert) and _reads_all(loader):
         return _in_memory(loader.dataset)
     def rows() -> Iterator[Any]:
         for batch in loader:
