@@ -10,8 +10,10 @@ __all__ = ['is_text', 'Texts', 'load_texts']
 
 # %% ../nbs/32_texts.ipynb #349e8b83
 import copy
+import glob
 import hashlib
-import json
+from array import array
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -23,8 +25,11 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Int
 from torch import Tensor
+from torch.utils.data import (BatchSampler, DataLoader, IterableDataset, RandomSampler, SequentialSampler,
+                              TensorDataset, default_collate, default_convert)
 
 from .core import assets, local_path, unknown
+from .formats.files import LocalFiles, content_problem, read_json
 
 # %% ../nbs/32_texts.ipynb #cc54a53a
 _columns = ("tokens", "input_ids", "text", "problem")
@@ -37,8 +42,25 @@ def _is_message(item: Any) -> bool:
     "Return True if `item` is one message of a chat"
     return isinstance(item, Mapping) and ("content" in item and "role" in item or "value" in item and "from" in item)
 
+def _alone(item: Any) -> Any:
+    "Return what a tuple of one text or tensor holds, as `zip` and `TensorDataset` make them; other items unchanged"
+    if isinstance(item, (list, tuple)) and len(item) == 1:
+        if isinstance(item[0], (np.ndarray, Tensor)) and item[0].ndim or isinstance(item, tuple) and isinstance(
+                item[0], (str, list)):
+            return item[0]
+    return item
+
+def _unbatched(items: Iterable[Any]) -> Iterator[Any]:
+    "Yield the items; the rows of a batch of token ids [sequence, position] are items of their own"
+    for item in map(_alone, items):
+        if isinstance(item, (np.ndarray, Tensor)) and item.ndim == 2:
+            yield from item
+        else:
+            yield item
+
 def _as_row(item: Any) -> Mapping[str, Any]:
     "Return a row for a text, a list of tokens, a chat, or a row"
+    item = _alone(item)
     if isinstance(item, Mapping):
         return item
     if item is None:
@@ -66,15 +88,15 @@ class _InOrder:
     "Rows of an iterable, or of a function that returns an iterable, with a position"
 
     def __init__(self, source: Any):
-        self.source = source
         self.once = isinstance(source, Iterator)
+        self.source = _unbatched(source) if self.once else source
         self.ahead: list[Any] = []  # Rows of an iterator that were read to look at them
         self.position = 0
         self.taken = 0  # Rows of an iterator that cannot be read again
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         rows: Any = self.source() if callable(self.source) else self.source
-        source = self._once() if self.once else iter(rows)
+        source = self._once() if self.once else _unbatched(rows)
         for item in islice(source, max(self.position - self.taken, 0) if self.once else self.position, None):
             self.position += 1
             yield _as_row(item)
@@ -156,6 +178,7 @@ def _from_sequence(data: Sequence[Any]) -> list[Any]:
         return [{"messages": list(data)}]
     if data and all(isinstance(item, (int, np.integer)) and not isinstance(item, bool) for item in data):
         return [{"tokens": list(data)}]
+    data = list(_unbatched(data))
     rows = [_as_row(item) for item in data]
     kinds = {next(iter(row)) for row, item in zip(rows, data) if row and not isinstance(item, Mapping)}
     if len(kinds) > 1:
@@ -173,8 +196,55 @@ def _from_columns(data: Mapping[str, Any]) -> Any:
                          "splits; for one row give a list of it")
     return [dict(zip(data, values)) for values in zip(*data.values())]
 
+def _reads_all(loader: DataLoader[Any]) -> bool:
+    "Return True if a `DataLoader` reads each item of its data set once"
+    if isinstance(loader.dataset, IterableDataset):
+        return True
+    sampler, is_usual = loader.sampler, type(loader.batch_sampler) in (BatchSampler, type(None))
+    n: int = len(loader.dataset)  # type: ignore[arg-type]
+    if not is_usual or type(sampler) not in (SequentialSampler, RandomSampler) or getattr(sampler, "replacement", False):
+        return False
+    return len(sampler) == n and not (loader.drop_last and n % (loader.batch_size or 1))
+
+def _from_loader(loader: DataLoader[Any]) -> Any:
+    "Return the rows of the data set of a `DataLoader`, or of its batches if the loader chooses or changes the rows"
+    if loader.collate_fn in (default_collate, default_convert) and _reads_all(loader):
+        return _in_memory(loader.dataset)
+    def rows() -> Iterator[Any]:
+        for batch in loader:
+            yield from _rows_of_batch(batch)
+    return _InOrder(rows)
+
+def _rows_of_batch(batch: Any) -> Iterable[Any]:
+    "Return the rows of a batch of a `DataLoader`; raise ValueError if it is not clear what they are"
+    batch = _alone(batch)
+    if isinstance(batch, Mapping):
+        return _from_columns(batch)
+    several = isinstance(batch, (list, tuple)) and len(batch) > 0
+    if several and all(isinstance(item, (str, Mapping)) for item in batch):
+        return batch
+    if isinstance(batch, list) and several and all(np.ndim(item) == 1 and len(item) for item in batch):
+        return batch
+    if isinstance(batch, (np.ndarray, Tensor)) and batch.ndim == 2:
+        return batch
+    raise ValueError(f"a DataLoader with batches of {type(batch).__name__}: must be batches of token ids [sequence, "
+                     "position], of texts, or of rows (dictionaries); give the data set itself, loader.dataset")
+
+def _from_torch(data: Any) -> Any:
+    "Return the rows of a `DataLoader` or a `TensorDataset`; None if it is neither"
+    if isinstance(data, DataLoader):
+        return _from_loader(data)
+    if isinstance(data, TensorDataset):
+        if len(data.tensors) != 1:
+            raise ValueError(f"a TensorDataset of {len(data.tensors)} tensors: must have one, the token ids; give that "
+                             "tensor itself, or a dictionary with input_ids and attention_mask")
+        return _in_memory(data.tensors[0])
+    return None
+
 def _in_memory(data: Any) -> Any:
     "Return the rows of an object in memory, or a dictionary of its splits"
+    if (rows := _from_torch(data)) is not None:
+        return rows
     if isinstance(data, Tensor):
         data = data.detach().cpu().numpy() if not data.is_floating_point() else data.detach().float().cpu().numpy()
     if (rows := _from_frame(data)) is not None:
@@ -183,8 +253,8 @@ def _in_memory(data: Any) -> Any:
         return _from_columns(data)
     if isinstance(data, (set, frozenset)):  # Their order differs between processes
         return _from_sequence(sorted(data))
-    if isinstance(data, (list, tuple)):
-        return _from_sequence(data)
+    if isinstance(data, (list, tuple, range, array, deque)):
+        return _from_sequence(list(data))
     if hasattr(data, "column_names") or hasattr(data, "load_state_dict"):
         return _without_format(data)
     if hasattr(data, "__array__"):
@@ -227,6 +297,16 @@ def _demo_rows() -> list[dict[str, Any]]:
     columns = ["text", "split", "source"]
     return parquet.read_table(assets() / "demo" / "heldout.parquet", columns=columns).to_pylist()
 
+def _check_content(path: Path) -> None:
+    "Raise ValueError if a file, or one of a folder, holds a git-lfs pointer or an error page instead of the data"
+    for file in [path] if path.is_file() else path.rglob("*"):
+        kind = _kinds.get(_suffix(file))
+        if kind is None or "\\" in file.name or not file.is_file():
+            continue
+        problem = content_problem(LocalFiles(file.parent), file.name)
+        if problem and ("git-lfs" in problem or kind in ("parquet", "arrow")):
+            raise ValueError(f"data set {str(file)!r}: {problem}")
+
 def _local_kind(path: Path) -> str:
     "Return the name of the `datasets` reader for a file, or for all files of a folder"
     suffixes = {_suffix(file) for file in ([path] if path.is_file() else path.rglob("*"))}
@@ -252,7 +332,7 @@ def _no_progress_bars() -> Iterator[None]:
 @contextmanager
 def _errors_about(name: str) -> Iterator[None]:
     "Raise ValueError with the name of the data set if it cannot be read"
-    from datasets.exceptions import DatasetsError
+    from datasets.exceptions import DatasetNotFoundError, DatasetsError
     try:
         with _no_progress_bars():
             yield
@@ -263,8 +343,56 @@ def _errors_about(name: str) -> Iterator[None]:
             raise
         cause = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
         hint = ": save the file as UTF-8" if isinstance(cause, UnicodeDecodeError) else ""
-        hint = hint or ("" if {"/", "."} & set(name) else "; give a text as a list, [text]")
-        raise ValueError(f"data set {name!r}: {cause}{hint}") from error
+        if isinstance(error, DatasetNotFoundError) and not {"/", "."} & set(name):
+            hint = "; give a text as a list, [text]"
+        kind = ConnectionError if isinstance(error, ConnectionError) else ValueError
+        kind = PermissionError if isinstance(error, DatasetNotFoundError) and "gated" in str(error) else kind
+        raise kind(f"data set {name!r}: {cause}{hint}") from error
+
+def _ask_hub(name: str) -> bool:
+    """Ask the hub once for a data set, because `datasets` tries for a long time; return False if only the cache has it.
+    Raise ConnectionError, PermissionError or ValueError if it cannot be had"""
+    import datasets
+    from huggingface_hub import HfApi, constants
+
+    from sae_nb.hub import clear_hub_errors
+    if datasets.config.HF_HUB_OFFLINE or constants.HF_HUB_OFFLINE or "://" in name or name.startswith("buckets/"):
+        return True  # `datasets` answers without waiting
+    try:
+        with clear_hub_errors(name, "the data set"):
+            HfApi(endpoint=datasets.config.HF_ENDPOINT).dataset_info(name, timeout=10)
+    except ConnectionError as error:
+        with suppress(FileNotFoundError):
+            datasets.load.CachedDatasetModuleFactory(name).get_module()
+            return False
+        reason = str(error.__cause__ or error).strip().split("\n")[0]
+        raise ConnectionError(f"data set {name!r}: the hub cannot be reached ({reason}), and there is no such file, "
+                              "folder or cached data set on this machine; check the connection") from error
+    except PermissionError as error:
+        raise PermissionError(f"data set {name!r}: {error}") from error
+    except ValueError as error:
+        hint = "" if {"/", "."} & set(name) else "; give a text as a list, [text]"
+        raise ValueError(f"data set {name!r}: {error}{hint}") from error
+    return True
+
+def _on_hub(name: str, options: dict[str, Any]) -> _Source:
+    "Open a data set on the hub; its copy in the cache if the hub cannot be reached"
+    if _ask_hub(name):
+        return _with_splits(name, name, options)
+    with _offline():
+        source = _with_splits(name, name, {**options, "streaming": False})
+    return replace(source, open=_offline()(source.open))
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    "Let `datasets` use its cache without asking the hub while the context is open"
+    import datasets
+    before = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before
 
 def _saved(path: Path) -> _Source:
     "Open a folder that `save_to_disk` has written"
@@ -285,21 +413,29 @@ def _of_splits(data: Any, split: str | None) -> Any:
 def _local(path: Path, name: str | None, streaming: bool) -> _Source:
     "Open a file or folder with `datasets`; a text file is one document"
     import datasets
+    if "::" in str(path):
+        raise ValueError(f"data set {str(path)!r}: a path with '::' cannot be read: rename the file or folder")
+    _check_content(path)
     if (path / "state.json").exists() or (path / "dataset_dict.json").exists():
         return _saved(path)
     kind = _local_kind(path)
     options: dict[str, Any] = {"sample_by": "document"} if kind == "text" else {}
+    escaped = glob.escape(str(path))  # `datasets` takes a path for a pattern
     if not path.is_file():
-        return _with_splits(str(path), str(path), {"name": name, "streaming": streaming, **options})
+        options |= {"name": name, "streaming": streaming}
+        if escaped == str(path):
+            return _with_splits(str(path), str(path), options)
+        return _with_splits(str(path), kind, {**options, "data_dir": escaped})
     if _suffix(path) == ".tsv":
         options["sep"] = "\t"
-    load = partial(datasets.load_dataset, kind, data_files={"train": [str(path)]}, streaming=streaming, **options)
+    load = partial(datasets.load_dataset, kind, data_files={"train": [escaped]}, streaming=streaming, **options)
     return _Source(str(path), [], lambda split: load(split=split or "train"), sliceable=not streaming)
 
 def _with_splits(label: str, path: str, options: dict[str, Any]) -> _Source:
     "Open a folder or a data set on the hub, which may have splits"
     import datasets
-    splits = datasets.get_dataset_split_names(path, config_name=options["name"])
+    where = {key: value for key, value in options.items() if key == "data_dir"}
+    splits = datasets.get_dataset_split_names(path, config_name=options["name"], **where)
     def load(split: str | None) -> Any:
         parts = [datasets.load_dataset(path, split=name, **options) for name in ([split] if split else splits)]
         return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
@@ -334,7 +470,7 @@ def _open_named(dataset: str | Path, name: str | None, streaming: bool | None) -
         raise ValueError(f"data set {str(dataset)!r} does not exist")
     if path.exists():
         return _local(path, name, bool(streaming))
-    return _with_splits(str(dataset), str(dataset), {"name": name, "streaming": streaming is not False})
+    return _on_hub(str(dataset), {"name": name, "streaming": streaming is not False})
 
 def _open(dataset: Any, name: str | None, streaming: bool | None) -> _Source:
     "Open a data set by name, path or object"
@@ -404,10 +540,19 @@ class _Part:
     seen: frozenset[int]  # Documents whose side was chosen when the data set was opened
     chosen: frozenset[int]  # Those of them that are held out
     described: str  # How the data set is divided
+    offset: int | None = None  # Every tenth row from this one is held out, if rows of tokens are all equal
 
-    def __call__(self, document: Any) -> Any:
+    @property
+    def is_portion(self) -> bool:
+        "True if the only document is cut into two parts"
+        return len(self.seen) == 1 and not self.chosen and self.offset is None
+
+    def __call__(self, document: Any, number: int | None = None) -> Any:
         "Return the document, or its portion, if it belongs to this part; None if not"
-        if len(self.seen) == 1 and not self.chosen:
+        if self.offset is not None:
+            held_out = number is not None and number % _share == self.offset
+            return document if held_out == (self.name == "test") else None
+        if self.is_portion:
             end = _cut_point(document)
             return document[end:] if self.name == "test" else document[:end]
         key = _key(document)
@@ -417,13 +562,18 @@ class _Part:
 def _divide(texts: Texts, name: Literal["train", "test"]) -> _Part:
     "Choose the documents to hold out"
     sizes: dict[int, int] = {}
+    found: list[int] = []
     for n, row in enumerate(islice(texts.look(), _looked_at)):
         if (document := texts.document(row, n)) is not None:
             sizes[_key(document)] = len(document)
+            found.append(n)
         if len(sizes) > _few:
             return _Part(name, frozenset(), frozenset(), "about one document in ten, chosen by its content")
     if not sizes:
         raise ValueError(f"the data set is empty: {texts.name} has no row with a {texts.column}")
+    if len(sizes) == 1 and len(found) > 1 and texts.tokenized:  # A row that was cut would not fill its context
+        return _Part(name, frozenset(sizes), frozenset(), "one row in ten, by index, because all rows are equal",
+                     found[0] % _share)
     if len(sizes) == 1:
         return _Part(name, frozenset(sizes), frozenset(), "the last tenth of the only document")
     missing, room = max(1, round(len(sizes) / _share)), sum(sizes.values()) / 2
@@ -478,15 +628,17 @@ class Texts:
     ) -> str | Int[np.ndarray, "position"] | None:
         "Return the text or tokens of a row, or its portion in this part; None if there is nothing"
         value = row.get(self.column) if isinstance(row, Mapping) else row
-        if _is_missing(value):
-            return None
         where = f"row {number} of the data set" if number is not None else "a row of the data set"
+        if _is_missing(value):
+            if (other := _readable(row, self.column)) not in (None, self.column):
+                raise ValueError(f"{where}: has {other!r}, but others have {self.column!r}: must be rows of one kind")
+            return None
         if self.tokenized:
             document = _checked_tokens(value, row, f"{where}, column {self.column!r}")
         else:
             document = _checked_text(self.render(value) if self.render else value, f"{where}, column {self.column!r}")
         if document is not None and self.part is not None:
-            document = self.part(document)
+            document = self.part(document, number)
         return document if document is not None and len(document) else None
 
     def describe(self) -> dict[str, Any]:
@@ -506,6 +658,23 @@ class Texts:
 def _is_missing(value: Any) -> bool:
     "Return True for None and for NaN, which stands for a missing text in tables"
     return value is None or isinstance(value, float) and value != value or type(value).__name__ == "NAType"
+
+def _readable(row: Any, column: str) -> str | None:
+    "Return the name of the column that is read, or of another that could be read if the row does not have it"
+    if not isinstance(row, Mapping) or column in row:
+        return column
+    return next((name for name in (*_columns, *_chats) if not _is_missing(row.get(name))), None)
+
+def _check_one_kind(rows: Iterable[Any], column: str) -> None:
+    "Raise ValueError if some rows have another column than others, because they would be left out"
+    seen: dict[str, int] = {}
+    for n, row in enumerate(rows):
+        if (name := _readable(row, column)) is not None:
+            seen.setdefault(name, n)
+        if len(seen) > 1:
+            (usual, first), (other, number) = seen.items()
+            raise ValueError(f"row {number} of the data set: has {other!r}, but row {first} has {usual!r}: must be "
+                             "rows of one kind")
 
 def _checked_text(value: Any, where: str) -> str:
     "Return a text; raise ValueError if it is something else"
@@ -558,7 +727,8 @@ def load_texts(
         rows = source.open(opened)
         first = list(islice(Texts(rows, "", False).look(), 100))
     if not first:
-        raise ValueError("the data set is empty")
+        raise ValueError("the data set is empty" + ("" if not getattr(rows, "once", False) else (
+            ", or was read before: a generator can be read only once: give a list, or the function that returns it")))
     columns = getattr(rows, "column_names", None) or dict.fromkeys(name for row in first for name in row)
     texts = _with_column(Texts(rows, "", False, source.name, opened), first, list(columns), column, tokenizer)
     if texts.tokenized and isinstance(dataset, (str, Path)) and dataset != "demo":
@@ -577,6 +747,7 @@ def _with_column(texts: Texts, first: Sequence[Any], columns: Sequence[str], col
         return replace(texts, column=found, render=partial(_render, tokenizer))
     tokenized = bool(values) and isinstance(values[0], (list, tuple, range, np.ndarray, Tensor))
     texts = replace(texts, column=found, tokenized=tokenized)
+    _check_one_kind(texts.rows if isinstance(texts.rows, list) else first, found)
     for n, row in enumerate(first):
         texts.document(row, n)  # Raises an error before work starts if the rows cannot be read
     return texts
@@ -606,10 +777,18 @@ def _render(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> str:
 def _how_made(dataset: str | Path) -> Mapping[str, Any] | None:
     "Read the settings that SAELens' PretokenizeRunner writes into the folder of a data set; None if there are none"
     path = local_path(dataset)
-    if path.exists():
-        file = path / "sae_lens.json"
-        return json.loads(file.read_text()) if file.is_file() else None
-    from huggingface_hub import hf_hub_download
-    with suppress(Exception):  # Most data sets do not have the file
-        return json.loads(Path(hf_hub_download(str(dataset), "sae_lens.json", repo_type="dataset")).read_text())
-    return None
+    if not path.exists():
+        from huggingface_hub import hf_hub_download
+        try:
+            path = Path(hf_hub_download(str(dataset), "sae_lens.json", repo_type="dataset")).parent
+        except Exception:  # Most data sets do not have the file
+            return None
+    if not (path / "sae_lens.json").is_file():
+        return None
+    settings = read_json(LocalFiles(path), "sae_lens.json")
+    settings.get("context_size", int, None)
+    settings.get("tokenizer_name", str, None)
+    for key in ("begin_batch_token", "begin_sequence_token"):
+        if not isinstance(token := settings.values.get(key), (str, int, type(None))):
+            raise ValueError(f"{settings.source}: {key} is {token!r}; it must be a name, a token id or null")
+    return settings.values
