@@ -619,9 +619,9 @@ def load_texts(
     if isinstance(dataset, Texts):
         return dataset
     source = _open(dataset, name, streaming)
-    opened, part = _choose_split(split, source)
-    overlap = None
-    if trained_split is not None:
+    if trained_split is None:
+        (opened, part), overlap = _choose_split(split, source), None
+    else:
         opened, part, overlap = _away_from_training(split, trained_split, source)
     with _errors_about(source.name):
         rows = source.open(opened)
