@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['MaskLike', 'resolve_mask', 'hook_names_of', 'gather_tokens', 'packing_of', 'token_source', 'Reading', 'Reader',
-           'check_some_kept', 'SAEReader', 'Prompt', 'peaks', 'read_prompts']
+__all__ = ['MaskLike', 'resolve_mask', 'hook_names_of', 'gather_tokens', 'packing_of', 'texts_for', 'token_source', 'Reading',
+           'Reader', 'check_some_kept', 'SAEReader', 'Prompt', 'peaks', 'read_prompts']
 
 # %% ../nbs/34_reading.ipynb #55e2e9c5
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -122,6 +122,16 @@ def _opening(sae: SAE | None, data: Any, split: str | None) -> dict[str, Any]:
     return {"split": split or "held out", "trained_split": (extra["dataset_split"] or "all") if known else "?",
             "column": extra.get("dataset_column"), "name": extra.get("dataset_name")}
 
+def texts_for(
+    sae: SAE | None,  # SAE that is evaluated; None: there is none
+    data: Any,  # Anything that `load_texts` takes
+    split: str | None = None,  # "train", "test", ...; "all": everything; None: held-out text, see above
+    tokenizer: Any = None,  # Makes texts of chats
+    **opened: Any,  # Further settings of `load_texts`, such as column
+) -> Texts:
+    "Open the text to evaluate an SAE on; its `describe()` says whether the SAE was trained on it"
+    return load_texts(data, tokenizer=tokenizer, **{**_opening(sae, data, split), **opened})
+
 def _is_batch(item: Any) -> bool:
     "Return True for a tensor or array of token ids [sequence, position]"
     return isinstance(item, (Tensor, np.ndarray)) and item.ndim == 2
@@ -221,7 +231,7 @@ def token_source(
     data = [data] if is_text(data) else data
     opened = {name: packing.pop(name) for name in ("column", "name", "streaming") if name in packing}
     tokenizer = getattr(model, "tokenizer", None)
-    texts = load_texts(data, tokenizer=tokenizer, **{**_opening(sae, data, split), **opened})
+    texts = texts_for(sae, data, split, tokenizer, **opened)
     size = _context_size(texts, model, sae, context_size, packing)
     return TokenStream(texts, tokenizer, **{"context_size": size, "epochs": 1, "vocabulary": vocabulary_size(model),
                                             **packing})
