@@ -10,13 +10,15 @@ __all__ = ['main']
 
 # %% ../nbs/90_cli.ipynb #1895061b
 import dataclasses
+import inspect
 import json
 import os
 import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -26,7 +28,7 @@ from torch import Tensor
 
 import sae_nb
 from .config import TrainConfig, read_settings
-from .core import (SAEConfig, architecture, architecture_names, as_device, default_device, field_types,
+from .core import (SAEConfig, architecture, architecture_names, as_device, default_device, elsewhere, field_types,
                          local_path, unknown, write_safely)
 from .crosscoder import MultiHookConfig
 from .docstrings import parameters
@@ -36,7 +38,8 @@ from .export import export_sae, exporter_of, new_folder
 from .hub import load_sae_or_saes, load_saes
 from .models import load_model
 from .publish import push_to_hub
-from .releases import Listing, PublishedSAE, find_saes, list_releases
+from .reading import token_source
+from .releases import Listing, PublishedSAE, find_saes, list_releases, matching_words
 from .run import Run, metrics_file, settings_file, start_run
 from .sae import SAE
 from .suite import evaluate_all
@@ -49,7 +52,7 @@ from .tokens import TokenMask, TokenStream, load_texts
 class _PostTraining:
     "Settings for the evaluation and the feature page after training"
     eval_dataset: str | None = None  # Data set with held-out text; None: the training data set
-    eval_split: str = "test"  # Split to evaluate on
+    eval_split: str | None = None  # Split to evaluate on; None: held-out text, or all of another data set without splits
     eval_tokens: int = 50_000  # Tokens to evaluate on; 0: no evaluation
     feature_tokens: int = 200_000  # Tokens of training text to collect features from; 0: no feature page
     features: int = 64  # Latents on the feature page, the most interesting ones; 0: all
@@ -195,15 +198,40 @@ def _packed_text(
 
 def _text_of(
     run: Run,
-    dataset: str,
-    split: str,
+    sae: SAE,
+    post: _PostTraining,
 ) -> TokenStream:
-    "Open a text for one pass, packed as in training"
+    "Open the text to evaluate on, packed as in training; raise ValueError if it is not held out and not asked for"
     cfg = run.cfg
-    opened: dict[str, Any] = {"column": cfg.column, "name": cfg.dataset_name} if dataset == cfg.dataset else {}
-    return TokenStream(dataset, run.model.tokenizer, split=split, **opened,
-                       context_size=cfg.context_size, prepend_bos=cfg.prepend_bos, separator=cfg.separator,
-                       disable_concat=cfg.disable_concat, seed=cfg.seed, epochs=1)
+    dataset = post.eval_dataset or str(cfg.dataset)
+    tokens = token_source(
+        dataset, run.model, sae, cfg.context_size, post.eval_split, prepend_bos=cfg.prepend_bos,
+        separator=cfg.separator, disable_concat=cfg.disable_concat, seed=cfg.seed)
+    if not isinstance(tokens, TokenStream):
+        raise ValueError(f"{dataset!r} is not a data set")
+    if post.eval_split in (None, "test") and tokens.describe().get("training_text") in ("some", "all"):
+        raise ValueError(f"the SAE was trained on all of {dataset}, --split {cfg.split or 'all'}")
+    return tokens
+
+def _eval_command_for(
+    folder: Path,  # Folder of the SAE
+    tokens: TokenStream,
+    post: _PostTraining,
+    dataset: str,
+) -> str:
+    "Return the command that evaluates an SAE on the text that is being read"
+    part, split = tokens.texts.part, tokens.texts.split
+    split = post.eval_split or ("test" if part is not None else "all" if split in (None, "train") else split)
+    return shlex.join(["sae-nb", "eval", str(folder), "--dataset", dataset, "--split", split, "--context-size",
+                       str(tokens.context_size), "--tokens", str(post.eval_tokens)])
+
+@contextmanager
+def _naming(command: str) -> Iterator[None]:
+    "Attach the command that does the work of the block to an interrupt of it"
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(command) from None
 
 def _evaluate_run(
     run: Run,
@@ -213,12 +241,13 @@ def _evaluate_run(
 ) -> Metrics | None:
     "Evaluate on held-out text and write the metrics; print a message and return None if there is no such text"
     try:
-        tokens = _text_of(run, post.eval_dataset or run.cfg.dataset, post.eval_split)
+        tokens = _text_of(run, sae, post)
         print(f"on {tokens.describe()['text']}", flush=True)
-        metrics = run_evals(sae, run.model, tokens, n_tokens=post.eval_tokens, mask=run.cfg.mask,
-                            progress=run.cfg.progress)
+        with _naming(_eval_command_for(folder, tokens, post, post.eval_dataset or str(run.cfg.dataset))):
+            metrics = run_evals(sae, run.model, tokens, n_tokens=post.eval_tokens, mask=run.cfg.mask,
+                                progress=run.cfg.progress)
     except (ValueError, FileNotFoundError) as error:
-        print(f"not evaluated: there is no held-out text ({error}); name one with --eval-dataset and --eval-split")
+        print(f"not evaluated: no held-out text ({error}); name one with --eval-dataset and --eval-split")
         return None
     metrics.about["training_tokens"] = sae.cfg.metadata.extra["training_tokens"]  # they belong to these weights
     write_safely(folder / "eval.json", lambda file: file.write_text(json.dumps(metrics.to_dict(), indent=2)))
@@ -231,6 +260,16 @@ def _write_feature_page(
     folder: Path,  # Folder for `features.html`
 ) -> None:
     "Collect the features of an SAE and write them to an HTML page"
+    cfg = run.cfg
+    command = shlex.join(["sae-nb", "dashboard", str(folder), "--dataset", str(cfg.dataset), "--split",
+                          cfg.split or "all", "--context-size", str(cfg.context_size), "--tokens",
+                          str(post.feature_tokens), "--latents", str(post.features), "--out",
+                          str(folder / "features.html")])
+    with _naming(command):
+        _collect_and_write(run, sae, post, folder)
+
+def _collect_and_write(run: Run, sae: SAE, post: _PostTraining, folder: Path) -> None:
+    "Collect the features and write the page"
     from sae_nb.dashboard import write_page
     from sae_nb.features import collect_features
     cfg = run.cfg
@@ -285,9 +324,10 @@ def _train_command(
         else:
             _finish_run(run, post)
         _print_files(run.folder)
-    except KeyboardInterrupt:
-        print(f"\ninterrupted after training: the SAE is in {run.folder}; sae-nb eval {shlex.quote(str(run.folder))} "
-              f"--dataset {shlex.quote(str(run.cfg.dataset))} evaluates it")
+    except KeyboardInterrupt as stopped:
+        command = stopped.args[0] if stopped.args else ""
+        what = "" if not command else "; the page: " if command.startswith("sae-nb dashboard") else "; to evaluate it: "
+        print(f"\ninterrupted after training: the SAE is in {run.folder}{what}{command}")
         return 130
     finally:
         run.close()
@@ -295,6 +335,10 @@ def _train_command(
 
 # %% ../nbs/90_cli.ipynb #5715d46d
 _Options = TypeVar("_Options")
+
+def _summary(kind: type) -> str:
+    "Return the docstring of a class without its list of parameters"
+    return inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0]
 
 def _parse_options(
     kind: type[_Options],  # A dataclass; fields without a default are positional arguments
@@ -312,7 +356,7 @@ def _parse_options(
         hint = Annotated[hints[f.name], about]
         found.append((f.name, tyro.conf.Positional[hint] if positional else hint, field(default=f.default)))
     made = tyro.cli(dataclasses.make_dataclass(kind.__name__, found, kw_only=True), args=list(args),
-                    prog=f"sae-nb {command}", description=kind.__doc__)
+                    prog=f"sae-nb {command}", description=_summary(kind))
     return kind(**vars(made))
 
 # %% ../nbs/90_cli.ipynb #36c2f13e
@@ -346,7 +390,7 @@ class _EvalOptions:
     saes: tuple[str, ...]  # Files or folders of any known format, RELEASE/SAE_ID or OWNER/REPOSITORY/FOLDER
     model: str | None = None  # Language model; None: the one each SAE was trained on
     dataset: str = "demo"  # Held-out text: "demo", a file, a folder, or a data set on the hub
-    split: str = "test"  # Split of the data set
+    split: str | None = None  # Split; None: "test", or all of a file that no SAE given was trained on
     tokens: int = 50_000  # Tokens to evaluate on
     context_size: int = 128  # Tokens per sequence
     batch_size: int = 8  # Sequences at a time
@@ -361,6 +405,26 @@ def _check_device(device: str | None) -> None:
     if device is not None:
         as_device(device)
 
+def _configs(source: str) -> Iterator[dict[str, Any]]:
+    "Yield the settings of the SAEs in a folder on this machine, which may be several folders deep"
+    folder = local_path(source)
+    for file in sorted(folder.rglob("cfg.json")) if folder.is_dir() else ():
+        with suppress(OSError, ValueError):
+            if isinstance(found := json.loads(file.read_text()), dict):
+                yield found
+
+def _split_to_evaluate(given: _EvalOptions) -> str:
+    "Return the split to evaluate on: that of held-out text, or everything if it is a file that was not trained on"
+    if given.split is not None:
+        return given.split
+    path = local_path(given.dataset)
+    if given.dataset == "demo" or not path.exists():
+        return "test"
+    configs = (config for source in given.saes for config in _configs(source))
+    trained = [str(config.get("metadata", {}).get("dataset_path") or config.get("dataset_path") or "") for config in configs]
+    own = any(local_path(name).resolve() == path.resolve() for name in trained if name)
+    return "test" if own else "test or all"
+
 def _eval_command(
     args: Sequence[str],  # Command line after `eval`
 ) -> int:
@@ -370,9 +434,12 @@ def _eval_command(
     if not given.saes:
         raise ValueError("no SAE given: name one or more folders, RELEASE/SAE_ID or OWNER/REPOSITORY/FOLDER")
     found = evaluate_all(given.saes, given.model, given.dataset, given.out, given.tokens, given.context_size,
-                         given.split, given.batch_size, device=given.device, dtype=given.dtype,
+                         _split_to_evaluate(given), given.batch_size, device=given.device, dtype=given.dtype,
                          compute_ce_kl=given.compute_ce_kl, progress=given.progress)
-    print(f"{found}\non {given.dataset}, split {given.split}")
+    read = {name: str(metrics.about.get("source", {}).get("text", "")) for name, metrics in found.results.items()}
+    by_text = {text: [name for name in read if read[name] == text] for text in read.values() if text}
+    print(found, *(f"on {text}" + (f": {', '.join(names)}" if len(by_text) > 1 else "") for text, names in by_text.items()),
+          sep="\n")
     print("\nwritten:", *(f"  {file}" for file in sorted(local_path(given.out).iterdir())), sep="\n")
     return 1 if found.failed else 0
 
@@ -501,7 +568,7 @@ def _push_command(
 @dataclass(kw_only=True)
 class _FindOptions:
     "Find published SAEs; the printed names are accepted by the other commands."
-    text: tuple[str, ...] = ()  # Words in the name of the release, the SAE, the model or the hook point
+    text: tuple[str, ...] = ()  # Words in the name of the release, the SAE, the model or the hook point; layer N
     model: str | None = None  # Language model, or a part of its name
     hook: str | None = None  # Hook point, or a part of its name
     release: str | None = None  # Release, or a part of its name
@@ -517,11 +584,9 @@ class _ListOptions:
     model: str | None = None  # Language model, or a part of its name
     format: str | None = None  # Format of the files
 
-def _with_words(rows: Iterable[Any], words: Sequence[str], columns: Sequence[str]) -> list[Any]:
+def _with_words(rows: Iterable[Any], words: Sequence[str]) -> list[Any]:
     "Return the rows in which every word occurs; raise ValueError if there are none"
-    def text_of(row: Any) -> str:
-        return " ".join(str(getattr(row, column) or "") for column in columns).lower()
-    found = [row for row in rows if all(word.lower() in text_of(row) for word in words)]
+    found = matching_words(rows, words)
     if not found:
         about = " ".join(words) or "these options"
         nearest = unknown("release", about, [row.release for row in list_releases()]).partition("; ")[2]
@@ -540,7 +605,7 @@ def _find_command(
     "Print published SAEs"
     given = _parse_options(_FindOptions, args, "find")
     rows = find_saes(given.model, given.hook, given.d_sae, given.l0, given.release, given.layer)
-    found = _with_words(rows, given.text, ("release", "sae_id", "model", "hook", "repo_id"))
+    found = _with_words(rows, given.text)
     shown = found[:given.limit] if given.limit else found
     print(*map(_describe_sae, shown), sep="\n")
     rest = len(found) - len(shown)
@@ -552,7 +617,7 @@ def _list_command(
 ) -> int:
     "Print releases"
     given = _parse_options(_ListOptions, args, "list")
-    found = _with_words(list_releases(given.model, given.format), given.text, ("release", "model", "repo_id"))
+    found = _with_words(list_releases(given.model, given.format), given.text)
     print(Listing(found, shown=len(found)))
     return 0
 
@@ -582,6 +647,44 @@ def _option_names(
     names = {f.name: f"--mask.{f.name}" for f in fields(TokenMask)}
     names |= {f.name: f"--sae.{f.name}" for f in fields(config)}
     return names | {f.name: f"--{f.name}" for kind in (TrainConfig, _PostTraining) for f in fields(kind)}
+
+def _check_options(
+    command: str,
+    args: Sequence[str],  # Command line after the command's name
+) -> None:
+    "Raise ValueError for options that have another name in other libraries, with the name here"
+    options = _option_names(command, args)
+    flags = {_setting_name(flag) for flag in options.values()} | {"help", "h"}
+    given = [arg.partition("=")[0] for arg in args[:list(args).index("--") if "--" in args else None]
+             if re.match(r"--[a-zA-Z]", arg)]
+    wrong = [flag for flag in dict.fromkeys(given) if not {_setting_name(flag), _setting_name(flag.replace("--no-", "--"))} & flags]
+    advice = [f"{flag}: {text}" for flag in wrong if (text := _option_meant(flag, options))]
+    if advice:
+        raise ValueError("unrecognized option " + "; ".join(advice))
+
+def _setting_name(flag: str) -> str:
+    "Return an option as the name of a setting"
+    return flag.removeprefix("--").replace("-", "_")
+
+def _option_meant(flag: str, options: dict[str, str]) -> str:
+    "Return what to use instead of an option, or nothing if that is not known"
+    name = _setting_name(flag).rpartition(".")[2].lower()
+    if name in options:
+        return f"it is {_shell_flag(options[name])} here"
+    known = next((n for n in (name, f"{name}_steps", _old_names.get(name, "")) if n in options or elsewhere(n, "settings")), "")
+    if known in options:
+        return f"it is {_shell_flag(options[known])} here"
+    advice = (elsewhere(known, "settings") if known else None) or ""
+    def option(found: re.Match[str]) -> str:
+        own = options.get(found[1].rpartition(".")[2])
+        return _shell_flag(own) if own else found[0]
+    return re.sub(r"`([\w.]+)`", option, advice)
+
+_old_names = {"l1_coefficient": "l1_penalty", "l1_coeff": "l1_penalty", "model": "model_name", "lr_warm_up": "lr_warm_up_steps"}
+
+def _shell_flag(flag: str) -> str:
+    "Return an option with hyphens"
+    return flag.replace("_", "-")
 
 def _in_shell_words(
     message: str,
@@ -617,6 +720,7 @@ def main(
         print(f"sae-nb: {unknown('command', args[0], _commands)}\n\n{_usage()}", file=sys.stderr)
         return 2
     try:
+        _check_options(args[0], args[1:])
         return _commands[args[0]][0](args[1:])
     except KeyboardInterrupt:
         print("\nsae-nb: interrupted", file=sys.stderr)

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['MaskLike', 'resolve_mask', 'hook_names_of', 'gather_tokens', 'packing_of', 'token_source', 'Reading', 'Reader',
-           'check_some_kept', 'SAEReader', 'Prompt', 'peaks', 'read_prompts']
+__all__ = ['MaskLike', 'resolve_mask', 'hook_names_of', 'gather_tokens', 'packing_of', 'texts_for', 'token_source', 'Reading',
+           'Reader', 'check_some_kept', 'SAEReader', 'Prompt', 'peaks', 'read_prompts']
 
 # %% ../nbs/34_reading.ipynb #55e2e9c5
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -64,6 +64,8 @@ def gather_tokens(
     n_tokens: int | None = None,  # Stop after this many tokens, in complete sequences; None: take all
 ) -> Int[Tensor, "sequence position"]:
     "Collect token ids into one tensor; raise ValueError if there are none"
+    if isinstance(tokens, TokenStream) and n_tokens is not None:  # No more than that, so that `describe` is right
+        tokens = tokens.read(max(n_tokens // tokens.context_size, 1) * tokens.context_size)
     batches, found = [], 0
     for batch in [tokens] if isinstance(tokens, Tensor) else tokens:
         if not isinstance(batch, Tensor):
@@ -93,13 +95,42 @@ def packing_of(
     return {"prepend_bos": with_bos, "separator": more.get("sequence_separator_token", "auto"),
             "disable_concat": more.get("disable_concat_sequences", False)}
 
-def _trained_on(sae: SAE | None, data: Any) -> bool:
-    "Return True if an SAE was, or may have been, trained on a named data set"
+def _trained_on(sae: SAE | None, data: Any) -> Literal["yes", "in part", "not known", "no"]:
+    "Return whether an SAE was trained on a named data set"
     if not isinstance(data, (str, Path)):
-        return False
+        return "no"
     if sae is None or (trained := sae.cfg.metadata.dataset_path) is None:
-        return True
-    return str(data) == trained or local_path(data).absolute() == local_path(trained).absolute()
+        return "not known"
+    if str(data) == trained:
+        return "yes"
+    own, other = local_path(data).resolve(), local_path(trained).resolve()
+    if own == other:
+        return "yes"
+    files = own.exists() and other.exists()
+    return "in part" if files and (own in other.parents or other in own.parents) else "no"
+
+def _opening(sae: SAE | None, data: Any, split: str | None) -> dict[str, Any]:
+    "Return the settings of `load_texts` with which an SAE is evaluated on data"
+    if (trained := _trained_on(sae, data)) == "not known" or sae is None:
+        return {"split": split or ("test" if trained == "not known" else "test or all")}
+    if trained == "no":
+        return {"split": split or "test or all"}
+    if trained == "in part":
+        return {"split": split or "test or all", "trained_split": "?"}
+    extra = sae.cfg.metadata.extra
+    known = "dataset_split" in extra  # Other libraries do not divide a data set
+    return {"split": split or "held out", "trained_split": (extra["dataset_split"] or "all") if known else "?",
+            "column": extra.get("dataset_column"), "name": extra.get("dataset_name")}
+
+def texts_for(
+    sae: SAE | None,  # SAE that is evaluated; None: there is none
+    data: Any,  # Anything that `load_texts` takes
+    split: str | None = None,  # "train", "test", ...; "all": everything; None: held-out text, see above
+    tokenizer: Any = None,  # Makes texts of chats
+    **opened: Any,  # Further settings of `load_texts`, such as column
+) -> Texts:
+    "Open the text to evaluate an SAE on; its `describe()` says whether the SAE was trained on it"
+    return load_texts(data, tokenizer=tokenizer, **{**_opening(sae, data, split), **opened})
 
 def _is_batch(item: Any) -> bool:
     "Return True for a tensor or array of token ids [sequence, position]"
@@ -204,10 +235,7 @@ def token_source(
     data = [data] if is_text(data) else data
     opened = {name: packing.pop(name) for name in ("column", "name", "streaming") if name in packing}
     tokenizer = getattr(model, "tokenizer", None)
-    chosen = split or ("test" if _trained_on(sae, data) else "test or all")
-    if sae is not None and _trained_on(sae, data):
-        opened.setdefault("column", sae.cfg.metadata.extra.get("dataset_column"))
-    texts = load_texts(data, chosen, tokenizer=tokenizer, **opened)
+    texts = texts_for(sae, data, split, tokenizer, **opened)
     size = _context_size(texts, model, sae, context_size, packing)
     return TokenStream(texts, tokenizer, **{"context_size": size, "epochs": 1, "vocabulary": vocabulary_size(model),
                                             **packing})

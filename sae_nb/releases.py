@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['PublishedSAE', 'Release', 'Listing', 'lookup_sae', 'is_release', 'list_releases', 'find_saes', 'add_release']
+__all__ = ['PublishedSAE', 'Release', 'Listing', 'lookup_sae', 'is_release', 'list_releases', 'find_saes', 'matching_words',
+           'add_release']
 
 # %% ../nbs/28_releases.ipynb #8b9ce452
 import gc
@@ -15,7 +16,7 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -248,11 +249,17 @@ def is_release(
     return release in _release_table().rules or release in _release_table().unpacked
 
 # %% ../nbs/28_releases.ipynb #6016dc10
+def _contains(text: str, word: str) -> bool:
+    "Return True if a text contains a word; a number at its beginning or end is not part of a longer number"
+    before, after = r"(?<!\d)" * word[:1].isdigit(), r"(?!\d)" * word[-1:].isdigit()
+    return re.search(before + re.escape(word) + after, text) is not None
+
 def _matching_names(kind: str, wanted: str, names: set[str]) -> set[str]:
     "Return the names equal to `wanted`, with or without the owner; if there are none, the names that contain it"
     short = wanted.rpartition("/")[2].lower()
     found = {name for name in names if wanted in (name, name.rpartition("/")[2])}
     found = found or {name for name in names if name.rpartition("/")[2].lower() == short}
+    found = found or {name for name in names if _contains(name.lower(), wanted.lower())}
     found = found or {name for name in names if wanted.lower() in name.lower()}
     if not found:
         raise ValueError(unknown(kind, wanted, names))
@@ -300,7 +307,7 @@ def find_saes(
     d_sae: int | tuple[int, int] | None = None,  # Number of latents, or a range
     l0: float | tuple[float, float] | None = None,  # Active latents per token, to within 10%, or a range
     release: str | None = None,  # Name of the release, or a part of it
-    layer: int | None = None,  # Layer of the model
+    layer: int | str | None = None,  # Layer of the model
     format: str | None = None,  # Format of the files
     repo_id: str | None = None,  # Repository on the hub
     neuronpedia: bool | None = None,  # Only SAEs with, or without, a page on neuronpedia.org
@@ -310,11 +317,21 @@ def find_saes(
     conditions = list(_conditions(hook, d_sae, l0, layer, neuronpedia))
     return Listing([row for row in rows if all(condition(row) for condition in conditions)])
 
+def _number(name: str, value: Any) -> Any:
+    "Return a number, or a range as a tuple, also of text; raise ValueError if it is neither"
+    if isinstance(value, (tuple, list)) and name != "layer" and len(value) == 2:
+        return tuple(_number(name, end) for end in value)
+    if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?[km]?", value.strip()):
+        return _parse_number(value.strip())
+    if isinstance(value, (str, bool, tuple, list)) or not hasattr(value, "__float__"):
+        raise ValueError(f"{name}={value!r}: must be a number" + (", or two" if name != "layer" else ""))
+    return value
+
 def _conditions(
     hook: str | None,
     d_sae: int | tuple[int, int] | None,
     l0: float | tuple[float, float] | None,
-    layer: int | None,
+    layer: int | str | None,
     neuronpedia: bool | None,
 ) -> Iterator[Callable[[PublishedSAE], bool]]:
     "Yield the search conditions that apply to individual rows"
@@ -323,13 +340,44 @@ def _conditions(
         hooks = _matching_names("hook", hook, everywhere)
         yield lambda row: row.hook in hooks
     if d_sae is not None:
+        d_sae = _number("d_sae", d_sae)
         yield lambda row: _within(row.d_sae, d_sae)
     if l0 is not None:
+        l0 = _number("l0", l0)
         yield lambda row: _within(row.l0, l0, slack=0.1)
     if layer is not None:
-        yield lambda row: row.layer == layer
+        wanted = _number("layer", layer)
+        if wanted != int(wanted):
+            raise ValueError(f"layer={layer!r}: must be a whole number")
+        yield lambda row: row.layer == wanted
     if neuronpedia is not None:
         yield lambda row: (row.neuronpedia_id is not None) == neuronpedia
+
+# %% ../nbs/28_releases.ipynb #00887a64
+_layer_word = re.compile(r"(?:layers?[=:_.-]?|l(?!0)|(?:blocks|layers|h)\.)(\d+)")
+
+def matching_words(
+    rows: Iterable[Any],  # Rows of `find_saes` or `list_releases`
+    words: str | Iterable[str],  # Words to search for, in one text or several
+) -> list[Any]:
+    """Return the rows that have every word in their names; "layer 8", "layer=8", "L8" and "blocks.8" ask for a layer,
+    and numbers match as a whole"""
+    text = " ".join([words] if isinstance(words, str) else words).lower()
+    tests = [_word_test(word) for word in re.sub(r"\blayers?\s*[=:]?\s*(?=\d+(\s|$))", "layer=", text).split()]
+    return [row for row in rows if all(test(row) for test in tests)]
+
+def _word_test(word: str) -> Callable[[Any], bool]:
+    "Return the test whether a row has a word"
+    def names(row: Any, columns: tuple[str, ...]) -> str:
+        return " ".join(str(getattr(row, column, None) or "") for column in columns).lower()
+    own = ("release", "sae_id", "model", "hook", "hook_out")
+    if layer := _layer_word.fullmatch(word):
+        return lambda row: row.layer == int(layer[1]) if hasattr(row, "layer") else _contains(names(row, own), word)
+    if re.fullmatch(r"\d+(\.\d+)?", word):
+        alone = re.compile(rf"(?<![a-z0-9])(?<!\d\.){re.escape(word)}(?![a-z0-9]|\.\d)")
+        return lambda row: alone.search(names(row, ("release", "sae_id", "hook", "hook_out", "d_sae"))) is not None
+    part = re.compile(rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])")  # Of the repository's name
+    return lambda row: _contains(names(row, own), word) or part.search(names(row, ("repo_id",))) is not None
 
 # %% ../nbs/28_releases.ipynb #4390a4cb
 def add_release(

@@ -28,7 +28,7 @@ from .hub import load_sae_or_saes
 from .display import Table, format_number, new_figure
 from .metrics import Metrics
 from .models import load_model
-from .reading import MaskLike, gather_tokens
+from .reading import MaskLike, gather_tokens, texts_for
 from .sae import SAE
 from .tokens import TokenMask, TokenStream
 
@@ -224,6 +224,7 @@ class _ModelAndTokens:
     device: str | torch.device | None
     key: tuple[Any, ...] | None = None  # Key of what is loaded now
     loaded: tuple[nn.Module, Tensor] | None = None
+    stream: TokenStream | None = None  # The text that was packed last
 
     def key_of(self, sae: SAE) -> tuple[Any, ...]:
         "Return a key that is equal for SAEs with the same model and tokens"
@@ -249,7 +250,15 @@ class _ModelAndTokens:
             return self.text
         stream = TokenStream(self.text, getattr(model, "tokenizer", None), context_size=self.context_size,
                              prepend_bos=bos, split=self.split, epochs=1)
+        self.stream = stream
         return gather_tokens(stream, self.n_tokens)
+
+    def describe_for(self, sae: SAE) -> dict[str, Any]:
+        "Return what is read, and whether an SAE was trained on it; nothing if tokens were given"
+        if self.stream is None:
+            return {}
+        texts = texts_for(sae, self.text, self.split or "all", self.stream.tokenizer, column=self.stream.texts.column)
+        return {**self.stream.describe(), **texts.describe()}
 
 # %% ../nbs/55_suite.ipynb #9319facf
 @dataclass
@@ -343,5 +352,7 @@ def _evaluate_loaded(loaded: Sequence[_LoadedSAE], loader: _ModelAndTokens, fold
                 found.failed[name] = f"{type(outcome).__name__}: {outcome}"
                 continue
             outcome.about["identity"] = by_name[name].identity
+            if source := loader.describe_for(by_name[name].sae):
+                outcome.about["source"] = source
             found.results[name] = outcome
             folder.save(name, outcome, found)

@@ -320,8 +320,10 @@ class TokenStream:
         self.settings = {"packing": repr(self.packing), "seed": seed, "shuffle": shuffle}
         if self.texts.part is not None:
             self.settings["part"] = self.texts.part.name
-        self.n_documents = 0  # Documents read so far
+        self.n_handed_out = 0  # Contexts handed out so far, in all epochs
+        self.n_documents = 0  # Documents that they were made of; again in each epoch
         self.n_dropped = 0  # Tokens left out so far because they do not fill a context
+        self._counts_before = (0, 0)  # Documents and dropped tokens before the current block
         self._open()
         self._begin(0)
 
@@ -359,8 +361,8 @@ class TokenStream:
         return self.packing.context_size
 
     def describe(self) -> dict[str, Any]:
-        "Return what is read, and how much was read and left out so far, for files and for the screen"
-        return {**self.texts.describe(), "documents_read": self.n_documents, "contexts_read": self.n_contexts,
+        "Return what is read, and how much was handed out and left out so far, for files and for the screen"
+        return {**self.texts.describe(), "documents_read": self.n_documents, "contexts_read": self.n_handed_out,
                 "tokens_dropped": self.n_dropped}
 
     def __iter__(self) -> TokenStream:
@@ -388,6 +390,7 @@ class TokenStream:
         while self.epochs is None or self.epoch < self.epochs:
             contexts = list(islice(self._contexts, n))
             self.n_contexts += len(contexts)
+            self.n_handed_out += len(contexts)
             if contexts:
                 return self._checked(torch.from_numpy(np.array(contexts, dtype=np.int64)))
             if not self.n_contexts:
@@ -417,8 +420,11 @@ class TokenStream:
 
     def _read(self, skip: int) -> Iterator[list[int]]:
         "Yield contexts to the end of the epoch, without the first `skip` of the current block"
+        if skip:  # The contexts to skip are made again, and their documents are counted again
+            self.n_documents, self.n_dropped = self._counts_before
         while True:
             self._block, self._n_out = (self._documents.state(), list(self._unfinished)), 0
+            self._counts_before = (self.n_documents, self.n_dropped)
             documents = self._documents.take()
             if documents is None:
                 return
@@ -430,14 +436,15 @@ class TokenStream:
 
     def _pack(self, documents: list[Any]) -> Iterator[list[int]]:
         "Yield the contexts of a block of the data set"
-        self.n_documents += len(documents)
         if self.texts.tokenized:
             for row in documents:
+                self.n_documents += 1
                 yield from self._cut(row)
             return
         for start in range(0, len(documents), 64):
             options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
             for document in self.tokenizer(documents[start:start + 64], **options)["input_ids"]:
+                self.n_documents += 1
                 yield from self.packing.add(document, self._unfinished)
                 self.n_dropped += self.packing.n_unused(document)
 
@@ -470,13 +477,18 @@ class TokenStream:
     def state_dict(self) -> dict[str, Any]:
         "Return the position in the stream"
         return {"epoch": self.epoch, "n_contexts": self.n_contexts, "block": copy.deepcopy(self._block),
-                "n_out": self._n_out, "settings": self.settings}
+                "n_out": self._n_out, "settings": self.settings,
+                "counts": [self.n_handed_out, self.n_documents, self.n_dropped], "counts_before": [*self._counts_before]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         "Go to a saved position; raise ValueError if it belongs to other settings"
         if state["settings"] != self.settings:
             raise ValueError(f"the position was saved with {state['settings']}, this stream has {self.settings}")
         self._begin(state["epoch"], state["block"], state["n_out"], state["n_contexts"])
+        counts = state.get("counts", [state["n_contexts"], 0, 0])  # Older checkpoints do not have them
+        self.n_handed_out, self.n_documents, self.n_dropped = counts
+        before_documents, before_dropped = state.get("counts_before", [0, 0])
+        self._counts_before = (before_documents, before_dropped)
 
     def __getstate__(self) -> dict[str, Any]:
         if getattr(self.texts.rows, "once", False):

@@ -39,9 +39,24 @@ function conditions(state) {
   if (state.layer) tests.layer = (row) => row.layer === Number(state.layer);
   if (state.l0min) tests.l0min = (row) => row.l0 !== null && row.l0 >= Number(state.l0min);
   if (state.l0max) tests.l0max = (row) => row.l0 !== null && row.l0 <= Number(state.l0max);
-  const words = (state.q || "").toLowerCase().split(/\s+/).filter(Boolean);
-  if (words.length) tests.q = (row) => words.every((word) => searched(row).includes(word));
+  const words = (state.q || "").toLowerCase().replace(/\blayers?\s*[=:]?\s*(?=\d+(\s|$))/g, "layer=").split(/\s+/);
+  const asked = words.filter(Boolean).map(wordTest);
+  if (asked.length) tests.q = (row) => asked.every((test) => test(row));
   return tests;
+}
+
+// Return the test for a word, as `matching_words` in Python: "layer=8", "L8" and "blocks.8" ask for a layer, and numbers
+// match as a whole
+function wordTest(word) {
+  const layer = word.match(/^(?:layers?[=:_.-]?|l(?!0)|(?:blocks|layers|h)\.)(\d+)$/);
+  if (layer) return (row) => row.layer === Number(layer[1]);
+  const plain = word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  const number = /^\d+(\.\d+)?$/.test(word);
+  const before = number ? "(?<![a-z0-9])(?<!\\d\\.)" : /^\d/.test(word) ? "(?<!\\d)" : "";
+  const after = number ? "(?![a-z0-9]|\\.\\d)" : /\d$/.test(word) ? "(?!\\d)" : "";
+  const pattern = new RegExp(before + plain + after);
+  return (row) => pattern.test(number ? [row.release, row.id, row.hook, row.hookOut, row.width].join(" ").toLowerCase()
+    : searched(row));
 }
 
 function searched(row) {
