@@ -109,6 +109,8 @@ _read_names = {*_stored, *_metadata_names, *_renamed, *_renamed.values(), "archi
 def _check_spelling(config: ConfigValues) -> None:
     "Raise ValueError for a name that looks like one that is read, and for a stored setting that is not a bool"
     for name in _stored:
+        if config.values.get(name) in (0, 1):
+            config.values[name] = bool(config.values[name])
         config.get(name, bool, False)
     kind = str(config.values.get("architecture", "standard"))
     own = field_types(architecture(kind).config_class) if kind in architecture_names() else {}
