@@ -50,6 +50,9 @@ _other_names = {  # what other libraries and papers call a setting
     "d_out": ("output_dim",),
     "normalize_activations": ("normalize", "norm_activations", "normalize_acts", "activation_normalization",
                               "normalize_input", "normalize_inputs", "input_normalization"),
+    "activation_fn": ("activation_function", "activation_func", "act_fn"),
+    "activation_fn_str": ("activation_function_str", "act_fn_str"),
+    "rescale_acts_by_decoder_norm": ("rescale_by_decoder_norm", "rescale_activations_by_decoder_norm"),
     "reshape_activations": ("reshape", "reshape_acts"), "architecture": ("arch", "sae_type", "sae_class")}
 
 def _bare(name: str) -> str:

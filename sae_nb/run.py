@@ -34,7 +34,7 @@ from .sae import SAE
 from .timing import TimeReport, TrainingExample, best_of, time_report, time_step
 from .tokens import TokenStream
 from .track import JSONLines, Progress, Tracker, Trackers, WandB
-from .trainer import Trainer
+from .trainer import Trainer, outside_inference_mode
 
 metrics_file = "metrics.jsonl"
 _checkpoint_file = "checkpoint.pt"
@@ -465,6 +465,7 @@ def _write_settings(cfg: TrainConfig, folder: Path, after_training: Mapping[str,
     kept = {**cfg.to_dict(), "resume": False, **({"after_training": dict(later)} if later else {})}
     write_safely(folder / settings_file, lambda file: file.write_text(json.dumps(kept, indent=2)))
 
+@outside_inference_mode()
 def start_run(
     cfg: TrainConfig,
     model: nn.Module | None = None,  # A loaded model; None: that of `cfg`

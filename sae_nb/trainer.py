@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Batch', 'TrainerConfig', 'SAETraining', 'Trainer']
+__all__ = ['Batch', 'TrainerConfig', 'outside_inference_mode', 'SAETraining', 'Trainer']
 
 # %% ../nbs/43_trainer.ipynb #d9f155bd
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -115,9 +117,30 @@ _review_every = 10  # Steps between reviews. Latents die over thousands of steps
 _sparse_below = 1 / 16  # Density below which the sparse path is used: an entry costs about five times as much there
 _dense_above = 1 / 6  # Density above which the dense path is used again; higher, so that training does not alternate
 
+@contextmanager
+def outside_inference_mode() -> Iterator[None]:
+    "Leave `torch.inference_mode`, in which nothing can be trained; also a decorator"
+    if torch.is_inference_mode_enabled():
+        with torch.inference_mode(False):
+            yield
+    else:
+        yield
+
+def _make_trainable(sae: SAE) -> None:
+    "Replace tensors that were made in `torch.inference_mode`, which PyTorch does not train, by copies"
+    for module in sae.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None and parameter.is_inference():
+                module._parameters[name] = torch.nn.Parameter(parameter.detach().clone())
+        for name, buffer in module._buffers.items():
+            if buffer is not None and buffer.is_inference():
+                module._buffers[name] = buffer.clone()
+
 class SAETraining:
     "One SAE, and everything that changes while it is trained"
+    @outside_inference_mode()
     def __init__(self, sae: SAE, cfg: TrainerConfig):
+        _make_trainable(sae)
         self.sae = sae.train()
         self.cfg = cfg
         self.optimizer = SAEOptimizer(sae, cfg.learning_rate, cfg.betas, cfg.max_grad_norm)
@@ -136,6 +159,7 @@ class SAETraining:
         self.last: SAELoss | None = None
         self.last_batch: tuple[Tensor, Tensor | None] | None = None  # inputs and targets, transformed
 
+    @outside_inference_mode()
     @no_autocast()
     @torch.no_grad()
     def start(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"] | None = None) -> None:
@@ -166,6 +190,7 @@ class SAETraining:
         decay = int(self.cfg.lr_decay * self.cfg.steps)
         return lr_factor(self.steps_done, self.cfg.steps, self.warm_up, decay, self.cfg.lr_schedule)
 
+    @outside_inference_mode()
     @no_autocast()
     def step(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"] | None = None) -> None:
         "Train on one batch"
@@ -182,7 +207,9 @@ class SAETraining:
     def _prepare(self, x: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor | None]:
         "Move a batch to the device of the SAE and transform it"
         device, dtype = self.sae.device, self.sae.dtype
-        x, target = x.detach().to(device, dtype), None if target is None else target.detach().to(device, dtype)
+        x, target = (part if part is None else part.detach().to(device, dtype) for part in (x, target))
+        x, target = (part.clone() if part is not None and part.is_inference() else part for part in (x, target))
+        assert x is not None
         if self.input_transform is None:
             self.start(x, target)
         self.last_batch = self._transformed(x, target)
@@ -249,6 +276,7 @@ class SAETraining:
                              "or infinite inputs, or use a smaller lr")
         return {**found, "sparsity/dead_features": len(self.dead_latents())}
 
+    @outside_inference_mode()
     @no_autocast()
     def finish(self) -> SAE:
         "Finish training: fold the input transform into the weights and return the SAE in eval mode"
@@ -270,6 +298,7 @@ class SAETraining:
                 "steps_done": self.steps_done, "tokens_done": self.tokens_done,
                 "tokens_since_fired": self.tokens_since_fired, "dead": self.dead, "sparse_path": self.sparse_path}
 
+    @outside_inference_mode()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         "Restore a saved state"
         self.sae.load_state_dict(state["sae"])
@@ -316,6 +345,28 @@ def _from_array(x: Any) -> Tensor:
     native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     return torch.from_numpy(native if native.flags.writeable else native.copy())
 
+def _is_activations(x: Any) -> bool:
+    "Return True for a tensor or array of floating-point vectors, or several of them in a list"
+    if isinstance(x, (Tensor, np.ndarray)):
+        return x.ndim > 1 and (x.is_floating_point() if isinstance(x, Tensor) else x.dtype.kind == "f")
+    return _is_list_of_activations(x)
+
+def _is_list_of_activations(x: Any) -> bool:
+    "Return True for a list or tuple of tensors or arrays of floating-point vectors"
+    return isinstance(x, (list, tuple)) and len(x) > 0 and all(map(_is_activations, x))
+
+def _side_by_side(
+    parts: Sequence[Any],  # Activations at each hook point
+    widths: Sequence[int],  # Their widths
+) -> Float[Tensor, "n d"]:
+    "Concatenate activations at several hook points; raise ValueError if they do not fit together"
+    tensors = [_as_tensor(part) for part in parts]
+    shapes = [tuple(tensor.shape) for tensor in tensors]
+    if [shape[-1] for shape in shapes] != list(widths) or len({shape[:-1] for shape in shapes}) > 1:
+        raise ValueError(f"a batch has tensors of the shapes {', '.join(map(str, shapes))}, but the hook points are "
+                         f"{', '.join(map(str, widths))} wide: must be one [n, width] for each, with the same rows")
+    return torch.cat(tensors, -1)
+
 def _as_rows(
     x: Any,
     widths: Sequence[int],  # Widths of the hook points, side by side
@@ -323,6 +374,8 @@ def _as_rows(
     heads: bool = False,  # Whether there may be an axis for attention heads
 ) -> Float[Tensor, "n d"]:
     "Return activations with one row per token; raise ValueError if the shape does not fit"
+    if _is_list_of_activations(x) and len(x) == len(widths) > 1:
+        x = _side_by_side(x, widths)
     x, width = _as_tensor(x), sum(widths)
     if x.ndim >= 3 and x.shape[-1] != width:
         axis_of_hooks = len(widths) > 1 and tuple(x.shape[-2:]) == (len(widths), widths[0]) and len({*widths}) == 1
@@ -337,6 +390,7 @@ def _as_rows(
 # %% ../nbs/43_trainer.ipynb #6ff5ef7c
 _Keys = str | Sequence[str]  # One or several keys of a dictionary batch
 _Parts: TypeAlias = dict[str, tuple[Tensor, Tensor | None]]  # Input and target of each SAE
+_usual_pairs = (("input", "target"), ("inputs", "targets"), ("x", "y"), ("input", "output"), ("hook_in", "hook_out"))
 _most_empty = 1000  # Batches without rows that may follow each other
 
 def _is_empty(parts: _Parts) -> bool:
@@ -352,6 +406,29 @@ def _check_arguments(saes: Any, cfg: Any) -> None:
         raise TypeError(f"saes={saes!r}: must be an SAE, or a dictionary of SAEs by name")
     if len({id(sae) for sae in named}) < len(named):
         raise ValueError(f"{', '.join(saes)}: one SAE has two names, and would be trained twice")
+
+def _key_tuple(names: str | Sequence[str] | None) -> tuple[str, ...]:
+    "Return one or several names as a tuple"
+    return (names,) if isinstance(names, str) else tuple(names or ())
+
+def _batches_of(stream: Any) -> Iterator[Batch]:
+    "Return an iterator over the batches of a stream; raise TypeError if it is something else"
+    what = "must be an iterable of batches, such as TensorStream(x, batch_size), a DataLoader or an ActivationsStore"
+    if isinstance(stream, Tensor) or isinstance(stream, np.ndarray) and stream.ndim < 3:
+        kind = "a tensor" if isinstance(stream, Tensor) else "an array"
+        raise TypeError(f"the stream is {kind} of shape {tuple(stream.shape)}: must give batches, as "
+                        "TensorStream(x, batch_size) does")
+    if isinstance(stream, Mapping):
+        raise TypeError(f"the stream is a dictionary with the keys {', '.join(map(repr, stream))}, a single batch: "
+                        f"{what}; TensorStream({{name: x}}, batch_size) gives dictionaries")
+    if isinstance(stream, (str, bytes, Path)):
+        raise TypeError(f"the stream is {str(stream)!r:.60}: {what}; train(TrainConfig(dataset=...)) reads text")
+    try:
+        return iter(stream)
+    except TypeError:
+        call = "; call it, and pass what it returns" if callable(stream) and not isinstance(stream, SAE) else ""
+        raise TypeError(f"the stream is {'None' if stream is None else 'of the type ' + type(stream).__name__}: "
+                        f"{what}{call}") from None
 
 class Trainer:
     "Trains one or several SAEs on a stream of activations"
@@ -375,6 +452,10 @@ class Trainer:
                 raise ValueError(f"inputs or targets has {', '.join(map(repr, surplus))}, but the SAEs are "
                                  f"{', '.join(map(repr, named))}")
         self.keys = {name: self._keys_of(name, inputs, targets) for name in named}
+        self.keys_given = inputs is not None
+        self.hook_given = getattr(cfg, "hook", None) != getattr(type(cfg), "hook", None)  # not the default
+        self.keys_found: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}  # in the first batch
+        self.hooks_first = False  # whether batches are stacked as [hooks, n, width]
         self.steps_done = 0
         self.seconds = 0.0  # spent in steps by `fit`
 
@@ -424,8 +505,9 @@ class Trainer:
             source, target = self._tensors_of(name, x)
             cfg = run.sae.cfg
             heads, label = cfg.reshape_activations == "hook_z", f"the SAE {name!r} has " if self.several else ""
-            source = _as_rows(source, cfg.input_widths, f"{label}d_in", heads)
+            source = _as_rows(self._hooks_last(source, cfg.input_widths), cfg.input_widths, f"{label}d_in", heads)
             if target is not None:
+                target = self._hooks_last(target, cfg.output_widths)
                 target = _as_rows(target, cfg.output_widths, f"{label}d_out", heads)
                 if len(target) != len(source):
                     raise ValueError(f"a batch has {len(source)} inputs, but {len(target)} targets")
@@ -434,26 +516,74 @@ class Trainer:
 
     def _tensors_of(self, name: str, x: Batch) -> tuple[Any, Any]:
         "Return what an SAE reads and reconstructs; None as the target if it reconstructs its input"
-        inputs, targets = self.keys[name]
         if not isinstance(x, Mapping):
-            if inputs != targets or len(set(self.keys.values())) > 1:
-                known = ", ".join(repr(key) for key in dict.fromkeys(k for keys in self.keys.values()
-                                                                     for part in keys for k in part))
-                raise ValueError("a batch is a single tensor, but the SAEs read or reconstruct different ones: must be "
-                                 f"a dictionary with the keys {known}")
-            pair = isinstance(x, (list, tuple)) and len(x) == 2 and not inputs and self.runs[name].sae.needs_target
-            return (x[0], x[1]) if pair else (x, None)
-        if not inputs and len(x) == 1:
-            return next(iter(x.values())), None
-        missing = {*inputs, *targets} - x.keys()
-        if missing or not inputs:
-            needed = f"needs {', '.join(map(repr, sorted(missing)))}" if inputs else "does not say which it reads"
+            return self._by_position(name, x)
+        keys = self._keys_in(name, x)
+        if keys is None:
+            missing = sorted({*self.keys[name][0], *self.keys[name][1]} - x.keys())
+            chosen = self.keys_given or self.hook_given
+            needed = f"needs {', '.join(map(repr, missing))}" if missing and chosen else "does not say which it reads"
             raise ValueError(f"a batch has the keys {', '.join(map(repr, x))}, but the SAE {name!r} {needed}; inputs= "
                              "and targets= of Trainer name the keys")
-        def side_by_side(keys: tuple[str, ...]) -> Any:
-            return x[keys[0]] if len(keys) == 1 else torch.cat([_as_tensor(x[key]) for key in keys], -1)
-        return side_by_side(inputs), None if inputs == targets else side_by_side(targets)
+        inputs, targets = keys
+        if inputs == targets and len(inputs) == 1:
+            return self._pair(name, x[inputs[0]]) or (x[inputs[0]], None)
+        source, target = ([_as_tensor(x[key]) for key in own] for own in keys)
+        return torch.cat(source, -1), None if inputs == targets else torch.cat(target, -1)
 
+    def _pair(self, name: str, x: Any) -> tuple[Any, Any] | None:
+        "Return input and target if a batch is a pair of them, and the SAE needs both; else None"
+        inputs, targets = self.keys[name]
+        both = self.runs[name].sae.needs_target or inputs != targets
+        return (x[0], x[1]) if both and _is_list_of_activations(x) and len(x) == 2 else None
+
+    def _by_position(self, name: str, x: Any) -> tuple[Any, Any]:
+        "Return what an SAE reads and reconstructs of a batch without keys; raise ValueError if that is not clear"
+        inputs, targets = self.keys[name]
+        pair = self._pair(name, x)
+        if len(set(self.keys.values())) > 1 or inputs != targets and pair is None:
+            known = ", ".join(repr(key) for key in dict.fromkeys(k for keys in self.keys.values()
+                                                                 for part in keys for k in part))
+            raise ValueError("a batch is a single tensor, but the SAEs read or reconstruct different ones: must be "
+                             f"a dictionary with the keys {known}")
+        return pair or (x, None)
+
+    def _keys_in(self, name: str, x: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+        "Return the keys of a batch for an SAE: those it was given, or the only ones possible; None if it is not clear"
+        own = self.keys_found.get(name, self.keys[name])
+        if own[0] and {*own[0], *own[1]} <= x.keys():
+            return own
+        if self.keys_given:
+            return None
+        if self.several and self.runs.keys() <= x.keys():  # by name of the SAE
+            return (name,), (name,)
+        sae = self.runs[name].sae
+        about, tensors = sae.cfg.metadata, [key for key, value in x.items() if _is_activations(value)] or list(x)
+        hooks = _key_tuple(about.hook_name), _key_tuple(about.hook_name_out or about.hook_name)
+        if hooks[0] and {*hooks[0], *hooks[1]} <= x.keys():
+            return hooks
+        if len(set(self.keys.values())) > 1 or self.hook_given and any("." in str(key) for key in tensors):
+            return None  # other hook points than those of the settings
+        if sae.needs_target and (pair := next((pair for pair in _usual_pairs if {*pair} <= x.keys()), None)):
+            return (pair[0],), (pair[1],)
+        if len(tensors) == 1:
+            return (tensors[0],), (tensors[0],)
+        if len(tensors) == len(sae.cfg.input_widths) and not sae.needs_target:
+            self.keys_found[name] = tuple(tensors), tuple(tensors)  # in the same order from now on
+            return self.keys_found[name]
+        return None
+
+    def _hooks_last(self, x: Any, widths: Sequence[int]) -> Any:
+        "Move the first axis of stacked activations, [hooks, n, width], behind the rows; return others unchanged"
+        shape, n = tuple(getattr(x, "shape", ())), len(widths)
+        if n < 2 or len(shape) < 3 or shape[0] != n or {shape[-1], *widths} != {widths[0]}:
+            return x
+        if shape[-2] == n and not self.hooks_first:  # [n, hooks, width], unless earlier batches had the other order
+            return x
+        self.hooks_first = True
+        return _as_tensor(x).movedim(0, -2)
+
+    @outside_inference_mode()
     def fit(
         self,
         stream: Iterable[Batch],  # Batches of activations: an `ActivationsStore`, a `TensorStream`, a `DataLoader`, ...
@@ -461,10 +591,7 @@ class Trainer:
         after_step: Callable[[], bool] | None = None,  # Called after each step; training ends if it returns True
     ) -> None:
         "Train until `cfg.steps` are done, the stream ends, or `after_step` returns True; skip batches without rows"
-        if isinstance(stream, Tensor):
-            raise TypeError(f"the stream is a tensor of shape {tuple(stream.shape)}: must give batches, as "
-                            "TensorStream(x, batch_size) does")
-        batches, n_empty = iter(stream), 0
+        batches, n_empty = _batches_of(stream), 0
         started, before = time.perf_counter(), self.tokens_done
         logged = self.steps_done
         def write() -> None:

@@ -19,7 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import sae_nb
-from ..core import architecture_names, local_path, misspelling_of, write_safely
+from ..core import (SAEMetadata, architecture, architecture_names, field_types, local_path, misspelling_of,
+                         write_safely)
 from .base import (Checkpoint, Hints, file_format, fold_decoder_norms, has_files, per_latent_threshold,
                                  with_conversion)
 from .files import Files, ConfigValues, TensorFile, join_path, read_json
@@ -101,6 +102,25 @@ def _unwhiten(whitening: TensorFile) -> Any:
         sae.to(dtype=dtype)
     return fold
 
+_stored = ("rescale_acts_by_decoder_norm", "finetuning_scaling_factor")  # settings of how the weights are stored
+_read_names = {*_stored, *_metadata_names, *_renamed, *_renamed.values(), "architecture", "activation_fn_kwargs",
+               "metadata"}
+
+def _check_spelling(config: ConfigValues) -> None:
+    "Raise ValueError for a name that looks like one that is read, and for a stored setting that is not a bool"
+    for name in _stored:
+        if config.values.get(name) in (0, 1):
+            config.values[name] = bool(config.values[name])
+        config.get(name, bool, False)
+    kind = str(config.values.get("architecture", "standard"))
+    own = field_types(architecture(kind).config_class) if kind in architecture_names() else {}
+    facts = {*_metadata_names, *field_types(SAEMetadata)}
+    inside = config.values.get("metadata")
+    for names, wanted in ((config.values, _read_names), (inside if isinstance(inside, dict) else {}, facts)):
+        for name in names.keys() - {*own, *_read_names, *facts}:
+            if (meant := misspelling_of(name, wanted - names.keys())) is not None:
+                raise ValueError(f"{config.source}: unknown setting {name!r}; is {meant!r} meant?")
+
 def _check_rule(cfg: Mapping[str, Any], source: str) -> None:
     "Raise ValueError if k is missing, or if the activation function is not that of the architecture"
     kind, names = str(cfg.get("architecture", "standard")), {"k", *map(str, cfg)}
@@ -115,6 +135,7 @@ def _check_rule(cfg: Mapping[str, Any], source: str) -> None:
 def sae_lens(files: Files, path: str, hints: Hints) -> Checkpoint:
     "Read SAELens' and this library's own `cfg.json` and `sae_weights.safetensors`"
     config = read_json(files, join_path(path, config_file))
+    _check_spelling(config)
     cfg = _upgrade_config(config)
     _check_rule(cfg, config.source)
     weights = TensorFile(files, join_path(path, _weights_file))
