@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from .core import _word_hint, check_kind, explains_arguments
 from .hooks import as_vectors, find_hook_point, replace_at, watch_at
 from .models import check_processing, evaluation_mode, model_inputs, run_logits
 from .reading import MaskLike, resolve_mask
@@ -327,11 +328,22 @@ Edit: TypeAlias = Callable[[Float[Tensor, "batch pos d_sae"]], Float[Tensor, "ba
 
 def _check_latents(latents: Any) -> list[int]:
     "Return latents as a list of integers; raise TypeError if they are not"
-    several = isinstance(latents, Iterable) and not isinstance(latents, str) and not hasattr(latents, "dtype")
-    found = torch.as_tensor(list(latents) if several else latents)
-    if found.numel() and (found.is_floating_point() or found.dtype == torch.bool or found.ndim > 1):
-        raise TypeError(f"latents={latents!r}: must be the number of a latent, or several")
+    several = isinstance(latents, Iterable) and not isinstance(latents, (str, Mapping)) and not hasattr(latents, "dtype")
+    chosen = list(latents) if several else latents
+    words = [part for part in (chosen if several else [chosen]) if isinstance(part, str)]
+    try:
+        found = torch.as_tensor(chosen)
+    except (TypeError, ValueError, RuntimeError):
+        found = torch.ones(())  # a float, which is no index
+    if found.numel() and (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool or found.ndim > 1):
+        raise TypeError(f"latents={latents!r:.80}: must be the number of a latent, or several"
+                        + (_word_hint(words[0]) if words else ""))
     return found.long().flatten().tolist()
+
+def _check_amount(name: str, value: Any) -> None:
+    "Raise TypeError if a value for latents is not a number or a tensor"
+    if isinstance(value, (bool, list, tuple, Mapping)) or not isinstance(value, Tensor) and not hasattr(value, "__float__"):
+        raise TypeError(f"{name}={value!r:.80}: must be a number")
 
 def _edit(
     latents: int | Sequence[int],
@@ -363,6 +375,7 @@ def set_to(
     at: At = None,  # Positions in the whole text; None: all
 ) -> Edit:
     "Return an edit that sets latents to a value, whether they are active or not"
+    _check_amount("value", value)
     return _edit(latents, lambda z: torch.full_like(z, value), at)
 
 def scale_latents(
@@ -371,6 +384,7 @@ def scale_latents(
     at: At = None,  # Positions in the whole text; None: all
 ) -> Edit:
     "Return an edit that multiplies latents by a factor"
+    _check_amount("factor", factor)
     return _edit(latents, lambda z: z * factor, at)
 
 def add_to(
@@ -379,6 +393,7 @@ def add_to(
     at: At = None,  # Positions in the whole text; None: all
 ) -> Edit:
     "Return an edit that adds an amount to latents"
+    _check_amount("amount", amount)
     return _edit(latents, lambda z: z + amount, at)
 
 # %% ../nbs/65_splicing.ipynb #c800a476
@@ -538,8 +553,10 @@ class Spliced:
 
 def _by_hook(saes: SAEs) -> list[tuple[str, str, SAE]]:
     "Return each SAE with the hook points that it reads and replaces; raise ValueError if they cannot be used"
-    found, several = [], [saes] if isinstance(saes, SAE) else saes
+    one = isinstance(saes, (SAE, str)) or not isinstance(saes, Iterable)
+    found, several = [], [saes] if one else saes
     for given, sae in several.items() if isinstance(several, Mapping) else ((None, sae) for sae in several):
+        check_kind("saes", sae, SAE)
         hook, target = given or sae.cfg.metadata.hook_name, sae.cfg.metadata.hook_name_out
         if hook is None:
             raise ValueError("an SAE's metadata has no hook_name: give {hook: sae}")
@@ -579,6 +596,7 @@ def _edits_by_hook(edits: Edits, hooks: Sequence[str]) -> dict[str, list[Edit]]:
     _check_hooks("edits", edits, hooks)
     return {hook: _as_edits(these) for hook, these in edits.items()}
 
+@explains_arguments
 @contextmanager
 def splice(
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the SAEs' metadata says
@@ -591,6 +609,7 @@ def splice(
     "Run the model through the SAEs while the context is open; raise ValueError if a hook point does not exist"
     if isinstance(model, SAE):
         raise TypeError(f"model: must be a model, not a {type(model).__name__}; the model comes first, then the SAEs")
+    check_kind("model", model, nn.Module)
     found = _by_hook(saes)
     hooks = [hook for hook, _, _ in found]
     edits = _edits_by_hook(edits, hooks)
@@ -613,6 +632,7 @@ def splice(
         yield Spliced(model, parts)
 
 # %% ../nbs/65_splicing.ipynb #2eebe7f6
+@explains_arguments
 def run_with_saes(
     model: nn.Module,  # A bridge or a Hugging Face model
     tokens: Any,  # Text, tokens or a tokenizer's mapping: see `model_inputs`
@@ -625,6 +645,7 @@ def run_with_saes(
     with splice(model, saes, error_term, mask=mask, **options) as spliced:
         return spliced.logits(tokens)
 
+@explains_arguments
 def run_with_cache_with_saes(
     model: nn.Module,  # A bridge or a Hugging Face model
     tokens: Any,  # Text, tokens or a tokenizer's mapping: see `model_inputs`

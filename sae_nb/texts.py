@@ -12,6 +12,7 @@ __all__ = ['is_text', 'Texts', 'load_texts']
 import copy
 import glob
 import hashlib
+import re
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Int
@@ -516,13 +517,71 @@ def _choose_split(split: str | None, source: _Source) -> tuple[str | None, Liter
         return split, None
     raise ValueError(unknown("split", split, splits if splits and not divided else {"train", "test", "all", *splits}))
 
+# Split of the data set that is opened, and the part of it that is read
+_Region: TypeAlias = tuple[str | None, Literal["train", "test"] | None]
+_Overlap: TypeAlias = Literal["no", "perhaps", "some", "all"]
+
+def _slices(opened: str | None) -> list[tuple[str, ...]]:
+    "Return the name, begin and end of each slice of a split, such as \"train[:10%]+test\""
+    found = (re.fullmatch(r"([^\[]+)(?:\[(\d*)(%?):(\d*)(%?)\])?.*", piece) for piece in (opened or "train").split("+"))
+    return [tuple(part or "" for part in piece.groups()) for piece in found if piece]
+
+def _ends_before(left: tuple[str, ...], right: tuple[str, ...]) -> bool:
+    "Return True if one slice is known to end before another begins"
+    (_, _, _, end, end_unit), (_, begin, begin_unit, _, _) = left, right
+    return bool(end and begin) and end_unit == begin_unit and int(end) <= int(begin)
+
+def _overlap(read: _Region, trained: _Region) -> _Overlap:
+    "Return how much of what is read is training text"
+    if read == trained or trained == (None, None):
+        return "all"
+    if read == (None, None):
+        return "some"
+    if read[1] and trained[1]:  # Both sides of one division
+        return "no"
+    pairs = [(a, b) for a in _slices(read[0]) for b in _slices(trained[0]) if a[0] == b[0]]
+    apart = all(_ends_before(a, b) or _ends_before(b, a) for a, b in pairs)
+    return "no" if apart else "all" if trained[1] is None and "[" not in f"{trained[0]}" else "some"
+
+def _away_from_training(
+    split: str | None,  # Split to read; "held out": one that the SAE was not trained on, or everything
+    trained_split: str,  # Split that the SAE was trained on; "?": perhaps some of this data
+    source: _Source,
+) -> tuple[str | None, Literal["train", "test"] | None, _Overlap]:
+    "Return the split to open and the part to read, as `_choose_split` does, and how much of it is training text"
+    regions = [_choose_split("test" if split == "held out" else split, source)]
+    if trained_split == "?":
+        own_test = regions[0][0] is not None and regions[0][0] in _test_names and regions[0][1] is None
+        return *regions[0], "no" if own_test else "perhaps"
+    try:
+        trained = _choose_split(trained_split, source)
+    except ValueError:  # The data set has changed
+        return *regions[0], "perhaps"
+    if split == "held out":
+        regions += [_choose_split(name, source) for name in (*source.splits, "train")] + [(None, None)]
+    found = [(region, _overlap(region, trained)) for region in regions]
+    region, overlap = next((pair for pair in found if pair[1] == "no"), found[-1])
+    if region == (None, None):
+        overlap = "all" if trained == (None, None) else "some"
+    return *region, overlap
+
 def _key(document: str | Int[np.ndarray, "position"]) -> int:
-    "Return a hash of the content of a document"
+    "Return a hash of the content of a document; whitespace does not matter"
     digest = hashlib.blake2b(digest_size=8)
-    for start in range(0, len(document), 1 << 20):
-        part = document[start:start + (1 << 20)]
+    parts = (document[start:start + (1 << 20)] for start in range(0, len(document), 1 << 20))
+    for part in _single_spaced(parts) if isinstance(document, str) else parts:
         digest.update(part.encode() if isinstance(part, str) else np.asarray(part, np.int64).tobytes())
     return int.from_bytes(digest.digest(), "little")
+
+def _single_spaced(parts: Iterable[str]) -> Iterator[str]:
+    "Yield a text with one space between words, so that copies with other whitespace are equal"
+    begun = gap = False
+    for part in parts:
+        words = part.split()
+        gap = gap or part[:1].isspace()
+        if words:
+            yield (" " if begun and gap else "") + " ".join(words)
+            begun, gap = True, part[-1].isspace()
 
 def _cut_point(document: str | Int[np.ndarray, "position"]) -> int:
     "Return the position where the last tenth of a document begins, at the end of a line or a word if one is near"
@@ -597,6 +656,7 @@ class Texts:
     part: _Part | None = None  # The part of the split that is read; None: all
     render: Callable[[Any], str] | None = None  # Makes a text of the column, for chats
     made: Mapping[str, Any] | None = None  # How the tokens were made, if SAELens wrote it down
+    trained_on: Literal["no", "perhaps", "some", "all"] | None = None  # What an SAE was trained on; None: no SAE given
 
     @property
     def streamed(self) -> bool:
@@ -642,17 +702,22 @@ class Texts:
         return document if document is not None and len(document) else None
 
     def describe(self) -> dict[str, Any]:
-        "Return what is read: the data set, its split, and how text was held out"
-        held_out = None if self.part is None else self.part.described
-        return {"dataset": self.name, "split": self.part.name if self.part else self.split or "all",
-                "held_out": held_out, "text": self._in_words()}
+        "Return what is read: the data set, its split, how text was held out, and whether an SAE was trained on it"
+        held_out = None if self.part is None or self.trained_on in ("some", "all") else self.part.described
+        found = {"dataset": self.name, "split": self.part.name if self.part else self.split or "all",
+                 "held_out": held_out, "text": self._in_words()}
+        return found if self.trained_on is None else {**found, "training_text": self.trained_on}
 
     def _in_words(self) -> str:
         "Return what is read as a phrase"
+        about = {"perhaps": ", which may contain training text", "some": ", which contains the training text",
+                 "all": ", which is training text"}.get(self.trained_on or "no", "")
         if self.part is None:
-            return f"{self.name}, {'split ' + repr(self.split) if self.split else 'all of it'}"
-        kind = "held-out text" if self.part.name == "test" else "training text"
+            return f"{self.name}, {'split ' + repr(self.split) if self.split else 'all of it'}{about}"
         where = f" (split {self.split!r})" if self.split else ""
+        if about and self.part.name == "test":
+            return f"{self.name}{where}, {self.part.described}{about}"
+        kind = "held-out text" if self.part.name == "test" else "training text"
         return f"{self.name}{where}, {kind}; held out: {self.part.described}"
 
 def _is_missing(value: Any) -> bool:
@@ -717,12 +782,16 @@ def load_texts(
     name: str | None = None,  # Configuration of a hub data set
     streaming: bool | None = None,  # Read while downloading; None: yes for the hub, no for files
     tokenizer: Any = None,  # Its chat template makes texts of chats; None: chats are an error
+    trained_split: str | None = None,  # Split of this data that an SAE was trained on; "?": perhaps; None: no SAE
 ) -> Texts:
     "Open a data set and find the column to read; \"auto\" is all of an object in memory, and \"train\" of other data"
     if isinstance(dataset, Texts):
         return dataset
     source = _open(dataset, name, streaming)
-    opened, part = _choose_split(split, source)
+    if trained_split is None:
+        (opened, part), overlap = _choose_split(split, source), None
+    else:
+        opened, part, overlap = _away_from_training(split, trained_split, source)
     with _errors_about(source.name):
         rows = source.open(opened)
         first = list(islice(Texts(rows, "", False).look(), 100))
@@ -730,7 +799,7 @@ def load_texts(
         raise ValueError("the data set is empty" + ("" if not getattr(rows, "once", False) else (
             ", or was read before: a generator can be read only once: give a list, or the function that returns it")))
     columns = getattr(rows, "column_names", None) or dict.fromkeys(name for row in first for name in row)
-    texts = _with_column(Texts(rows, "", False, source.name, opened), first, list(columns), column, tokenizer)
+    texts = _with_column(Texts(rows, "", False, source.name, opened, trained_on=overlap), first, list(columns), column, tokenizer)
     if texts.tokenized and isinstance(dataset, (str, Path)) and dataset != "demo":
         texts = replace(texts, made=_how_made(dataset))
     return texts if part is None else replace(texts, part=_divide(texts, part))
