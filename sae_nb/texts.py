@@ -563,8 +563,8 @@ class Texts:
         if self.part is None:
             return f"{self.name}, {'split ' + repr(self.split) if self.split else 'all of it'}{about}"
         where = f" (split {self.split!r})" if self.split else ""
-        if about and self.part.name == "test":
-            return f"{self.name}{where}, {self.part.described}{about}"
+        if about:
+            return f"{self.name}{where}, {'without ' * (self.part.name == 'train')}{self.part.described}{about}"
         kind = "held-out text" if self.part.name == "test" else "training text"
         return f"{self.name}{where}, {kind}; held out: {self.part.described}"
 
