@@ -413,8 +413,9 @@ def _eval_command(
     _check_device(given.device)
     if not given.saes:
         raise ValueError("no SAE given: name one or more folders, RELEASE/SAE_ID or OWNER/REPOSITORY/FOLDER")
+    split = given.split or split_to_evaluate(given.saes, given.dataset)
     found = evaluate_all(given.saes, given.model, given.dataset, given.out, given.tokens, given.context_size,
-                         given.split or split_to_evaluate(given.saes, given.dataset), given.batch_size, device=given.device, dtype=given.dtype,
+                         split, given.batch_size, device=given.device, dtype=given.dtype,
                          compute_ce_kl=given.compute_ce_kl, progress=given.progress)
     read = {name: str(metrics.about.get("source", {}).get("text", "")) for name, metrics in found.results.items()}
     by_text = {text: [name for name in read if read[name] == text] for text in read.values() if text}

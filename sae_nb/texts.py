@@ -629,7 +629,8 @@ def load_texts(
     if not first:
         raise ValueError("the data set is empty")
     columns = getattr(rows, "column_names", None) or dict.fromkeys(name for row in first for name in row)
-    texts = _with_column(Texts(rows, "", False, source.name, opened, trained_on=overlap), first, list(columns), column, tokenizer)
+    texts = Texts(rows, "", False, source.name, opened, trained_on=overlap)
+    texts = _with_column(texts, first, list(columns), column, tokenizer)
     if texts.tokenized and isinstance(dataset, (str, Path)) and dataset != "demo":
         texts = replace(texts, made=_how_made(dataset))
     return texts if part is None else replace(texts, part=_divide(texts, part))
