@@ -42,7 +42,7 @@ from .reading import token_source
 from .releases import Listing, PublishedSAE, find_saes, list_releases, matching_words
 from .run import Run, metrics_file, settings_file, start_run
 from .sae import SAE
-from .suite import evaluate_all
+from .suite import evaluate_all, split_to_evaluate
 from .tokens import TokenMask, TokenStream, load_texts
 
 
@@ -52,7 +52,7 @@ from .tokens import TokenMask, TokenStream, load_texts
 class _PostTraining:
     "Settings for the evaluation and the feature page after training"
     eval_dataset: str | None = None  # Data set with held-out text; None: the training data set
-    eval_split: str | None = None  # Split to evaluate on; None: held-out text, or all of another data set without splits
+    eval_split: str | None = None  # Split to evaluate on; None: held-out text, or all of another data set
     eval_tokens: int = 50_000  # Tokens to evaluate on; 0: no evaluation
     feature_tokens: int = 200_000  # Tokens of training text to collect features from; 0: no feature page
     features: int = 64  # Latents on the feature page, the most interesting ones; 0: all
@@ -405,26 +405,6 @@ def _check_device(device: str | None) -> None:
     if device is not None:
         as_device(device)
 
-def _configs(source: str) -> Iterator[dict[str, Any]]:
-    "Yield the settings of the SAEs in a folder on this machine, which may be several folders deep"
-    folder = local_path(source)
-    for file in sorted(folder.rglob("cfg.json")) if folder.is_dir() else ():
-        with suppress(OSError, ValueError):
-            if isinstance(found := json.loads(file.read_text()), dict):
-                yield found
-
-def _split_to_evaluate(given: _EvalOptions) -> str:
-    "Return the split to evaluate on: that of held-out text, or everything if it is a file that was not trained on"
-    if given.split is not None:
-        return given.split
-    path = local_path(given.dataset)
-    if given.dataset == "demo" or not path.exists():
-        return "test"
-    configs = (config for source in given.saes for config in _configs(source))
-    trained = [str(config.get("metadata", {}).get("dataset_path") or config.get("dataset_path") or "") for config in configs]
-    own = any(local_path(name).resolve() == path.resolve() for name in trained if name)
-    return "test" if own else "test or all"
-
 def _eval_command(
     args: Sequence[str],  # Command line after `eval`
 ) -> int:
@@ -433,13 +413,14 @@ def _eval_command(
     _check_device(given.device)
     if not given.saes:
         raise ValueError("no SAE given: name one or more folders, RELEASE/SAE_ID or OWNER/REPOSITORY/FOLDER")
+    split = given.split or split_to_evaluate(given.saes, given.dataset)
     found = evaluate_all(given.saes, given.model, given.dataset, given.out, given.tokens, given.context_size,
-                         _split_to_evaluate(given), given.batch_size, device=given.device, dtype=given.dtype,
+                         split, given.batch_size, device=given.device, dtype=given.dtype,
                          compute_ce_kl=given.compute_ce_kl, progress=given.progress)
     read = {name: str(metrics.about.get("source", {}).get("text", "")) for name, metrics in found.results.items()}
     by_text = {text: [name for name in read if read[name] == text] for text in read.values() if text}
-    print(found, *(f"on {text}" + (f": {', '.join(names)}" if len(by_text) > 1 else "") for text, names in by_text.items()),
-          sep="\n")
+    several = len(by_text) > 1
+    print(found, *(f"on {text}" + f": {', '.join(names)}" * several for text, names in by_text.items()), sep="\n")
     print("\nwritten:", *(f"  {file}" for file in sorted(local_path(given.out).iterdir())), sep="\n")
     return 1 if found.failed else 0
 
@@ -657,7 +638,8 @@ def _check_options(
     flags = {_setting_name(flag) for flag in options.values()} | {"help", "h"}
     given = [arg.partition("=")[0] for arg in args[:list(args).index("--") if "--" in args else None]
              if re.match(r"--[a-zA-Z]", arg)]
-    wrong = [flag for flag in dict.fromkeys(given) if not {_setting_name(flag), _setting_name(flag.replace("--no-", "--"))} & flags]
+    wrong = [flag for flag in dict.fromkeys(given)
+             if not {_setting_name(flag), _setting_name(flag.replace("--no-", "--"))} & flags]
     advice = [f"{flag}: {text}" for flag in wrong if (text := _option_meant(flag, options))]
     if advice:
         raise ValueError("unrecognized option " + "; ".join(advice))
@@ -671,7 +653,8 @@ def _option_meant(flag: str, options: dict[str, str]) -> str:
     name = _setting_name(flag).rpartition(".")[2].lower()
     if name in options:
         return f"it is {_shell_flag(options[name])} here"
-    known = next((n for n in (name, f"{name}_steps", _old_names.get(name, "")) if n in options or elsewhere(n, "settings")), "")
+    possible = (name, f"{name}_steps", _old_names.get(name, ""))
+    known = next((other for other in possible if other in options or elsewhere(other, "settings")), "")
     if known in options:
         return f"it is {_shell_flag(options[known])} here"
     advice = (elsewhere(known, "settings") if known else None) or ""
@@ -680,7 +663,7 @@ def _option_meant(flag: str, options: dict[str, str]) -> str:
         return _shell_flag(own) if own else found[0]
     return re.sub(r"`([\w.]+)`", option, advice)
 
-_old_names = {"l1_coefficient": "l1_penalty", "l1_coeff": "l1_penalty", "model": "model_name", "lr_warm_up": "lr_warm_up_steps"}
+_old_names = {"l1_coefficient": "l1_penalty", "l1_coeff": "l1_penalty"}
 
 def _shell_flag(flag: str) -> str:
     "Return an option with hyphens"

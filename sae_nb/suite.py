@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SAESource', 'TextSource', 'Evaluations', 'evaluate_all']
+__all__ = ['SAESource', 'TextSource', 'Evaluations', 'split_to_evaluate', 'evaluate_all']
 
 # %% ../nbs/55_suite.ipynb #e51d7c65
 import gc
@@ -14,7 +14,8 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from .core import unknown, write_safely
+from .core import local_path, unknown, write_safely
 from .evals import evaluate_each, fingerprint
 from .hub import load_sae_or_saes
 from .display import Table, format_number, new_figure
@@ -267,6 +268,27 @@ class _LoadedSAE:
     name: str
     identity: str  # Published name or checksum; an earlier result with the same identity is reused
     sae: SAE
+
+def _configs(source: str) -> Iterator[dict[str, Any]]:
+    "Yield the settings of the SAEs in a folder on this machine, which may be several folders deep"
+    folder = local_path(source)
+    for file in sorted(folder.rglob("cfg.json")) if folder.is_dir() else ():
+        with suppress(OSError, ValueError):
+            if isinstance(found := json.loads(file.read_text()), dict):
+                yield found
+
+def split_to_evaluate(
+    saes: Iterable[str],  # Folders or names of published SAEs
+    dataset: str,  # Name of a data set, a file or a folder
+) -> str:
+    "Return the split to evaluate on by default: \"test\", or everything of a file that no SAE was trained on"
+    path = local_path(dataset)
+    if dataset == "demo" or not path.exists():
+        return "test"
+    configs = [config for source in saes for config in _configs(source)]
+    names = (config.get("metadata", {}).get("dataset_path") or config.get("dataset_path") for config in configs)
+    own = any(local_path(str(name)).resolve() == path.resolve() for name in names if name)
+    return "test" if own else "test or all"
 
 def evaluate_all(
     saes: SAESource | Sequence[SAESource] | Mapping[str, SAESource],  # SAEs, folders or names of published SAEs

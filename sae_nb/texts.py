@@ -715,8 +715,8 @@ class Texts:
         if self.part is None:
             return f"{self.name}, {'split ' + repr(self.split) if self.split else 'all of it'}{about}"
         where = f" (split {self.split!r})" if self.split else ""
-        if about and self.part.name == "test":
-            return f"{self.name}{where}, {self.part.described}{about}"
+        if about:
+            return f"{self.name}{where}, {'without ' * (self.part.name == 'train')}{self.part.described}{about}"
         kind = "held-out text" if self.part.name == "test" else "training text"
         return f"{self.name}{where}, {kind}; held out: {self.part.described}"
 
@@ -799,7 +799,8 @@ def load_texts(
         raise ValueError("the data set is empty" + ("" if not getattr(rows, "once", False) else (
             ", or was read before: a generator can be read only once: give a list, or the function that returns it")))
     columns = getattr(rows, "column_names", None) or dict.fromkeys(name for row in first for name in row)
-    texts = _with_column(Texts(rows, "", False, source.name, opened, trained_on=overlap), first, list(columns), column, tokenizer)
+    texts = Texts(rows, "", False, source.name, opened, trained_on=overlap)
+    texts = _with_column(texts, first, list(columns), column, tokenizer)
     if texts.tokenized and isinstance(dataset, (str, Path)) and dataset != "demo":
         texts = replace(texts, made=_how_made(dataset))
     return texts if part is None else replace(texts, part=_divide(texts, part))

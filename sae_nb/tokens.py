@@ -478,7 +478,8 @@ class TokenStream:
         "Return the position in the stream"
         return {"epoch": self.epoch, "n_contexts": self.n_contexts, "block": copy.deepcopy(self._block),
                 "n_out": self._n_out, "settings": self.settings,
-                "counts": [self.n_handed_out, self.n_documents, self.n_dropped], "counts_before": [*self._counts_before]}
+                "counts": [self.n_handed_out, self.n_documents, self.n_dropped],
+                "counts_before": [*self._counts_before]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         "Go to a saved position; raise ValueError if it belongs to other settings"
