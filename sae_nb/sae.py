@@ -10,6 +10,7 @@ __all__ = ['hook_points', 'SAEHookPoint', 'LossInputs', 'SAELoss', 'reconstructi
 
 # %% ../nbs/06_sae.ipynb #6c77e468
 import copy
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -232,6 +233,10 @@ def _as_tensor(value: Any, what: str, device: torch.device) -> Tensor:
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{what} is a {type(value).__name__}: must be a tensor or array of numbers") from None
 
+def _default_seed(cfg: SAEConfig) -> int:
+    "Return a seed for new weights that differs between architectures and widths"
+    return zlib.crc32(f"{getattr(cfg, '_architecture', '')} {cfg.d_in} {cfg.d_sae} {cfg.d_out}".encode())
+
 _exact_methods = ("encode", "encode_sparse", "encode_with_predictions", "combine", "decode", "reconstruct", "forward",
                   "loss", "fold_W_dec_norm", "fold_activation_scale", "fold_activation_whitening")
 
@@ -267,14 +272,16 @@ class SAE(nn.Module, metaclass=_SAEType):
     def __init__(
         self,
         cfg: SAEConfig,  # `d_in` must be set
-        generator: torch.Generator | None = None,  # Source of the initial weights; None: seed 0
+        generator: torch.Generator | None = None,  # Source of the initial weights; None: by architecture and widths
     ):
         super().__init__()
         cfg.without_metadata()  # raises TypeError for a setting that cannot be saved
         self.cfg = copy.deepcopy(cfg)  # `to` changes device and dtype in this copy only
         for name in hook_points:
             self.add_module(name, SAEHookPoint())
-        self.create_parameters(generator or torch.Generator().manual_seed(0))
+        generator = generator or torch.Generator().manual_seed(_default_seed(cfg))
+        with torch.device("meta") if torch.empty(0).is_meta else generator.device:
+            self.create_parameters(generator)
         wanted = torch.device("meta") if self.device.type == "meta" else cfg.device
         self.to(device=wanted, dtype=as_dtype(cfg.dtype))
         self._complete = True  # from now on, shapes and names are fixed
