@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from .core import local_path, unknown, write_safely
+from .core import local_path, unknown, whole_number, write_safely
 from .evals import evaluate_each, fingerprint
 from .hub import load_sae_or_saes
 from .display import Table, format_number, new_figure
@@ -308,6 +308,8 @@ def evaluate_all(
     progress: bool = False,  # Show a progress bar
 ) -> Evaluations:
     "Evaluate many SAEs on the same tokens, reusing the results in `out`; a failure does not stop the others"
+    n_tokens, batch_size = whole_number("n_tokens", n_tokens), whole_number("batch_size", batch_size) or 8
+    context_size = whole_number("context_size", context_size) or 128
     named = _by_name(saes)
     by_name = _is_text(tokens)
     text = tokens if by_name else gather_tokens(tokens, n_tokens)
