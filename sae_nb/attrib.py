@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from .core import check_kind
 from .display import Markup, Table, format_number
 from .hooks import as_vectors, read_activations, replace_at
 from .models import evaluation_mode, model_inputs, run_logits
@@ -107,7 +108,10 @@ def _nodes(z: Tensor, dz: Tensor, error: Tensor, gradient: Tensor, keep: Bool[Te
 # %% ../nbs/68_attrib.ipynb #afb1193f
 def _several(saes: SAEs) -> list[SAE]:
     "Return the SAEs as a list; raise ValueError if there are none"
-    several = [saes] if isinstance(saes, SAE) else list(saes.values()) if isinstance(saes, Mapping) else list(saes)
+    one = isinstance(saes, (SAE, str))
+    several = [saes] if one else list(saes.values()) if isinstance(saes, Mapping) else list(saes)
+    for sae in several:
+        check_kind("saes", sae, SAE)
     if not several:
         raise ValueError("no SAE: there is nothing to attribute to")
     return several

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from .core import check_kind
 from .display import Markup, Table, format_number
 from .models import evaluation_mode, model_inputs
 from .reading import MaskLike, SAEReader
@@ -164,6 +165,8 @@ def top_latents(
     "Find the latents that fire on a text: the strongest at each token, and the largest value of each latent"
     if isinstance(model, SAE):
         raise TypeError(f"model: must be a model, not a {type(model).__name__}; call top_latents(sae, model, text)")
+    check_kind("sae", sae, SAE)
+    check_kind("model", model, nn.Module)
     if k < 1:
         raise ValueError(f"k={k}: must be at least 1")
     if stats is not None and len(stats) != sae.cfg.d_sae:
