@@ -222,7 +222,8 @@ def _prediction_pass(task: _Task, model: nn.Module, tokens: Tensor, batch_size: 
 def _store_of_activations(value: Any) -> str | None:
     "Return what a source of activations is called, of this library or of SAELens; None for anything else"
     names = [kind.__name__ for kind in type(value).__mro__]
-    return next((f"a{'n' * (name[0] == 'A')} {name}" for name in names if name in ("ActivationsStore", "TensorStream")), None)
+    articles = {"ActivationsStore": "an", "TensorStream": "a"}
+    return next((f"{articles[name]} {name}" for name in names if name in articles), None)
 
 def _check_call(sae: Any, model: Any, tokens: Any) -> None:
     "Raise TypeError if the arguments of `run_evals` are in another order or of other types"
@@ -245,8 +246,8 @@ def evaluation_tokens(
     if n_tokens is not None and n_tokens < 1:
         raise ValueError(f"n_tokens={n_tokens}: must be at least 1, or None for all")
     if (store := _store_of_activations(tokens)):
-        raise TypeError(f"tokens is {store}, which returns activations; give the text that it reads: texts, the name of a "
-                        "data set, a file, a TokenStream or tokens")
+        raise TypeError(f"tokens is {store}, which returns activations; give the text that it reads: texts, the name of "
+                        "a data set, a file, a TokenStream or tokens")
     source: Any = token_source(tokens, model, sae)
     given = getattr(source, "tokens", None)
     text = gather_tokens(given if isinstance(given, Tensor) else source, n_tokens)

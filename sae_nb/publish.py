@@ -226,7 +226,7 @@ def _named(saes: Any, sae_id: str | None) -> dict[str, SAE]:
     "Return SAEs by id, loaded if they are folders; a single one without an id is called by its hook point"
     several = saes if isinstance(saes, Mapping) else {None: saes}
     if sae_id is not None and isinstance(saes, Mapping):
-        raise ValueError(f"sae_id={sae_id!r}: only a single SAE can be given an id; the keys of the dictionary are the ids")
+        raise ValueError(f"sae_id={sae_id!r}: only a single SAE can be given an id; here, the keys are the ids")
     loaded = {}
     for name, sae in several.items():
         sae = load_from_disk(sae) if isinstance(sae, (str, os.PathLike)) else sae
