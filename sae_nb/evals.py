@@ -246,8 +246,8 @@ def evaluation_tokens(
     if n_tokens is not None and n_tokens < 1:
         raise ValueError(f"n_tokens={n_tokens}: must be at least 1, or None for all")
     if (store := _store_of_activations(tokens)):
-        raise TypeError(f"tokens is {store}, which returns activations; give the text that it reads: texts, the name of "
-                        "a data set, a file, a TokenStream or tokens")
+        raise TypeError(f"tokens is {store}, which returns activations; give the text that it reads: texts, name of "
+                        "a data set, file, TokenStream or tokens")
     source: Any = token_source(tokens, model, sae)
     given = getattr(source, "tokens", None)
     text = gather_tokens(given if isinstance(given, Tensor) else source, n_tokens)

@@ -314,7 +314,7 @@ def one_latent(
     latent: Any,
     d_sae: int,  # Number of latents of the SAE
 ) -> int:
-    "Return the index of a latent; raise TypeError if it is not a whole number, IndexError if the SAE has no such latent"
+    "Return the index of a latent; raise TypeError if it is no whole number, IndexError if the SAE has no such latent"
     number = plain(latent)
     if not isinstance(number, int) or isinstance(number, bool):
         raise TypeError(f"latent={latent!r:.80}: must be the index of one latent{_word_hint(latent)}")
