@@ -7,9 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['unknown', 'misspelling_of', 'elsewhere', 'explains_arguments', 'register', 'architecture', 'architecture_names',
-           'plain', 'whole_number', 'check_kind', 'setting', 'field_types', 'Settings', 'as_dtype', 'dtype_name',
-           'default_device', 'as_device', 'no_autocast', 'SAEMetadata', 'Schedule', 'SAEConfig', 'local_path',
-           'write_safely', 'assets']
+           'plain', 'whole_number', 'setting', 'field_types', 'Settings', 'as_dtype', 'dtype_name', 'default_device',
+           'as_device', 'no_autocast', 'SAEMetadata', 'Schedule', 'SAEConfig', 'local_path', 'write_safely', 'assets']
 
 # %% ../nbs/00_core.ipynb #73c79fd6
 import difflib
@@ -196,24 +195,6 @@ def whole_number(
     if isinstance(number, bool) or not isinstance(number, (int, float)) or number != number // 1 or number < least:
         raise ValueError(f"{name}={value!r:.80}: must be a whole number of at least {least}")
     return int(number)
-
-# %% ../nbs/00_core.ipynb #d5ce5aa5
-_how_to_get = {"SAE": ("an SAE", "load it with SAE.load_from_disk or SAE.from_pretrained"),
-               "Module": ("a model", "load it with load_model")}
-
-def check_kind(
-    name: str,  # Name of the argument, for the error message
-    value: Any,
-    kind: type,  # Class that it must be of
-) -> None:
-    "Raise TypeError if an argument is not of a class; say how to get one"
-    if isinstance(value, kind):
-        return
-    called, how = _how_to_get.get(kind.__name__, (f"a {kind.__name__}", "see its documentation"))
-    if isinstance(value, Mapping) and value and all(isinstance(part, kind) for part in value.values()):
-        how = f"choose one by its name: {', '.join(map(repr, value)):.200}"
-    shown = f"{name}={str(value)!r:.80}" if isinstance(value, (str, os.PathLike)) else f"{name} is a {type(value).__name__}"
-    raise TypeError(f"{shown}: must be {called}; {how}")
 
 # %% ../nbs/00_core.ipynb #69f93238
 def _setting_options(kind: Any) -> list[Any]:

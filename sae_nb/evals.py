@@ -21,13 +21,13 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .core import check_kind, explains_arguments
+from .core import explains_arguments
 from .display import Table, format_interval, format_number, new_figure
 from .metrics import (Metrics, Sums, all_metrics, bootstrap_interval, check_same_text, cross_entropy, frac_dead,
                             firing_counts, kl_divergence, reconstruction_sums)
 from .hooks import as_vectors, find_hook_point, read_activations, replace_at
 from .models import evaluation_mode, run_logits
-from .reading import MaskLike, SAEReader, check_some_kept, gather_tokens, token_source
+from .reading import MaskLike, SAEReader, check_kind, check_some_kept, gather_tokens, token_source
 from .sae import SAE
 from .sparse import SparseCodes
 from .tokens import TokenMask

@@ -17,10 +17,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .core import check_kind
 from .display import Markup, Table, format_number
 from .models import evaluation_mode, model_inputs
-from .reading import MaskLike, SAEReader
+from .reading import MaskLike, SAEReader, check_kind
 from .sae import SAE
 from .stats import FeatureStats
 from .vocabulary import Vocabulary, pieces_html

@@ -24,12 +24,13 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .core import check_kind, local_path, unknown
+from .core import local_path, unknown
 from .display import format_interval, format_number
 from .formats.all import load_from_disk
 from .formats.files import safe_name
 from .formats.saelens import config_file, save_model
 from .hub import clear_upload_errors
+from .reading import check_kind
 from .sae import SAE
 from .trainer import TrainerConfig
 

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['MaskLike', 'resolve_mask', 'hook_names_of', 'gather_tokens', 'packing_of', 'token_source', 'Reading', 'Reader',
-           'check_some_kept', 'SAEReader', 'Prompt', 'peaks', 'read_prompts']
+__all__ = ['MaskLike', 'resolve_mask', 'hook_names_of', 'gather_tokens', 'packing_of', 'token_source', 'check_kind', 'Reading',
+           'Reader', 'check_some_kept', 'SAEReader', 'Prompt', 'peaks', 'read_prompts']
 
 # %% ../nbs/34_reading.ipynb #55e2e9c5
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .hooks import as_vectors, find_hook_point, read_activations
-from .core import check_kind, local_path
+from .core import local_path
 from .models import begin_id, check_processing, max_context, vocabulary_size
 from .sae import SAE
 from .sparse import SparseCodes
@@ -207,6 +208,25 @@ def token_source(
     size = _context_size(texts, model, sae, context_size, packing)
     return TokenStream(texts, tokenizer, **{"context_size": size, "epochs": 1, "vocabulary": vocabulary_size(model),
                                             **packing})
+
+# %% ../nbs/34_reading.ipynb #618f2f4e
+_how_to_get = {"SAE": ("an SAE", "load it with SAE.load_from_disk or SAE.from_pretrained"),
+               "Module": ("a model", "load it with load_model")}
+
+def check_kind(
+    name: str,  # Name of the argument, for the error message
+    value: Any,
+    kind: type,  # Class that it must be of
+) -> None:
+    "Raise TypeError if an argument is not of a class; say how to get one"
+    if isinstance(value, kind):
+        return
+    called, how = _how_to_get.get(kind.__name__, (f"a {kind.__name__}", "see its documentation"))
+    if isinstance(value, Mapping) and value and all(isinstance(part, kind) for part in value.values()):
+        how = f"choose one by its name: {', '.join(map(repr, value)):.200}"
+    named = isinstance(value, (str, os.PathLike))
+    shown = f"{name}={str(value)!r:.80}" if named else f"{name} is a {type(value).__name__}"
+    raise TypeError(f"{shown}: must be {called}; {how}")
 
 # %% ../nbs/34_reading.ipynb #39187407
 @dataclass(frozen=True)

@@ -23,10 +23,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .core import check_kind, explains_arguments, plain
+from .core import explains_arguments, plain
 from .hooks import as_vectors, find_hook_point, replace_at
 from .models import check_processing, evaluation_mode, model_inputs, run_logits
-from .reading import MaskLike, resolve_mask
+from .reading import MaskLike, check_kind, resolve_mask
 from .sae import SAE, hook_points
 from .temporal import TemporalSAE
 from .tokens import TokenMask

@@ -22,11 +22,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .display import Markup, Table, format_number, new_figure
-from .core import check_kind
 from .hooks import as_vectors, replace_at
 from .metrics import cross_entropy, kl_divergence
 from .models import check_processing, evaluation_mode, model_device, model_inputs, run_logits
-from .reading import MaskLike, resolve_mask
+from .reading import MaskLike, check_kind, resolve_mask
 from .sae import SAE
 from .splicing import At, Edit, ForwardPass, one_latent, set_to, splice
 from .stats import FeatureStats
