@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from .display import Markup, Table, format_number
 from .hooks import as_vectors, read_activations, replace_at
 from .models import evaluation_mode, model_inputs, run_logits
-from .reading import MaskLike, resolve_mask
+from .reading import MaskLike, check_kind, resolve_mask
 from .sae import SAE
 from .splicing import ForwardPass, SAEs, SplicedSAE, positions_to_change, running_pass, splice
 from .stats import FeatureStats
@@ -107,7 +107,10 @@ def _nodes(z: Tensor, dz: Tensor, error: Tensor, gradient: Tensor, keep: Bool[Te
 # %% ../nbs/68_attrib.ipynb #afb1193f
 def _several(saes: SAEs) -> list[SAE]:
     "Return the SAEs as a list; raise ValueError if there are none"
-    several = [saes] if isinstance(saes, SAE) else list(saes.values()) if isinstance(saes, Mapping) else list(saes)
+    one = isinstance(saes, (SAE, str))
+    several = [saes] if one else list(saes.values()) if isinstance(saes, Mapping) else list(saes)
+    for sae in several:
+        check_kind("saes", sae, SAE)
     if not several:
         raise ValueError("no SAE: there is nothing to attribute to")
     return several

@@ -19,12 +19,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .core import check_kind
 from .display import Table, new_figure
 from .evals import evaluation_tokens, progress_bar
 from .hooks import read_activations
 from .models import evaluation_mode
-from .reading import MaskLike, SAEReader, check_some_kept
+from .reading import MaskLike, SAEReader, check_kind, check_some_kept
 from .sae import SAE
 from .vocabulary import Vocabulary
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['unknown', 'misspelling_of', 'elsewhere', 'explains_arguments', 'register', 'architecture', 'architecture_names',
-           'plain', 'whole_number', 'check_kind', 'check_latent', 'setting', 'field_types', 'Settings', 'as_dtype',
-           'dtype_name', 'default_device', 'as_device', 'no_autocast', 'SAEMetadata', 'Schedule', 'SAEConfig',
-           'local_path', 'write_safely', 'assets']
+           'plain', 'whole_number', 'setting', 'field_types', 'Settings', 'as_dtype', 'dtype_name', 'default_device',
+           'as_device', 'no_autocast', 'SAEMetadata', 'Schedule', 'SAEConfig', 'local_path', 'write_safely', 'assets']
 
 # %% ../nbs/00_core.ipynb #73c79fd6
 import difflib
@@ -126,16 +125,13 @@ def explains_arguments(
     "Make a function raise TypeError for keyword arguments of other libraries, with the ones that it has instead"
     taken = inspect.signature(function).parameters
     passes_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
-    def advice(name: str) -> str:
-        known = elsewhere(name, "arguments")
-        return _own_name("argument", name, taken) or (f"no argument {name!r}; {known}" if known else
-                                                      unknown("argument", name, taken))
     @functools.wraps(function)
     def checked(*args: _Parameters.args, **options: _Parameters.kwargs) -> _Result:
-        others = [name for name in options if name not in taken]
-        wrong = [name for name in others if not passes_on or name in _names_elsewhere()["arguments"]]
-        if wrong:
-            raise TypeError(f"{function.__name__}: " + "\n  ".join(map(advice, wrong)))
+        for name in options:
+            known = elsewhere(name, "arguments")
+            if name not in taken and (known or not passes_on):
+                advice = f"no argument {name!r}; {known}" if known else unknown("argument", name, taken)
+                raise TypeError(f"{function.__name__}: {_own_name('argument', name, taken) or advice}")
         return function(*args, **options)
     return checked
 
@@ -202,40 +198,6 @@ def whole_number(
     if isinstance(number, bool) or not isinstance(number, (int, float)) or number != number // 1 or number < least:
         raise ValueError(f"{name}={value!r:.80}: must be a whole number of at least {least}")
     return int(number)
-
-# %% ../nbs/00_core.ipynb #d5ce5aa5
-_how_to_get = {"SAE": ("an SAE", "load it with SAE.load_from_disk or SAE.from_pretrained"),
-               "Module": ("a model", "load it with load_model")}
-
-def check_kind(
-    name: str,  # Name of the argument, for the error message
-    value: Any,
-    kind: type,  # Class that it must be of
-) -> None:
-    "Raise TypeError if an argument is not of a class; say how to get one"
-    if isinstance(value, kind):
-        return
-    called, how = _how_to_get.get(kind.__name__, (f"a {kind.__name__}", ""))
-    if isinstance(value, Mapping) and value and all(isinstance(part, kind) for part in value.values()):
-        how = f"choose one by its name: {', '.join(map(repr, value)):.200}"
-    shown = f"{name}={str(value)!r:.80}" if isinstance(value, (str, os.PathLike)) else f"{name} is a {type(value).__name__}"
-    raise TypeError(f"{shown}: must be {called}{'; ' * bool(how)}{how}")
-
-def check_latent(
-    latent: Any,
-    d_sae: int,  # Number of latents of the SAE
-) -> int:
-    "Return the index of a latent; raise TypeError if it is not a whole number, IndexError if the SAE has no such latent"
-    number = plain(latent)
-    if not isinstance(number, int) or isinstance(number, bool):
-        raise TypeError(f"latent={latent!r:.80}: must be the index of one latent{_word_hint(latent)}")
-    if not 0 <= number < d_sae:
-        raise IndexError(f"latent {number}: the SAE has {d_sae}, numbered from 0")
-    return number
-
-def _word_hint(value: Any) -> str:
-    "Return how to find latents by a word, for the message about a word in the place of an index"
-    return f"; to find latents that fire on a word, stats.find({value!r:.60})" if isinstance(value, str) else ""
 
 # %% ../nbs/00_core.ipynb #69f93238
 def _setting_options(kind: Any) -> list[Any]:
@@ -564,10 +526,8 @@ class Schedule:
         return self.start + fraction * (final - self.start)
 
 # %% ../nbs/00_core.ipynb #1e5ac2c4
-def _scaling_hint(value: str) -> str:
-    "Return where to ask for inputs scaled in training, which SAELens has among the normalizations of an SAE"
-    return ("; SAELens scales inputs in training so, and here a run does: TrainConfig(normalize_inputs=\"scale\"), the "
-            "default; the scale is folded into the weights at the end") if value == "expected_average_only_in" else ""
+_normalizations_elsewhere = {"expected_average_only_in": "; SAELens scales inputs in training so, and here a run does: "
+    "TrainConfig(normalize_inputs=\"scale\"), the default; the scale is folded into the weights at the end"}
 
 @dataclass(kw_only=True)
 class SAEConfig(Settings):
@@ -591,7 +551,8 @@ class SAEConfig(Settings):
             setattr(self, name, whole_number(name, getattr(self, name)))
         for name, options in (("normalize_activations", self.normalizations), ("reshape_activations", self.reshapes)):
             if getattr(self, name) not in options:
-                raise ValueError(unknown(name, getattr(self, name), options) + _scaling_hint(getattr(self, name)))
+                hint = _normalizations_elsewhere.get(getattr(self, name), "")
+                raise ValueError(unknown(name, getattr(self, name), options) + hint)
         numbers = [f.name for f in fields(self) if type(getattr(self, f.name)) in (int, float)]
         if not isinstance(self.schedules, Mapping):
             raise ValueError(f"schedules={self.schedules!r:.80}: must be a dictionary of Schedule, by setting")

@@ -21,13 +21,13 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .core import check_kind, explains_arguments
+from .core import explains_arguments
 from .display import Table, format_interval, format_number, new_figure
 from .metrics import (Metrics, Sums, all_metrics, bootstrap_interval, check_same_text, cross_entropy, frac_dead,
                             firing_counts, kl_divergence, reconstruction_sums)
 from .hooks import as_vectors, find_hook_point, read_activations, replace_at
 from .models import evaluation_mode, run_logits
-from .reading import MaskLike, SAEReader, check_some_kept, gather_tokens, token_source
+from .reading import MaskLike, SAEReader, check_kind, check_some_kept, gather_tokens, token_source
 from .sae import SAE
 from .sparse import SparseCodes
 from .tokens import TokenMask
@@ -222,7 +222,8 @@ def _prediction_pass(task: _Task, model: nn.Module, tokens: Tensor, batch_size: 
 def _store_of_activations(value: Any) -> str | None:
     "Return what a source of activations is called, of this library or of SAELens; None for anything else"
     names = [kind.__name__ for kind in type(value).__mro__]
-    return next((f"a{'n' * (name[0] == 'A')} {name}" for name in names if name in ("ActivationsStore", "TensorStream")), None)
+    articles = {"ActivationsStore": "an", "TensorStream": "a"}
+    return next((f"{articles[name]} {name}" for name in names if name in articles), None)
 
 def _check_call(sae: Any, model: Any, tokens: Any) -> None:
     "Raise TypeError if the arguments of `run_evals` are in another order or of other types"
@@ -245,8 +246,8 @@ def evaluation_tokens(
     if n_tokens is not None and n_tokens < 1:
         raise ValueError(f"n_tokens={n_tokens}: must be at least 1, or None for all")
     if (store := _store_of_activations(tokens)):
-        raise TypeError(f"tokens is {store}, which returns activations; give the text that it reads: texts, the name of a "
-                        "data set, a file, a TokenStream or tokens")
+        raise TypeError(f"tokens is {store}, which returns activations; give the text that it reads: texts, name of "
+                        "a data set, file, TokenStream or tokens")
     source: Any = token_source(tokens, model, sae)
     given = getattr(source, "tokens", None)
     text = gather_tokens(given if isinstance(given, Tensor) else source, n_tokens)

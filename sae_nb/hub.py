@@ -107,8 +107,8 @@ def clear_upload_errors(
         status, failed = _status(error), f"{repo_id}: nothing was uploaded"
         denied = (errors.GatedRepoError, errors.LocalTokenNotFoundError)
         if status in (401, 403) or isinstance(error, denied):
-            raise PermissionError(f"{failed}: write access is denied; log in (`hf auth login`) or pass token=..., with a "
-                                  f"token that may write to {repo_id.partition('/')[0]!r}") from error
+            raise PermissionError(f"{failed}: write access is denied; log in (`hf auth login`) or pass token=..., with "
+                                  f"a token that may write to {repo_id.partition('/')[0]!r}") from error
         if isinstance(error, (errors.RepositoryNotFoundError, errors.RevisionNotFoundError)):
             raise ValueError(f"{failed}: the hub has no such repository or branch, or your token may not see it "
                              f"({_reason(error)})") from error

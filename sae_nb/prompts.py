@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from .display import Markup, Table, format_number
 from .models import evaluation_mode, model_inputs
-from .reading import MaskLike, SAEReader
+from .reading import MaskLike, SAEReader, check_kind
 from .sae import SAE
 from .stats import FeatureStats
 from .vocabulary import Vocabulary, pieces_html
@@ -164,6 +164,8 @@ def top_latents(
     "Find the latents that fire on a text: the strongest at each token, and the largest value of each latent"
     if isinstance(model, SAE):
         raise TypeError(f"model: must be a model, not a {type(model).__name__}; call top_latents(sae, model, text)")
+    check_kind("sae", sae, SAE)
+    check_kind("model", model, nn.Module)
     if k < 1:
         raise ValueError(f"k={k}: must be at least 1")
     if stats is not None and len(stats) != sae.cfg.d_sae:

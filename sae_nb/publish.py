@@ -24,12 +24,13 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .core import check_kind, local_path, unknown
+from .core import local_path, unknown
 from .display import format_interval, format_number
 from .formats.all import load_from_disk
 from .formats.files import safe_name
 from .formats.saelens import config_file, save_model
 from .hub import clear_upload_errors
+from .reading import check_kind
 from .sae import SAE
 from .trainer import TrainerConfig
 
@@ -226,7 +227,7 @@ def _named(saes: Any, sae_id: str | None) -> dict[str, SAE]:
     "Return SAEs by id, loaded if they are folders; a single one without an id is called by its hook point"
     several = saes if isinstance(saes, Mapping) else {None: saes}
     if sae_id is not None and isinstance(saes, Mapping):
-        raise ValueError(f"sae_id={sae_id!r}: only a single SAE can be given an id; the keys of the dictionary are the ids")
+        raise ValueError(f"sae_id={sae_id!r}: only a single SAE can be given an id; here, the keys are the ids")
     loaded = {}
     for name, sae in several.items():
         sae = load_from_disk(sae) if isinstance(sae, (str, os.PathLike)) else sae

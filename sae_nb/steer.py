@@ -22,13 +22,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .display import Markup, Table, format_number, new_figure
-from .core import check_kind, check_latent
 from .hooks import as_vectors, replace_at
 from .metrics import cross_entropy, kl_divergence
 from .models import check_processing, evaluation_mode, model_device, model_inputs, run_logits
-from .reading import MaskLike, resolve_mask
+from .reading import MaskLike, check_kind, resolve_mask
 from .sae import SAE
-from .splicing import At, Edit, ForwardPass, set_to, splice
+from .splicing import At, Edit, ForwardPass, one_latent, set_to, splice
 from .stats import FeatureStats
 from .tokens import TokenMask
 from .vocabulary import pieces, pieces_html
@@ -76,7 +75,7 @@ def _check_steering(sae: SAE, latent: int, strength: float) -> int:
     if isinstance(strength, (str, bool, FeatureStats)) or not hasattr(strength, "__float__"):
         hint = "; give the statistics as unit=" if isinstance(strength, FeatureStats) else ""
         raise TypeError(f"strength is a {type(strength).__name__}: must be a number{hint}")
-    return check_latent(latent, sae.cfg.d_sae)
+    return one_latent(latent, sae.cfg.d_sae)
 
 def _unit_activation(unit: float | FeatureStats, latent: int) -> float:
     "Return the activation of strength 1; raise ValueError if the latent never fired"

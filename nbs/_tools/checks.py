@@ -263,7 +263,7 @@ def public_callables(module: Module, loaded: object) -> Iterator[tuple[str, obje
                 yield f"{name}.{method}", function
 
 
-@check("take `mask: MaskLike` and call `resolve_mask` (34_reading), or use `SAEReader`")
+@check("take `mask: MaskLike` and call `resolve_mask` (35_reading), or use `SAEReader`")
 def masks() -> Iterator[str]:
     "Check that only TokenMask decides which positions count"
     lookups = []

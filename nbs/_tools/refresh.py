@@ -1,6 +1,6 @@
 """Run notebooks in place and store their outputs
 
-    python nbs/_tools/refresh.py nbs/31_hooks.ipynb nbs/33_tokens.ipynb
+    python nbs/_tools/refresh.py nbs/31_hooks.ipynb nbs/34_tokens.ipynb
     python nbs/_tools/refresh.py nbs/31_hooks.ipynb --flags "slow cuda"
 
 Runs the cells that `nbdev_test` would run with the same `--flags`, each notebook in its own process. Other cells keep
