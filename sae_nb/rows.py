@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['usual_columns', 'chat_columns', 'chat_roles', 'is_message', 'as_row', 'InOrder', 'rows_in_memory', 'without_format']
+__all__ = ['usual_columns', 'test_split_names', 'chat_columns', 'chat_roles', 'is_message', 'as_row', 'InOrder', 'rows_in_memory',
+           'without_format']
 
 # %% ../nbs/32_rows.ipynb #49bf6c94
 from array import array
@@ -23,6 +24,7 @@ from torch.utils.data import (BatchSampler, DataLoader, IterableDataset, RandomS
 
 # %% ../nbs/32_rows.ipynb #5536cc78
 usual_columns = ("tokens", "input_ids", "text", "problem")
+test_split_names = ("test", "validation", "valid", "val", "dev")  # Names of splits for evaluation
 chat_columns = ("conversation", "conversations", "messages")
 chat_roles = {"human": "user", "gpt": "assistant"}  # In the ShareGPT format
 _accepted = ("a name, a file, a folder, a list of texts, rows of token ids (lists, an array or a tensor), rows "
@@ -177,7 +179,7 @@ def _from_sequence(data: Sequence[Any]) -> list[Any]:
 
 def _from_columns(data: Mapping[str, Any]) -> Any:
     "Return the rows of a dictionary of columns, or the data sets of a dictionary of splits"
-    if not data or all(hasattr(part, "column_names") or name in ("train", *_test_names) for name, part in data.items()):
+    if not data or all(hasattr(part, "column_names") or name in ("train", *test_split_names) for name, part in data.items()):
         return data
     sizes = {name: len(part) for name, part in data.items() if hasattr(part, "__len__") and not isinstance(part, str)}
     if len(sizes) < len(data) or len(set(sizes.values())) > 1:

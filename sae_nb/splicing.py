@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['At', 'Edit', 'SAEs', 'Edits', 'positions_to_change', 'ForwardPass', 'running_pass', 'ablate', 'set_to',
+__all__ = ['At', 'Edit', 'SAEs', 'Edits', 'positions_to_change', 'ForwardPass', 'running_pass', 'one_latent', 'ablate', 'set_to',
            'scale_latents', 'add_to', 'SplicedSAE', 'Spliced', 'splice', 'run_with_saes', 'run_with_cache_with_saes']
 
 # %% ../nbs/65_splicing.ipynb #fe4a0216
@@ -23,10 +23,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .core import _word_hint, check_kind, explains_arguments
+from .core import explains_arguments, plain
 from .hooks import as_vectors, find_hook_point, replace_at, watch_at
 from .models import check_processing, evaluation_mode, model_inputs, run_logits
-from .reading import MaskLike, resolve_mask
+from .reading import MaskLike, check_kind, resolve_mask
 from .sae import SAE, hook_points
 from .temporal import TemporalSAE
 from .tokens import TokenMask
@@ -326,23 +326,40 @@ def _in_slice(at: slice, places: Int[Tensor, "batch pos"], end: Int[Tensor, "bat
 # %% ../nbs/65_splicing.ipynb #4b279f54
 Edit: TypeAlias = Callable[[Float[Tensor, "batch pos d_sae"]], Float[Tensor, "batch pos d_sae"]]
 
+def one_latent(
+    latent: Any,
+    d_sae: int,  # Number of latents of the SAE
+) -> int:
+    "Return the index of a latent; raise TypeError if it is no whole number, IndexError if the SAE has no such latent"
+    number = plain(latent)
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise TypeError(f"latent={latent!r:.80}: must be the index of one latent{_word_hint(latent)}")
+    if not 0 <= number < d_sae:
+        raise IndexError(f"latent {number}: the SAE has {d_sae}, numbered from 0")
+    return number
+
+def _word_hint(value: Any) -> str:
+    "Return how to find latents by a word, for the message about a word in the place of an index"
+    return f"; to find latents that fire on a word, stats.find({value!r:.60})" if isinstance(value, str) else ""
+
 def _check_latents(latents: Any) -> list[int]:
     "Return latents as a list of integers; raise TypeError if they are not"
-    several = isinstance(latents, Iterable) and not isinstance(latents, (str, Mapping)) and not hasattr(latents, "dtype")
+    one = isinstance(latents, (str, Mapping)) or hasattr(latents, "dtype")
+    several = isinstance(latents, Iterable) and not one
     chosen = list(latents) if several else latents
     words = [part for part in (chosen if several else [chosen]) if isinstance(part, str)]
     try:
         found = torch.as_tensor(chosen)
     except (TypeError, ValueError, RuntimeError):
         found = torch.ones(())  # a float, which is no index
-    if found.numel() and (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool or found.ndim > 1):
+    if found.numel() and (found.is_floating_point() or found.dtype in (torch.bool, torch.complex64) or found.ndim > 1):
         raise TypeError(f"latents={latents!r:.80}: must be the number of a latent, or several"
                         + (_word_hint(words[0]) if words else ""))
     return found.long().flatten().tolist()
 
 def _check_amount(name: str, value: Any) -> None:
     "Raise TypeError if a value for latents is not a number or a tensor"
-    if isinstance(value, (bool, list, tuple, Mapping)) or not isinstance(value, Tensor) and not hasattr(value, "__float__"):
+    if isinstance(value, bool) or not (isinstance(value, Tensor) or hasattr(value, "__float__")):
         raise TypeError(f"{name}={value!r:.80}: must be a number")
 
 def _edit(

@@ -27,14 +27,13 @@ from torch import Tensor
 
 from .core import assets, local_path, unknown
 from .formats.files import LocalFiles, content_problem, read_json
-from .rows import (InOrder, as_row, chat_columns, chat_roles, is_message, rows_in_memory, usual_columns,
-                         without_format)
+from .rows import (InOrder, as_row, chat_columns, chat_roles, is_message, rows_in_memory, test_split_names,
+                         usual_columns, without_format)
 
 # %% ../nbs/33_texts.ipynb #4f0e7aea
 _kinds = {".txt": "text", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".parquet": "parquet", ".csv": "csv",
           ".tsv": "csv", ".arrow": "arrow"}
 _compressed = (".gz", ".zst", ".bz2", ".xz")
-_test_names = ("test", "validation", "valid", "val", "dev")
 
 @dataclass
 class _Source:
@@ -254,7 +253,7 @@ _looked_at = 10_000  # Rows that are read to find the documents of a small data 
 def _choose_split(split: str | None, source: _Source) -> tuple[str | None, Literal["train", "test"] | None]:
     "Return the split of the data set to open, None for everything, and the part of it to read, None for all"
     splits = source.splits
-    divided = not any(name in splits for name in _test_names)
+    divided = not any(name in splits for name in test_split_names)
     whole = None if not splits else "train" if "train" in splits else splits[0]
     if split == "auto":
         split = "all" if source.in_memory and not splits else "train"
@@ -269,7 +268,7 @@ def _choose_split(split: str | None, source: _Source) -> tuple[str | None, Liter
     if divided and split in ("train", "test", whole):
         return whole, "test" if split == "test" else "train"
     if split == "test" and not divided:
-        return next(name for name in _test_names if name in splits), None
+        return next(name for name in test_split_names if name in splits), None
     if source.sliceable and ("[" in split or "+" in split):
         return split, None
     raise ValueError(unknown("split", split, splits if splits and not divided else {"train", "test", "all", *splits}))
@@ -308,7 +307,7 @@ def _away_from_training(
     "Return the split to open and the part to read, as `_choose_split` does, and how much of it is training text"
     regions = [_choose_split("test" if split == "held out" else split, source)]
     if trained_split == "?":
-        own_test = regions[0][0] is not None and regions[0][0] in _test_names and regions[0][1] is None
+        own_test = regions[0][0] is not None and regions[0][0] in test_split_names and regions[0][1] is None
         return *regions[0], "no" if own_test else "perhaps"
     try:
         trained = _choose_split(trained_split, source)
