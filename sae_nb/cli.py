@@ -13,12 +13,11 @@ import dataclasses
 import inspect
 import json
 import os
-import re
 import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -28,7 +27,7 @@ from torch import Tensor
 
 import sae_nb
 from .config import TrainConfig, read_settings
-from .core import (SAEConfig, architecture, architecture_names, as_device, default_device, elsewhere, field_types,
+from .core import (SAEConfig, architecture, architecture_names, as_device, default_device, field_types,
                          local_path, unknown, write_safely)
 from .crosscoder import MultiHookConfig
 from .docstrings import parameters
@@ -37,6 +36,7 @@ from .evals import Metrics, run_evals
 from .export import export_sae, exporter_of, new_folder
 from .hub import load_sae_or_saes, load_saes
 from .models import load_model
+from .options import check_options, in_shell_words
 from .publish import push_to_hub
 from .reading import token_source
 from .releases import Listing, PublishedSAE, find_saes, list_releases, matching_words
@@ -629,59 +629,6 @@ def _option_names(
     names |= {f.name: f"--sae.{f.name}" for f in fields(config)}
     return names | {f.name: f"--{f.name}" for kind in (TrainConfig, _PostTraining) for f in fields(kind)}
 
-def _check_options(
-    command: str,
-    args: Sequence[str],  # Command line after the command's name
-) -> None:
-    "Raise ValueError for options that have another name in other libraries, with the name here"
-    options = _option_names(command, args)
-    flags = {_setting_name(flag) for flag in options.values()} | {"help", "h"}
-    given = [arg.partition("=")[0] for arg in args[:list(args).index("--") if "--" in args else None]
-             if re.match(r"--[a-zA-Z]", arg)]
-    wrong = [flag for flag in dict.fromkeys(given)
-             if not {_setting_name(flag), _setting_name(flag.replace("--no-", "--"))} & flags]
-    advice = [f"{flag}: {text}" for flag in wrong if (text := _option_meant(flag, options))]
-    if advice:
-        raise ValueError("unrecognized option " + "; ".join(advice))
-
-def _setting_name(flag: str) -> str:
-    "Return an option as the name of a setting"
-    return flag.removeprefix("--").replace("-", "_")
-
-def _option_meant(flag: str, options: dict[str, str]) -> str:
-    "Return what to use instead of an option, or nothing if that is not known"
-    name = _setting_name(flag).rpartition(".")[2].lower()
-    if name in options:
-        return f"it is {_shell_flag(options[name])} here"
-    possible = (name, f"{name}_steps", _old_names.get(name, ""))
-    known = next((other for other in possible if other in options or elsewhere(other, "settings")), "")
-    if known in options:
-        return f"it is {_shell_flag(options[known])} here"
-    advice = (elsewhere(known, "settings") if known else None) or ""
-    def option(found: re.Match[str]) -> str:
-        own = options.get(found[1].rpartition(".")[2])
-        return _shell_flag(own) if own else found[0]
-    return re.sub(r"`([\w.]+)`", option, advice)
-
-_old_names = {"l1_coefficient": "l1_penalty", "l1_coeff": "l1_penalty"}
-
-def _shell_flag(flag: str) -> str:
-    "Return an option with hyphens"
-    return flag.replace("_", "-")
-
-def _in_shell_words(
-    message: str,
-    names: dict[str, str],  # Options by the names of their settings
-) -> str:
-    "Return a message in one line, with options instead of `name=value`"
-    def option(found: re.Match[str]) -> str:
-        name, value = found[1], found[2]
-        if name not in names:
-            return found[0]
-        flag = names[name].replace("_", "-")
-        return flag if value in ("", "True") else f"no {flag}" if value in ("None", "False") else f"{flag} {value}"
-    return " ".join(re.sub(r"(?<![\w.])([a-z]\w*)=([^\s,:;)]*)", option, message).split())
-
 def _usage() -> str:
     "Return the help text of `sae-nb`"
     rows = "\n".join(f"  sae-nb {name:<12}{text}" for name, (_, text) in _commands.items())
@@ -703,7 +650,7 @@ def main(
         print(f"sae-nb: {unknown('command', args[0], _commands)}\n\n{_usage()}", file=sys.stderr)
         return 2
     try:
-        _check_options(args[0], args[1:])
+        check_options(_option_names(args[0], args[1:]), args[1:])
         return _commands[args[0]][0](args[1:])
     except KeyboardInterrupt:
         print("\nsae-nb: interrupted", file=sys.stderr)
@@ -716,5 +663,5 @@ def main(
             raise
         expected = isinstance(error, (ValueError, OSError, TypeError, NotImplementedError))
         message = str(error) if expected and str(error) else f"{type(error).__name__}: {error}"
-        print(f"sae-nb: {_in_shell_words(message, _option_names(args[0], args[1:]))}", file=sys.stderr)
+        print(f"sae-nb: {in_shell_words(message, _option_names(args[0], args[1:]))}", file=sys.stderr)
         return 2 if expected else 1

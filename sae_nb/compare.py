@@ -485,8 +485,9 @@ def dictionary_stability(
     n_candidates: int | None = None,  # Nearest rows considered in the matching; None: all, or 32 if there are too many
 ) -> Stability:
     "Match the dictionaries of each pair of SAEs, and count the other SAEs that have each latent"
-    several = [saes] if isinstance(saes, (SAE, str)) else saes
-    named = dict(several) if isinstance(several, Mapping) else {f"SAE {i}": sae for i, sae in enumerate(several)}
+    several: Any = [saes] if isinstance(saes, (SAE, str)) else saes
+    numbered = not isinstance(several, Mapping)
+    named: dict[str, Any] = {f"SAE {i}": sae for i, sae in enumerate(several)} if numbered else dict(several)
     for name, sae in named.items():
         check_kind(f"saes: {name}", sae, SAE)
     if len(named) < 2:

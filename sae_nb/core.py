@@ -117,7 +117,8 @@ def _own_name(
     return f"no {what} {name!r}; use {' and '.join(map(repr, own))}{how}" if own else None
 
 # %% ../nbs/00_core.ipynb #f03ddefe
-_Parameters, _Result = ParamSpec("_Parameters"), TypeVar("_Result")
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
 
 def explains_arguments(
     function: Callable[_Parameters, _Result],  # Function to decorate

@@ -230,7 +230,7 @@ def _named(saes: Any, sae_id: str | None) -> dict[str, SAE]:
         raise ValueError(f"sae_id={sae_id!r}: only a single SAE can be given an id; here, the keys are the ids")
     loaded = {}
     for name, sae in several.items():
-        sae = load_from_disk(sae) if isinstance(sae, (str, os.PathLike)) else sae
+        sae = load_from_disk(os.fspath(sae)) if isinstance(sae, (str, os.PathLike)) else sae
         check_kind("saes" if name is None else f"saes: {name}", sae, SAE)
         hook = sae.cfg.metadata.hook_name
         loaded[name if name is not None else sae_id or (hook if isinstance(hook, str) else "sae")] = sae

@@ -200,8 +200,9 @@ def _context_size(texts: Texts, model: torch.nn.Module, sae: SAE | None, asked: 
         rows = (texts.document(row, n) for n, row in enumerate(islice(texts.look(), 1000)))
         lengths = [len(row) for row in rows if row is not None] or [size]
         if min(lengths) < min(size, max(lengths)):
-            raise ValueError(f"the rows have {min(lengths)} to {max(lengths)} tokens, and a context has {size}: give rows "
-                             f"of one length, or context_size={min(lengths)} to cut all rows into contexts of that size")
+            shortest = min(lengths)
+            raise ValueError(f"the rows have {shortest} to {max(lengths)} tokens, and a context has {size}: give rows "
+                             f"of one length, or context_size={shortest} to cut all rows into contexts of that size")
         return min(size, *lengths)
     if tokenizer is None:
         return size

@@ -340,11 +340,11 @@ def _conditions(
         hooks = _matching_names("hook", hook, everywhere)
         yield lambda row: row.hook in hooks
     if d_sae is not None:
-        d_sae = _number("d_sae", d_sae)
-        yield lambda row: _within(row.d_sae, d_sae)
+        width = _number("d_sae", d_sae)
+        yield lambda row: _within(row.d_sae, width)
     if l0 is not None:
-        l0 = _number("l0", l0)
-        yield lambda row: _within(row.l0, l0, slack=0.1)
+        sparsity = _number("l0", l0)
+        yield lambda row: _within(row.l0, sparsity, slack=0.1)
     if layer is not None:
         wanted = _number("layer", layer)
         if wanted != int(wanted):

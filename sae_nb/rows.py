@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['usual_columns', 'test_split_names', 'chat_columns', 'chat_roles', 'is_message', 'as_row', 'InOrder', 'rows_in_memory',
+__all__ = ['usual_columns', 'test_split_names', 'chat_columns', 'chat_roles', 'is_message', 'InOrder', 'rows_in_memory',
            'without_format']
 
 # %% ../nbs/32_rows.ipynb #49bf6c94
 from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -30,17 +29,19 @@ chat_roles = {"human": "user", "gpt": "assistant"}  # In the ShareGPT format
 _accepted = ("a name, a file, a folder, a list of texts, rows of token ids (lists, an array or a tensor), rows "
              "(dictionaries), a data frame, a data set of `datasets`, a generator, or a function that returns one")
 
-def is_message(item: Any) -> bool:
+def is_message(
+    item: Any,  # Item of a list
+) -> bool:
     "Return True if `item` is one message of a chat"
     return isinstance(item, Mapping) and ("content" in item and "role" in item or "value" in item and "from" in item)
 
 def _alone(item: Any) -> Any:
     "Return what a tuple of one text or tensor holds, as `zip` and `TensorDataset` make them; other items unchanged"
-    if isinstance(item, (list, tuple)) and len(item) == 1:
-        if isinstance(item[0], (np.ndarray, Tensor)) and item[0].ndim or isinstance(item, tuple) and isinstance(
-                item[0], (str, list)):
-            return item[0]
-    return item
+    if not isinstance(item, (list, tuple)) or len(item) != 1:
+        return item
+    (only,) = item
+    several = isinstance(only, (np.ndarray, Tensor)) and only.ndim > 0
+    return only if several or isinstance(item, tuple) and isinstance(only, (str, list)) else item
 
 def _unbatched(items: Iterable[Any]) -> Iterator[Any]:
     "Yield the items; the rows of a batch of token ids [sequence, position] are items of their own"
@@ -50,7 +51,7 @@ def _unbatched(items: Iterable[Any]) -> Iterator[Any]:
         else:
             yield item
 
-def as_row(item: Any) -> Mapping[str, Any]:
+def _as_row(item: Any) -> Mapping[str, Any]:
     "Return a row for a text, a list of tokens, a chat, or a row"
     item = _alone(item)
     if isinstance(item, Mapping):
@@ -73,13 +74,16 @@ class _Items:
     def __getitem__(self, n: int) -> Mapping[str, Any]:
         if not 0 <= n < len(self.items):
             raise IndexError(n)
-        return as_row(self.items[n])
+        return _as_row(self.items[n])
 
 # %% ../nbs/32_rows.ipynb #35d5723d
 class InOrder:
     "Rows of an iterable, or of a function that returns an iterable, with a position"
 
-    def __init__(self, source: Any):
+    def __init__(
+        self,
+        source: Any,  # An iterable, an iterator, or a function that returns one
+    ):
         self.once = isinstance(source, Iterator)
         self.source = _unbatched(source) if self.once else source
         self.ahead: list[Any] = []  # Rows of an iterator that were read to look at them
@@ -91,7 +95,7 @@ class InOrder:
         source = self._once() if self.once else _unbatched(rows)
         for item in islice(source, max(self.position - self.taken, 0) if self.once else self.position, None):
             self.position += 1
-            yield as_row(item)
+            yield _as_row(item)
 
     def _once(self) -> Iterator[Any]:
         "Yield the rest of an iterator"
@@ -114,7 +118,7 @@ class InOrder:
                 if (item := next(self.source, self)) is self:
                     return
                 self.ahead.append(item)
-            yield as_row(self.ahead[n])
+            yield _as_row(self.ahead[n])
 
     def state_dict(self) -> dict[str, int]:
         "Return the position"
@@ -136,9 +140,9 @@ class InOrder:
 def _token_array(data: Any) -> list[Any] | _Items:
     "Return the rows of an array of token ids; one dimension is one long row"
     if data.dtype.kind == "O":
-        return [as_row(item) for item in data.tolist()]
+        return [_as_row(item) for item in data.tolist()]
     if data.dtype.kind in "UT" and data.ndim == 1:
-        return [as_row(str(item)) for item in data]
+        return [_as_row(str(item)) for item in data]
     if data.dtype.kind not in "iu" or data.ndim not in (1, 2):
         raise ValueError(f"an array of {data.dtype} with shape {data.shape}: token ids must be integers, "
                          "[sequence, position]")
@@ -161,7 +165,7 @@ def _from_frame(data: Any) -> Any:
     except Exception as error:  # Errors of pyarrow have many classes
         raise ValueError(f"a {kind} that cannot be read: {error}") from error
     if kind in ("pandas.Series", "polars.Series", "pyarrow.ChunkedArray", "pyarrow.StringArray"):
-        return [as_row(item) for item in (data.to_list() if hasattr(data, "to_list") else data.to_pylist())]
+        return [_as_row(item) for item in (data.to_list() if hasattr(data, "to_list") else data.to_pylist())]
     return None
 
 def _from_sequence(data: Sequence[Any]) -> list[Any]:
@@ -171,7 +175,7 @@ def _from_sequence(data: Sequence[Any]) -> list[Any]:
     if data and all(isinstance(item, (int, np.integer)) and not isinstance(item, bool) for item in data):
         return [{"tokens": list(data)}]
     data = list(_unbatched(data))
-    rows = [as_row(item) for item in data]
+    rows = [_as_row(item) for item in data]
     kinds = {next(iter(row)) for row, item in zip(rows, data) if row and not isinstance(item, Mapping)}
     if len(kinds) > 1:
         raise ValueError(f"a list of {' and '.join(sorted(kinds))}: must hold one kind of items")
@@ -179,7 +183,8 @@ def _from_sequence(data: Sequence[Any]) -> list[Any]:
 
 def _from_columns(data: Mapping[str, Any]) -> Any:
     "Return the rows of a dictionary of columns, or the data sets of a dictionary of splits"
-    if not data or all(hasattr(part, "column_names") or name in ("train", *test_split_names) for name, part in data.items()):
+    split_names = ("train", *test_split_names)
+    if not data or all(hasattr(part, "column_names") or name in split_names for name, part in data.items()):
         return data
     sizes = {name: len(part) for name, part in data.items() if hasattr(part, "__len__") and not isinstance(part, str)}
     if len(sizes) < len(data) or len(set(sizes.values())) > 1:
@@ -192,9 +197,11 @@ def _reads_all(loader: DataLoader[Any]) -> bool:
     "Return True if a `DataLoader` reads each item of its data set once"
     if isinstance(loader.dataset, IterableDataset):
         return True
-    sampler, is_usual = loader.sampler, type(loader.batch_sampler) in (BatchSampler, type(None))
+    sampler: Any = loader.sampler
+    is_usual = type(loader.batch_sampler) in (BatchSampler, type(None))
     n: int = len(loader.dataset)  # type: ignore[arg-type]
-    if not is_usual or type(sampler) not in (SequentialSampler, RandomSampler) or getattr(sampler, "replacement", False):
+    repeats = getattr(sampler, "replacement", False)
+    if not is_usual or repeats or type(sampler) not in (SequentialSampler, RandomSampler):
         return False
     return len(sampler) == n and not (loader.drop_last and n % (loader.batch_size or 1))
 
@@ -233,7 +240,9 @@ def _from_torch(data: Any) -> Any:
         return rows_in_memory(data.tensors[0])
     return None
 
-def rows_in_memory(data: Any) -> Any:
+def rows_in_memory(
+    data: Any,  # Texts, tokens, rows, a data frame, a loader, a generator, or splits by name
+) -> Any:
     "Return the rows of an object in memory, or a dictionary of its splits"
     if (rows := _from_torch(data)) is not None:
         return rows
@@ -257,7 +266,9 @@ def rows_in_memory(data: Any) -> Any:
         raise TypeError(f"{type(data).__name__} is not data: must be {_accepted}")
     return InOrder(data)
 
-def without_format(data: Any) -> Any:
+def without_format(
+    data: Any,  # A data set of `datasets`
+) -> Any:
     "Return a data set of `datasets` whose rows are plain objects, whatever its format"
     form = getattr(data, "format", None)
     if form and form["type"] is not None and set(form["columns"]) < set(data.column_names):

@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial, wraps
 from itertools import product
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -106,8 +106,8 @@ _caches = "past_key_values", "past_kv_cache", "cache_params"
 
 def _prompt_length(args: tuple[Any, ...], keywords: dict[str, Any]) -> int | None:
     "Return the number of columns in the prompt among the arguments of `generate`; None if it is not given as a tensor"
-    names = ("input_ids", "inputs", "input", "inputs_embeds")
-    given = args[0] if args else next((keywords[name] for name in names if keywords.get(name) is not None), None)
+    names = [name for name in ("input_ids", "inputs", "input", "inputs_embeds") if keywords.get(name) is not None]
+    given = args[0] if args else keywords[names[0]] if names else None
     return given.shape[1] if isinstance(given, Tensor) and given.ndim > 1 else None
 
 # %% ../nbs/65_splicing.ipynb #7cad4f55
@@ -154,8 +154,7 @@ class ForwardPass:
             if not self.in_generate:
                 self.prompt_end, self.prompt_length = None, None
                 self.n_generated = 0
-            if self.prompt_length is None and self.prompt_end is None:
-                self.prompt_length = _prompt_length(args, keywords)
+            self.prompt_length = self.prompt_length or _prompt_length(args, keywords)
             self.in_generate += 1
             try:
                 return method(*args, **keywords)
@@ -190,13 +189,10 @@ class ForwardPass:
         "Record where the prompt ends, at the first pass of `generate`"
         self.n_generated = (self.n_cached or 0) + inputs.shape[1]
         if self.prompt_end is None and self.n_cached is not None:
-            if self.prompt_length is None:
-                self.prompt_end = self._places(*inputs.shape[:2])[1]
-                return
-            # the first pass may have a part of the prompt only (chunked prefill), or more than it (assisted generation)
-            real = self._real(*inputs.shape[:2])
-            missing = 0 if real is None else (~real[:, :self.prompt_length]).sum(1, keepdim=True).cpu()
-            self.prompt_end = torch.full((len(inputs), 1), self.prompt_length) - missing
+            # the first pass may have only a part of the prompt (chunked prefill), or more (assisted generation)
+            length, real = self.prompt_length or self.n_generated, self._real(*inputs.shape[:2])
+            padding = 0 if real is None else (~real[:, :length]).sum(1, keepdim=True).cpu()
+            self.prompt_end = torch.full((len(inputs), 1), length) - padding
 
     def _end(self, role: str, *_: Any) -> None:
         "Record that a module has returned, as a forward hook"
@@ -327,7 +323,7 @@ def _in_slice(at: slice, places: Int[Tensor, "batch pos"], end: Int[Tensor, "bat
 Edit: TypeAlias = Callable[[Float[Tensor, "batch pos d_sae"]], Float[Tensor, "batch pos d_sae"]]
 
 def one_latent(
-    latent: Any,
+    latent: Any,  # Index
     d_sae: int,  # Number of latents of the SAE
 ) -> int:
     "Return the index of a latent; raise TypeError if it is no whole number, IndexError if the SAE has no such latent"
@@ -344,17 +340,15 @@ def _word_hint(value: Any) -> str:
 
 def _check_latents(latents: Any) -> list[int]:
     "Return latents as a list of integers; raise TypeError if they are not"
-    one = isinstance(latents, (str, Mapping)) or hasattr(latents, "dtype")
-    several = isinstance(latents, Iterable) and not one
+    several = isinstance(latents, Iterable) and not (isinstance(latents, (str, Mapping)) or hasattr(latents, "dtype"))
     chosen = list(latents) if several else latents
-    words = [part for part in (chosen if several else [chosen]) if isinstance(part, str)]
     try:
         found = torch.as_tensor(chosen)
     except (TypeError, ValueError, RuntimeError):
         found = torch.ones(())  # a float, which is no index
     if found.numel() and (found.is_floating_point() or found.dtype in (torch.bool, torch.complex64) or found.ndim > 1):
         raise TypeError(f"latents={latents!r:.80}: must be the number of a latent, or several"
-                        + (_word_hint(words[0]) if words else ""))
+                        + next(filter(None, map(_word_hint, chosen if several else [chosen])), ""))
     return found.long().flatten().tolist()
 
 def _check_amount(name: str, value: Any) -> None:
@@ -571,7 +565,7 @@ class Spliced:
 def _by_hook(saes: SAEs) -> list[tuple[str, str, SAE]]:
     "Return each SAE with the hook points that it reads and replaces; raise ValueError if they cannot be used"
     one = isinstance(saes, (SAE, str)) or not isinstance(saes, Iterable)
-    found, several = [], [saes] if one else saes
+    found, several = [], cast("Any", [saes] if one else saes)
     for given, sae in several.items() if isinstance(several, Mapping) else ((None, sae) for sae in several):
         check_kind("saes", sae, SAE)
         hook, target = given or sae.cfg.metadata.hook_name, sae.cfg.metadata.hook_name_out
@@ -585,8 +579,7 @@ def _by_hook(saes: SAEs) -> list[tuple[str, str, SAE]]:
                              "replaces is not known; set sae.cfg.metadata.hook_name_out")
         found.append((hook, target or hook, sae))
     targets = [target for _, target, _ in found]
-    if len(set(targets)) < len(targets):
-        twice = sorted(target for target in set(targets) if targets.count(target) > 1)
+    if twice := sorted({target for target in targets if targets.count(target) > 1}):
         raise ValueError(f"two SAEs replace the same hook point: {twice}")
     return found
 

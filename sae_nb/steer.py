@@ -90,7 +90,7 @@ def _unit_activation(unit: float | FeatureStats, latent: int) -> float:
 
 def _steerings(given: Any) -> list[Steering]:
     "Return steerings as a list; raise TypeError if they are something else"
-    several = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    several: list[Any] = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
     for one in several:
         if not isinstance(one, (Direction, Clamp)):
             raise TypeError(f"steerings: a {type(one).__name__} ({str(one)[:40]!r}) must come from steer_direction or "

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from .core import assets, local_path, unknown
 from .formats.files import LocalFiles, content_problem, read_json
-from .rows import (InOrder, as_row, chat_columns, chat_roles, is_message, rows_in_memory, test_split_names,
+from .rows import (InOrder, chat_columns, chat_roles, is_message, rows_in_memory, test_split_names,
                          usual_columns, without_format)
 
 # %% ../nbs/33_texts.ipynb #4f0e7aea
@@ -109,18 +109,18 @@ def _errors_about(name: str) -> Iterator[None]:
 def _ask_hub(name: str) -> bool:
     """Ask the hub once for a data set, because `datasets` tries for a long time; return False if only the cache has it.
     Raise ConnectionError, PermissionError or ValueError if it cannot be had"""
-    import datasets
+    from datasets import config, load
     from huggingface_hub import HfApi, constants
 
     from sae_nb.hub import clear_hub_errors
-    if datasets.config.HF_HUB_OFFLINE or constants.HF_HUB_OFFLINE or "://" in name or name.startswith("buckets/"):
+    if config.HF_HUB_OFFLINE or constants.HF_HUB_OFFLINE or "://" in name or name.startswith("buckets/"):
         return True  # `datasets` answers without waiting
     try:
         with clear_hub_errors(name, "the data set"):
-            HfApi(endpoint=datasets.config.HF_ENDPOINT).dataset_info(name, timeout=10)
+            HfApi(endpoint=config.HF_ENDPOINT).dataset_info(name, timeout=10)
     except ConnectionError as error:
         with suppress(FileNotFoundError):
-            datasets.load.CachedDatasetModuleFactory(name).get_module()
+            load.CachedDatasetModuleFactory(name).get_module()
             return False
         reason = str(error.__cause__ or error).strip().split("\n")[0]
         raise ConnectionError(f"data set {name!r}: the hub cannot be reached ({reason}), and there is no such file, "
@@ -143,13 +143,13 @@ def _on_hub(name: str, options: dict[str, Any]) -> _Source:
 @contextmanager
 def _offline() -> Iterator[None]:
     "Let `datasets` use its cache without asking the hub while the context is open"
-    import datasets
-    before = datasets.config.HF_HUB_OFFLINE
-    datasets.config.HF_HUB_OFFLINE = True
+    from datasets import config
+    before = config.HF_HUB_OFFLINE
+    config.HF_HUB_OFFLINE = True
     try:
         yield
     finally:
-        datasets.config.HF_HUB_OFFLINE = before
+        config.HF_HUB_OFFLINE = before
 
 def _saved(path: Path) -> _Source:
     "Open a folder that `save_to_disk` has written"
@@ -315,17 +315,18 @@ def _away_from_training(
         return *regions[0], "perhaps"
     if split == "held out":
         regions += [_choose_split(name, source) for name in (*source.splits, "train")] + [(None, None)]
-    found = [(region, _overlap(region, trained)) for region in regions]
+    found: list[tuple[_Region, _Overlap]] = [(region, _overlap(region, trained)) for region in regions]
     region, overlap = next((pair for pair in found if pair[1] == "no"), found[-1])
     if region == (None, None):
-        overlap = "all" if trained == (None, None) else "some"
+        return *region, "all" if trained == (None, None) else "some"
     return *region, overlap
 
 def _key(document: str | Int[np.ndarray, "position"]) -> int:
     "Return a hash of the content of a document; whitespace does not matter"
     digest = hashlib.blake2b(digest_size=8)
-    parts = (document[start:start + (1 << 20)] for start in range(0, len(document), 1 << 20))
-    for part in _single_spaced(parts) if isinstance(document, str) else parts:
+    parts: Iterator[Any] = (document[start:start + (1 << 20)] for start in range(0, len(document), 1 << 20))
+    spaced: Iterator[Any] = _single_spaced(parts) if isinstance(document, str) else parts
+    for part in spaced:
         digest.update(part.encode() if isinstance(part, str) else np.asarray(part, np.int64).tobytes())
     return int.from_bytes(digest.digest(), "little")
 
@@ -584,8 +585,9 @@ def _find_column(columns: Sequence[str], column: str | None) -> str:
         raise ValueError(f"{unknown('column', column, columns)}; the data set has {', '.join(columns)}")
     found = column or next((name for name in (*usual_columns, *chat_columns) if name in columns), None)
     if found is None:
-        raise ValueError(f"the data set has none of the columns {', '.join(usual_columns)}; it has {', '.join(columns)}: "
-                         "choose one with column=")
+        usual = ", ".join(usual_columns)
+        raise ValueError(f"the data set has none of the columns {usual}; it has {', '.join(columns)}: choose one with "
+                         "column=")
     return found
 
 def _is_chat(column: str, value: Any) -> bool:

@@ -451,9 +451,9 @@ class TokenStream:
     def _cut(self, row: Int[np.ndarray, "position"]) -> Iterator[list[int]]:
         "Cut a row of tokens into contexts; each begins with BOS if the row does. A tail that is too short is dropped"
         if len(row) < self.context_size:
-            cut = self.texts.part is not None and self.texts.part.is_portion
+            part = self.texts.part if self.texts.part is not None and self.texts.part.is_portion else None
             raise ValueError(f"context_size={self.context_size}: a row of the data set has only {len(row)} tokens" + (
-                "" if not cut else f", because {self.texts.part.described} is held out: give more rows, or read all of "
+                "" if part is None else f", because {part.described} is held out: give more rows, or read all of "
                 "it with split=None"))
         begin, start = self.row_begin if row[0] == self.row_begin else None, 0
         while start < len(row):

@@ -207,9 +207,10 @@ class SAETraining:
     def _prepare(self, x: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor | None]:
         "Move a batch to the device of the SAE and transform it"
         device, dtype = self.sae.device, self.sae.dtype
-        x, target = (part if part is None else part.detach().to(device, dtype) for part in (x, target))
-        x, target = (part.clone() if part is not None and part.is_inference() else part for part in (x, target))
-        assert x is not None
+        def moved(part: Tensor) -> Tensor:
+            part = part.detach().to(device, dtype)
+            return part.clone() if part.is_inference() else part
+        x, target = moved(x), None if target is None else moved(target)
         if self.input_transform is None:
             self.start(x, target)
         self.last_batch = self._transformed(x, target)
