@@ -324,9 +324,9 @@ def _away_from_training(
 def _key(document: str | Int[np.ndarray, "position"]) -> int:
     "Return a hash of the content of a document; whitespace does not matter"
     digest = hashlib.blake2b(digest_size=8)
-    parts: Iterator[Any] = (document[start:start + (1 << 20)] for start in range(0, len(document), 1 << 20))
-    spaced: Iterator[Any] = _single_spaced(parts) if isinstance(document, str) else parts
-    for part in spaced:
+    whole: Any = document
+    parts = (whole[start:start + (1 << 20)] for start in range(0, len(whole), 1 << 20))
+    for part in _single_spaced(parts) if isinstance(document, str) else parts:
         digest.update(part.encode() if isinstance(part, str) else np.asarray(part, np.int64).tobytes())
     return int.from_bytes(digest.digest(), "little")
 
