@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .core import explains_arguments
+from .core import explains_arguments, whole_number
 from .display import Table, format_interval, format_number, new_figure
 from .metrics import (Metrics, Sums, all_metrics, bootstrap_interval, check_same_text, cross_entropy, frac_dead,
                             firing_counts, kl_divergence, reconstruction_sums)
@@ -243,8 +243,7 @@ def evaluation_tokens(
     n_tokens: int | None = None,  # At most this many tokens, in complete sequences; None: all
 ) -> tuple[Int[Tensor, "sequence position"], dict[str, Any]]:
     "Return the tokens to evaluate on, and what they are, if that is known"
-    if n_tokens is not None and n_tokens < 1:
-        raise ValueError(f"n_tokens={n_tokens}: must be at least 1, or None for all")
+    n_tokens = whole_number("n_tokens", n_tokens)
     if (store := _store_of_activations(tokens)):
         raise TypeError(f"tokens is {store}, which returns activations; give the text that it reads: texts, name of "
                         "a data set, file, TokenStream or tokens")
@@ -310,8 +309,7 @@ def _check_language_model(model: nn.Module, tokens: Tensor) -> None:
 def _evaluate(tasks: Sequence[_Task], model: nn.Module, tokens: Tensor, batch_size: int, compute_ce_kl: bool,
               seed: int, progress: bool, source: Mapping[str, Any]) -> Iterator[Metrics | Exception]:
     "Yield a report or an error for each task, in order"
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size}: must be at least 1")
+    batch_size = whole_number("batch_size", batch_size) or 8
     if compute_ce_kl and tasks:
         _check_language_model(model, tokens)
     ablations: dict[tuple[Any, ...], list[Sums]] = {}

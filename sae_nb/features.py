@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .coactivation import CoactivationCounter
-from .core import local_path
+from .core import local_path, whole_number
 from .directions import has_unembedding, measure_logit_effects, nearest_directions, unembedding
 from .documents import Documents, read_documents
 from .firing import Collector, count_repeats
@@ -192,7 +192,8 @@ def collect_features(
         "hooks": list(reader.inputs), "batch_size": batch_size, "n_top": n_top, "n_random": n_random, "before": before,
         "after": after, "mask": reader.mask.to_dict(), "seed": seed, "pair_capacity": pair_capacity,
         "autocast": autocast, "n_logits": n_logits, "n_neighbors": n_neighbors}
-    _check_counts(n_tokens, settings)
+    n_tokens = whole_number("n_tokens", n_tokens)
+    _check_counts(settings)
     text, description = read_text(tokens, model, sae, n_tokens, split, context_size, prepend_bos)
     work = _new_pass(reader, text, settings, out)
     if (finished := _found(work, out, resume)) is not None:
@@ -218,14 +219,12 @@ def _new_pass(reader: SAEReader, text: Documents, settings: dict[str, Any], out:
     identity = {} if out is None else _identity(reader, text, settings)
     return _Pass(reader, collector, pairs, identity, torch.bfloat16 if settings["autocast"] else None)
 
-def _check_counts(n_tokens: int | None, settings: dict[str, Any]) -> None:
-    "Check that numbers are large enough; raise ValueError if not"
-    least = {"n_tokens": 1, "batch_size": 1, "n_top": 1, "n_random": 1, "pair_capacity": 1,
-             "before": 0, "after": 0, "n_logits": 0, "n_neighbors": 0}
+def _check_counts(settings: dict[str, Any]) -> None:
+    "Make the numbers in the settings whole numbers, in place; raise ValueError if one is too small or no such number"
+    least = {"batch_size": 1, "n_top": 1, "n_random": 1, "pair_capacity": 1, "before": 0, "after": 0, "n_logits": 0,
+             "n_neighbors": 0}
     for name, smallest in least.items():
-        n = n_tokens if name == "n_tokens" else settings[name]
-        if n is not None and n < smallest:
-            raise ValueError(f"{name}={n}: must be at least {smallest}")
+        settings[name] = whole_number(name, settings[name], smallest)
 
 def _check_out(out: str | Path | None, resume: bool) -> Path | None:
     "Return the path of the output file; raise ValueError or FileNotFoundError if it cannot be written"

@@ -227,12 +227,15 @@ class HubFiles:
         name: str,  # Path of the file in the repository
     ) -> Path:
         "Return the path of a local copy; raise FileNotFoundError or ConnectionError if there is none"
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
         name = safe_name(name)
         if name in self.copies:
             return self.copies[name]
         with clear_hub_errors(self.repo_id, name):
             before = None if self.force_download else self.cached(name)
+            if before is None and not self.copies and not constants.HF_HUB_OFFLINE:  # quick: no retries
+                url = hf_hub_url(self.repo_id, name, revision=self.commit or self.revision)
+                get_hf_file_metadata(url, token=self.token, timeout=10)
             file = Path(hf_hub_download(self.repo_id, name, revision=self.commit or self.revision, token=self.token,
                                         force_download=self.force_download))
         parts = file.parts

@@ -128,7 +128,7 @@ _instead = {  # methods whose override would change only a part of the SAE, and 
     "pre_activations": "override encoder_for",
     "prepare": "override normalized or subtract_bias",
     "encode": "override encoder_for, activate or select; or encode_sparse and compute_loss as well",
-    "encode_sparse": "override sparse_codes; or encode and compute_loss as well",
+    "encode_sparse": "override select; or encode and compute_loss as well",
     "decode": "override combine, or compute_loss as well",
     "reconstruct": "override combine, or compute_loss as well",
 }
@@ -145,6 +145,8 @@ def _check_overrides(cls: type[SAE]) -> None:
         own -= {"encode", "encode_sparse"}
     if "compute_loss" in own:
         own -= {"decode", "reconstruct"}
+    if _defines(cls, "sparse_codes") and not any(_defines(cls, name) for name in (*_rules, "encode", "encoder_for")):
+        raise TypeError(f"{cls.__name__} overrides sparse_codes, which encode does not use: override select instead")
     for name, advice in _instead.items():
         if name in own:
             unused = "the loss does not use it" if name in ("decode", "reconstruct") else \

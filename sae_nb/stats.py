@@ -288,6 +288,7 @@ class FeatureStats:
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return _LatentList(self[i] for i in range(*index.indices(len(self))))
+        index = torch.as_tensor(index) if getattr(index, "ndim", 0) == 1 else index  # also an array
         if isinstance(index, Tensor) and index.ndim == 1 or isinstance(index, (list, tuple, range)):
             return _LatentList(self[i] for i in _chosen(index, len(self)))
         return Latent(self, check_latent(index, len(self)))

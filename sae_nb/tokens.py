@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .core import SAEMetadata, unknown
+from .core import SAEMetadata, plain, unknown
 from .models import begin_id
 from .texts import Texts, load_texts
 
@@ -97,6 +97,8 @@ class TokenMask:
     where: Callable[[Int[Tensor, "batch pos"]], Bool[Tensor, "batch pos"]] | None = None  # Leave out where it is False
 
     def __post_init__(self) -> None:
+        for name in ("skip_first", "max_norm_multiple"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         if self.max_norm_multiple is not None and not self.max_norm_multiple > 1:
             raise ValueError(f"max_norm_multiple={self.max_norm_multiple}: must be more than 1, or None to keep all")
         if self.special != "tokenizer":
