@@ -28,8 +28,9 @@ from torch import Tensor
 import sae_nb
 from .config import TrainConfig, read_settings
 from .core import (SAEConfig, architecture, architecture_names, as_device, default_device, field_types,
-                         local_path, unknown, write_safely)
+                         local_path, unknown)
 from .crosscoder import MultiHookConfig
+from .disk import write_safely
 from .docstrings import parameters
 from .documents import Documents, read_documents
 from .evals import Metrics, run_evals

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['unknown', 'misspelling_of', 'elsewhere', 'explains_arguments', 'register', 'architecture', 'architecture_names',
            'plain', 'whole_number', 'setting', 'field_types', 'Settings', 'as_dtype', 'dtype_name', 'default_device',
-           'as_device', 'no_autocast', 'SAEMetadata', 'Schedule', 'SAEConfig', 'local_path', 'write_safely', 'assets']
+           'as_device', 'no_autocast', 'SAEMetadata', 'Schedule', 'SAEConfig', 'local_path', 'assets']
 
 # %% ../nbs/00_core.ipynb #73c79fd6
 import difflib
@@ -667,26 +667,6 @@ def local_path(
         return Path(path).expanduser()
     except RuntimeError:
         raise ValueError(f"{os.fspath(path)!r}: this machine has no home folder of that name") from None
-
-# %% ../nbs/00_core.ipynb #453b04fe
-def write_safely(
-    path: str | Path,  # File to write or replace
-    write: Callable[[Path], object],  # Function that writes the content to a given path
-) -> Path:
-    "Write a file so that `path` holds either the old content or the complete new content, even after a crash"
-    path = local_path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # permissions of a new file; some writers set stricter ones
-        write(temporary)
-        temporary.chmod(mode)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
 
 # %% ../nbs/00_core.ipynb #bda8c2e9
 def assets() -> Path:

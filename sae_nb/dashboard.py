@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .core import assets, local_path, write_safely
+from .core import assets, local_path
+from .disk import write_safely
 from .labels import LabelsLike, read_labels
 from .stats import FeatureStats, flag_names
 from .vocabulary import special_characters, visible_marks

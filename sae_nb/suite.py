@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from .core import local_path, unknown, whole_number, write_safely
+from .core import local_path, unknown, whole_number
+from .disk import write_safely
 from .evals import evaluate_each, fingerprint
 from .hub import load_sae_or_saes
 from .display import Table, format_number, new_figure
