@@ -6,19 +6,27 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['clear_hub_errors', 'clear_upload_errors', 'HubFiles', 'from_pretrained', 'sae_config', 'sae_sparsity',
+__all__ = ['T', 'clear_hub_errors', 'clear_upload_errors', 'ask_hub', 'HubFiles', 'from_pretrained', 'sae_config', 'sae_sparsity',
            'load_sae_or_saes', 'load_saes']
 
 # %% ../nbs/29_hub.ipynb #eef0ebe2
+import contextvars
+import ctypes
+import errno
 import hashlib
 import io
+import json
 import os
-from collections.abc import Iterator
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NoReturn, TypeVar, cast
 
 import torch
 from jaxtyping import Float
@@ -58,16 +66,45 @@ def clear_hub_errors(
         raise FileNotFoundError(f"{repo_id}: the repository has no {wanted}") from error
     except errors.HFValidationError as error:
         raise ValueError(f"{repo_id!r}: not a valid repository name ({error})") from error
-    except (FileNotFoundError, PermissionError):
-        raise
+    except (json.JSONDecodeError, UnicodeDecodeError, errors.FileMetadataError) as error:
+        raise _nonsense(repo_id, wanted) from error
+    except OSError as error:
+        if error.errno in _disk_errors:
+            raise _cache_error(repo_id, wanted, error) from error
+        _raise_clearly(repo_id, wanted, error)
     except Exception as error:
-        if not _of_the_network(error):
-            raise  # for example a full disk
-        if _status(error) in (401, 403) or isinstance(error, errors.LocalTokenNotFoundError):
-            raise PermissionError(f"{repo_id}: access to {wanted} is denied; log in (`hf auth login`) or pass "
-                              "token=...") from error
-        raise ConnectionError(f"{repo_id}: {wanted} cannot be read from the hub ({_reason(error)}); "
-                              "check the connection, or load a copy with SAE.load_from_disk") from error
+        _raise_clearly(repo_id, wanted, error)
+
+def _raise_clearly(repo_id: str, wanted: str, error: Exception) -> NoReturn:
+    "Raise a PermissionError or ConnectionError for an error of the network, and any other error as it is"
+    from huggingface_hub import errors
+    if isinstance(error, (FileNotFoundError, PermissionError)) or not _of_the_network(error):
+        raise error
+    if _status(error) in (401, 403) or isinstance(error, errors.LocalTokenNotFoundError):
+        raise PermissionError(f"{repo_id}: access to {wanted} is denied; log in (`hf auth login`) or pass "
+                              "token=..., also if the token has expired") from error
+    if isinstance(error, ConnectionError) and str(error).startswith(f"{repo_id}: "):
+        raise error
+    raise ConnectionError(f"{repo_id}: {wanted} cannot be read from the hub at {_address()} ({_why(error)}); "
+                          "check the connection, or load a copy with SAE.load_from_disk") from error
+
+_disk_errors = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+
+def _cache_error(repo_id: str, wanted: str, error: OSError) -> OSError:
+    "Return the error for a cache folder that cannot be written"
+    from huggingface_hub.constants import HF_HUB_CACHE
+    return OSError(error.errno, f"{repo_id}: {wanted} cannot be stored in the cache of the hub ({error.strerror}); "
+                   "free some space, or set HF_HUB_CACHE to a folder that can be written", str(HF_HUB_CACHE))
+
+def _nonsense(repo_id: str, wanted: str) -> ConnectionError:
+    "Return the error for an answer that no hub gives"
+    return ConnectionError(f"{repo_id}: {wanted} cannot be read from the hub: the answer from {_address()} is not one "
+                           "of a hub; a sign-in page of the network, a proxy or a wrong HF_ENDPOINT may be the cause")
+
+def _address() -> str:
+    "Return the address of the hub"
+    from huggingface_hub import constants
+    return constants.ENDPOINT
 
 _transport = ("huggingface_hub", "requests", "httpx", "httpx2", "httpcore")  # packages that raise connection errors
 
@@ -77,11 +114,17 @@ def _of_the_network(error: Exception) -> bool:
         return False
     return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _transport
 
-def _status(error: Exception) -> int | None:
+def _status(error: BaseException) -> int | None:
     "Return the HTTP status of the hub's answer; None if there was no answer"
     return getattr(getattr(error, "response", None), "status_code", None)
 
-def _reason(error: Exception) -> str:
+def _why(error: BaseException) -> str:
+    "Return the status of the answer to a request, or the first line of an error"
+    if (status := _status(error)) is not None:
+        return f"it answered {status}" + (", perhaps through a proxy or a wrong HF_ENDPOINT" if status == 404 else "")
+    return _reason(error)
+
+def _reason(error: BaseException) -> str:
     "Return the first line of an error"
     return str(error).strip().split("\n")[0] or type(error).__name__
 
@@ -119,6 +162,91 @@ def clear_upload_errors(
         raise ConnectionError(f"{failed}: the hub cannot be reached{_offline()}; {check}, and publish again "
                               f"({_reason(error)})") from error
 
+# %% ../nbs/29_hub.ipynb #b059ed68
+T = TypeVar("T")
+
+class _Stopped(BaseException):
+    "Raised in a thread when its result is no longer wanted"
+
+def _limit(name: str, default: int) -> int:
+    "Return a positive whole number from an environment variable"
+    text = os.environ.get(name) or str(default)
+    if not re.fullmatch(r"[1-9]\d{0,5}", text):
+        raise ValueError(f"{name}={text!r:.40}: must be a positive whole number")
+    return int(text)
+
+def _stop(thread: threading.Thread) -> None:
+    "Make a thread end as soon as it runs Python code again"
+    if thread.is_alive() and thread.ident is not None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Stopped))
+
+def _in_thread(call: Callable[[], T], patience: float, progress: Callable[[], int]) -> T:
+    "Return the result of a call; raise TimeoutError if it does not come, and `progress` stays, for `patience` seconds"
+    result: list[T] = []
+    errors: list[BaseException] = []
+    done, context = threading.Event(), contextvars.copy_context()
+    def work() -> None:
+        try:
+            result.append(context.run(call))
+        except BaseException as error:  # raised again by the thread that waits
+            errors.append(error)
+        finally:
+            done.set()
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        last, since = progress(), time.monotonic()
+        while not done.wait(max(0.01, min(0.5, patience))):
+            if (now := progress()) != last:
+                last, since = now, time.monotonic()
+            elif time.monotonic() - since > patience:
+                raise TimeoutError(f"no complete answer in {patience:.0f} seconds; SAE_NB_HUB_SECONDS sets the limit")
+    except BaseException:
+        _stop(thread)
+        raise
+    if errors:
+        raise errors[0]
+    return result[0]
+
+_temporary_status = (408, 429, 500, 502, 503, 504)
+_temporary_kinds = ("ReadTimeout", "ReadError", "WriteError", "WriteTimeout", "RemoteProtocolError", "PoolTimeout",
+                    "ChunkedEncodingError")  # of httpx and requests; without a connection, waiting does not help
+
+def _pause(error: BaseException | None, attempt: int) -> float | None:
+    "Return the seconds to wait before the next attempt; None if the failure is not temporary"
+    while error is not None:
+        if _status(error) in _temporary_status:
+            after = str(error.response.headers.get("Retry-After", ""))  # type: ignore[attr-defined]
+            return float(after) if re.fullmatch(r"\d{1,6}", after) else float(attempt)
+        if type(error).__name__ in _temporary_kinds:
+            return float(attempt)
+        error = error.__cause__ or error.__context__
+    return None
+
+def ask_hub(
+    repo_id: str,  # "owner/name"
+    wanted: str,  # A file, or what else is requested, for messages
+    call: Callable[[], T],  # Makes the request
+    patience: float | None = None,  # Seconds without an answer or progress; None: those of SAE_NB_HUB_SECONDS
+    progress: Callable[[], int] = lambda: 0,  # Bytes received so far
+    errors: Callable[[str, str], Any] = clear_hub_errors,  # Context manager that makes errors clear
+) -> T:
+    "Make a request within a limited time; repeat it after temporary failures, with a message"
+    attempts, seconds = _limit("SAE_NB_HUB_ATTEMPTS", 3), _limit("SAE_NB_HUB_SECONDS", 60)
+    end = time.monotonic() + (patience or seconds)
+    for attempt in range(1, attempts + 1):
+        try:
+            with errors(repo_id, wanted):
+                return _in_thread(call, max(1.0, end - time.monotonic()) if patience is None else patience, progress)
+        except (ConnectionError, FileNotFoundError) as error:
+            pause = _pause(error, attempt)
+            if pause is None or attempt == attempts or time.monotonic() + pause > end:
+                raise
+            print(f"{repo_id}: {wanted}: {_why(error.__cause__ or error)}; attempt {attempt + 1} of {attempts} in "
+                  f"{pause:.0f} s", file=sys.stderr)
+            time.sleep(pause)
+    raise AssertionError("unreachable")
+
 # %% ../nbs/29_hub.ipynb #88f46453
 class _Ranges(io.RawIOBase):
     "A file on the hub, read by byte ranges"
@@ -142,18 +270,35 @@ class _Ranges(io.RawIOBase):
         return self.position
 
     def readinto(self, buffer: Any) -> int:
+        from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT
         from huggingface_hub.utils import get_session, hf_raise_for_status
         end = min(self.position + len(buffer), self.size)
         if end <= self.position:
             return 0
         span = {"Range": f"bytes={self.position}-{end - 1}"}
-        with clear_hub_errors(self.repo_id, self.name):
-            response = get_session().get(self.url, headers={**self.headers, **span})
+        def read() -> bytes:
+            response = get_session().get(self.url, headers={**self.headers, **span}, timeout=HF_HUB_DOWNLOAD_TIMEOUT)
             hf_raise_for_status(response)
-        content = response.content[:end - self.position]
+            if response.status_code == 200 and len(response.content) == self.size:  # the range was ignored
+                return response.content[self.position:end]
+            total = str(response.headers.get("Content-Range", "")).rpartition("/")[2]
+            if response.status_code != 206 or total not in (str(self.size), "*"):
+                raise _nonsense(self.repo_id, self.name)
+            return response.content[:end - self.position]
+        content = ask_hub(self.repo_id, self.name, read)
+        if not content:
+            raise ConnectionError(f"{self.repo_id}: {self.name} ends after {self.position:,} of {self.size:,} bytes")
         buffer[:len(content)] = content
         self.position += len(content)
         return len(content)
+
+def _size_of_parts(folder: Path) -> int:
+    "Return the number of bytes in the unfinished downloads of a folder"
+    total = 0
+    for part in folder.glob("*.incomplete"):
+        with suppress(OSError):
+            total += part.stat().st_size
+    return total
 
 @dataclass
 class HubFiles:
@@ -167,6 +312,8 @@ class HubFiles:
     listed: list[str] | None = None  # Names of all files, once requested
     copies: dict[str, Path] = field(default_factory=dict)  # Files downloaded so far
     others: dict[tuple[str, str | None], HubFiles] = field(default_factory=dict)  # Opened by `open_repository`
+    unreachable: bool = False  # True after a request without an answer: the cache is used from then on
+    interrupted: threading.Event = field(default_factory=threading.Event)  # Ends the downloads of `fetch`
 
     def __post_init__(self) -> None:
         self.label = self.repo_id  # for error messages
@@ -174,16 +321,25 @@ class HubFiles:
     def all_files(self) -> list[str]:
         "Return the names of all files; without a connection, of those in the cache"
         if self.listed is None:
-            from huggingface_hub import HfApi
             try:
-                with clear_hub_errors(self.repo_id, "the list of files"):
-                    about = HfApi(token=self.token).model_info(self.repo_id, revision=self.commit or self.revision)
-                    self.listed = sorted(file.rfilename for file in about.siblings or [])
+                if self.unreachable and self._snapshot() is not None:
+                    raise ConnectionError
+                self.listed = ask_hub(self.repo_id, "the list of files", self._list)
             except ConnectionError:
                 if (snapshot := self._snapshot()) is None:
                     raise
                 return sorted(file.relative_to(snapshot).as_posix() for file in snapshot.rglob("*") if file.is_file())
         return self.listed
+
+    def _list(self) -> list[str]:
+        "Request the names of all files"
+        from huggingface_hub import HfApi
+        try:
+            about = HfApi(token=self.token).model_info(self.repo_id, revision=self.commit or self.revision, timeout=10)
+            names = [file.rfilename for file in about.siblings or []]
+            return sorted(name for name in names if name == safe_name(name))
+        except (TypeError, KeyError, AttributeError) as error:  # JSON, but not a description of a repository
+            raise _nonsense(self.repo_id, "the list of files") from error
 
     def list_files(
         self,
@@ -227,17 +383,14 @@ class HubFiles:
         name: str,  # Path of the file in the repository
     ) -> Path:
         "Return the path of a local copy; raise FileNotFoundError or ConnectionError if there is none"
-        from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+        from huggingface_hub import constants
         name = safe_name(name)
         if name in self.copies:
             return self.copies[name]
-        with clear_hub_errors(self.repo_id, name):
-            before = None if self.force_download else self.cached(name)
-            if before is None and not self.copies and not constants.HF_HUB_OFFLINE:  # quick: no retries
-                url = hf_hub_url(self.repo_id, name, revision=self.commit or self.revision)
-                get_hf_file_metadata(url, token=self.token, timeout=10)
-            file = Path(hf_hub_download(self.repo_id, name, revision=self.commit or self.revision, token=self.token,
-                                        force_download=self.force_download))
+        before = None if self.force_download else self.cached(name)
+        fixed = self.commit or self.unreachable or constants.HF_HUB_OFFLINE or re.fullmatch(
+            "[0-9a-f]{40}", self.revision or "")
+        file = before if before is not None and fixed else self._download(name, before)
         parts = file.parts
         self.commit = self.commit or parts[len(parts) - parts[::-1].index("snapshots")]
         if before is None or before.resolve() != file.resolve():
@@ -245,9 +398,43 @@ class HubFiles:
         self.copies[name] = file
         return file
 
+    def _download(self, name: str, before: Path | None) -> Path:
+        "Download a file unless the cached one is current; without an answer, return the cached one"
+        from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+        url = hf_hub_url(self.repo_id, name, revision=self.commit or self.revision)
+        try:
+            about = ask_hub(self.repo_id, name, lambda: get_hf_file_metadata(url, token=self.token, timeout=10))
+            if about.commit_hash is None or about.etag is None:
+                raise _nonsense(self.repo_id, name)
+        except ConnectionError:
+            self.unreachable = True
+            if before is None:
+                raise
+            return before
+        commit = self.commit or about.commit_hash
+        if before is not None and commit in before.parts:
+            return before
+        blobs, interrupted = Path(constants.HF_HUB_CACHE), self.interrupted
+        blobs = blobs / f"models--{self.repo_id.replace('/', '--')}" / "blobs"
+        def received() -> int:
+            if interrupted.is_set():
+                raise _Stopped
+            return _size_of_parts(blobs)
+        patience = _limit("SAE_NB_HUB_SECONDS", 60) + min(about.size or 0, constants.DOWNLOAD_CHUNK_SIZE) / 50_000
+        file = ask_hub(self.repo_id, name, lambda: Path(hf_hub_download(
+            self.repo_id, name, revision=commit if self.commit or self.revision == commit else self.revision,
+            token=self.token, force_download=self.force_download)), patience, received)
+        return file
+
     def _verify(self, file: Path, name: str) -> None:
         "Compare a large file with its hash; delete it and raise ConnectionError if they differ"
         blob = file.resolve()
+        with open(blob, "rb") as stream:
+            start = stream.read(64).lstrip().lower()
+        if start.startswith((b"version https://git-lfs", b"<!doctype html", b"<html")):
+            file.unlink()
+            blob.unlink(missing_ok=True)
+            raise _nonsense(self.repo_id, name)
         if len(blob.name) != 64:
             return
         found = hashlib.sha256()
@@ -279,9 +466,12 @@ class HubFiles:
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
         from huggingface_hub.utils import build_hf_headers
         url = hf_hub_url(self.repo_id, name, revision=self.commit or self.revision)
+        about = ask_hub(self.repo_id, name, lambda: get_hf_file_metadata(url, token=self.token, timeout=10))
+        if about.commit_hash is None:
+            raise _nonsense(self.repo_id, name)
+        self.commit = self.commit or about.commit_hash
+        url = hf_hub_url(self.repo_id, name, revision=self.commit)  # also if the branch moves between two reads
         with clear_hub_errors(self.repo_id, name):
-            about = get_hf_file_metadata(url, token=self.token)
-            self.commit = self.commit or about.commit_hash
             if about.size is None:
                 return open(self.local_path(name), "rb")
             headers = {**build_hf_headers(token=self.token), "Accept-Encoding": "identity"}
@@ -292,9 +482,21 @@ class HubFiles:
         *names: str,  # Paths of files in the repository
     ) -> list[Path]:
         "Download several files in parallel and return their paths"
+        from huggingface_hub import constants
+        missing = [name for name in names if self.cached(safe_name(name)) is None] if constants.HF_HUB_OFFLINE else []
+        if missing:
+            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            raise ConnectionError(f"{self.repo_id}: the hub cannot be reached{_offline()} and these files are not in "
+                                  f"the cache: {', '.join(missing[:5])}{more}; connect once to download them")
         first = [self.local_path(name) for name in names[:1]]  # determines the commit
-        with ThreadPoolExecutor(8) as pool:
+        self.interrupted, pool = threading.Event(), ThreadPoolExecutor(8)
+        try:
             return [*first, *pool.map(self.local_path, names[1:])]
+        except BaseException:  # also an interrupt: the other downloads end too
+            self.interrupted.set()
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def open_repository(
         self,
