@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['T', 'clear_hub_errors', 'clear_upload_errors', 'ask_hub', 'HubFiles', 'from_pretrained', 'sae_config', 'sae_sparsity',
-           'load_sae_or_saes', 'load_saes']
+__all__ = ['T', 'clear_hub_errors', 'clear_upload_errors', 'hub_seconds', 'ask_hub', 'HubFiles', 'from_pretrained', 'sae_config',
+           'sae_sparsity', 'load_sae_or_saes', 'load_saes']
 
 # %% ../nbs/29_hub.ipynb #eef0ebe2
 import contextvars
@@ -174,6 +174,12 @@ def _limit(name: str, default: int) -> int:
     if not re.fullmatch(r"[1-9]\d{0,5}", text):
         raise ValueError(f"{name}={text!r:.40}: must be a positive whole number")
     return int(text)
+
+def hub_seconds(
+    n_bytes: int | None = 0,  # Size of the files; None: unknown
+) -> float:
+    "Return the seconds to wait for a transfer: those of SAE_NB_HUB_SECONDS, and more for large files"
+    return _limit("SAE_NB_HUB_SECONDS", 60) + (n_bytes or 0) / 50_000  # 50 kB/s is a slow connection
 
 def _stop(thread: threading.Thread) -> None:
     "Make a thread end as soon as it runs Python code again"
@@ -420,7 +426,7 @@ class HubFiles:
             if interrupted.is_set():
                 raise _Stopped
             return _size_of_parts(blobs)
-        patience = _limit("SAE_NB_HUB_SECONDS", 60) + min(about.size or 0, constants.DOWNLOAD_CHUNK_SIZE) / 50_000
+        patience = hub_seconds(min(about.size or 0, constants.DOWNLOAD_CHUNK_SIZE))  # files grow in such steps
         file = ask_hub(self.repo_id, name, lambda: Path(hf_hub_download(
             self.repo_id, name, revision=commit if self.commit or self.revision == commit else self.revision,
             token=self.token, force_download=self.force_download)), patience, received)
