@@ -144,6 +144,9 @@ def clear_upload_errors(
         yield
     except errors.HFValidationError as error:
         raise ValueError(f"{repo_id!r}: not a valid repository name, so nothing was uploaded ({error})") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConnectionError(f"{repo_id}: the upload failed: the answer from {_address()} is not one of a hub; a sign-in "
+                              "page of the network, a proxy or a wrong HF_ENDPOINT may be the cause") from error
     except Exception as error:
         if not _of_the_network(error) and not isinstance(error, errors.LocalTokenNotFoundError):
             raise
