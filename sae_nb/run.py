@@ -38,7 +38,7 @@ from .rows import identity_changes
 from .sae import SAE
 from .timing import TimeReport, TrainingExample, best_of, time_report, time_step
 from .tokens import TokenStream
-from .track import JSONLines, Progress, Tracker, Trackers, WandB
+from .track import JSONLines, Progress, Tracker, Trackers, WandB, _wandb_file
 from .trainer import DivergenceError, Trainer, outside_inference_mode
 
 metrics_file = "metrics.jsonl"
@@ -622,7 +622,7 @@ class _Session:
     def discard(self) -> None:
         "Remove the folder of a new run that has no result"
         if self.nothing_to_save() and not self.cfg.resume:
-            for file in (settings_file, metrics_file):
+            for file in (settings_file, metrics_file, _wandb_file):
                 with suppress(OSError):
                     (self.home / file).unlink(missing_ok=True)
 
