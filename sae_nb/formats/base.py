@@ -246,9 +246,9 @@ class _SkipInitialization(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
-        if func is torch.randn:
+        if func in (torch.randn, torch.rand):
             return torch.empty(*args, **{name: value for name, value in kwargs.items() if name != "generator"})
-        if func in (F.normalize, Tensor.mul, Tensor.div):
+        if func in (F.normalize, Tensor.mul, Tensor.div, Tensor.sub):
             return args[0]
         return func(*args, **kwargs)
 
@@ -263,7 +263,7 @@ def _check_tensors(sae: SAE, tensors: dict[str, Tensor], source: Path) -> None:
             found = tuple(tensors[name].shape)
             raise CheckpointError(f"{source}: tensor {name!r} has shape {found}; the configuration requires {shape}")
     if surplus := tensors.keys() - expected:
-        raise CheckpointError(f"{source}: unexpected tensors {shown_names(sorted(surplus))} for a {type(sae).__name__}")
+        raise CheckpointError(f"{source}: unexpected tensors {shown(sorted(surplus))} for a {type(sae).__name__}")
 
 def _check_sizes(cfg: SAEConfig, tensors: dict[str, Tensor], source: Path) -> None:
     "Raise CheckpointError for sizes in the configuration that the tensors cannot have, before anything is built"
