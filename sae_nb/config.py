@@ -24,6 +24,7 @@ from torch import nn
 import sae_nb.architectures  # noqa: F401  (so that every architecture is registered)
 from .core import (SAEConfig, as_device, default_device, dtype_name, local_path, unknown,
                          whole_number)
+from .formats.files import CheckpointError, LocalFiles, read_json
 from .sae import SAE
 from .tokens import TokenMask
 from .topk import BatchTopKSAEConfig
@@ -173,7 +174,12 @@ class TrainConfig(TrainerConfig):
     ) -> TrainConfig:
         "Return the settings of a run, to resume it: `train(TrainConfig.from_run(folder))`"
         values = read_settings(folder)
-        return cls.from_dict({**values, "out": str(folder), **changed, "resume": True})
+        try:
+            return cls.from_dict({**values, "out": str(folder), **changed, "resume": True})
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+            if changed:  # may be at fault
+                raise
+            raise CheckpointError(f"{local_path(folder) / settings_file}: {error}") from error
 
 def _sae_from(settings: SAEConfig | Mapping[str, Any]) -> SAEConfig:
     "Return the settings of an SAE from a dictionary"
@@ -188,7 +194,7 @@ def read_settings(
     path = local_path(folder) / settings_file
     if not path.is_file():
         raise FileNotFoundError(f"there is no {settings_file} in {folder}: it is not the folder of a run")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(LocalFiles(path.parent), path.name).values
 
 # %% ../nbs/46_config.ipynb #e61cccd3
 def _init_seed(
