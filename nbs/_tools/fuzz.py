@@ -602,9 +602,10 @@ def run_batch(seeds: range, samples: list[Sample], send: Any) -> None:
     send.send(None)
 
 
-def all_samples() -> list[Sample]:
-    "Return every sample; each is loaded once, unchanged, so that a wrong sample is noticed"
-    samples = [*native_samples(), *foreign_samples(), *other_samples()]
+def all_samples(kinds: Collection[str] = ()) -> list[Sample]:
+    "Return the samples of some kinds, or all; each is loaded once, unchanged, so that a wrong sample is noticed"
+    every = [*native_samples(), *foreign_samples(), *other_samples()]
+    samples = [sample for sample in every if not kinds or sample.kind in kinds]
     for sample in samples:
         with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
             for name, data in sample.files.items():
@@ -619,7 +620,7 @@ def all_samples() -> list[Sample]:
 
 def run(count: int, first: int = 0, batch: int = 250, kinds: Collection[str] = ()) -> list[Outcome]:
     "Try `count` inputs with the seeds from `first` on; return what happened to each"
-    samples, found = [sample for sample in all_samples() if not kinds or sample.kind in kinds], []
+    samples, found = all_samples(kinds), []
     context = multiprocessing.get_context("fork")
     for start in range(first, first + count, batch):
         seeds = range(start, min(start + batch, first + count))
