@@ -37,7 +37,8 @@ def shown(
 ) -> str:
     "Return `repr(value)` for an error message, with long texts, lists and dictionaries cut short"
     short = reprlib.Repr()
-    short.maxlevel, short.maxlist, short.maxtuple, short.maxset, short.maxdict = 3, 8, 8, 8, 6
+    short.maxlevel, short.maxdict = 3, 6
+    short.maxlist = short.maxtuple = short.maxset = 8
     short.maxstring = short.maxother = length
     short.maxlong = 40
     try:

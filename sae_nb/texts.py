@@ -113,7 +113,7 @@ def _errors_about(name: str) -> Iterator[None]:
             yield
     except StopIteration as error:
         raise ValueError(f"data set {name!r} is empty") from error
-    except (OSError, ValueError, DatasetsError) as error:
+    except (OSError, ValueError, EOFError, zlib.error, DatasetsError) as error:
         if str(error).startswith("data set "):
             raise
         cause = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error

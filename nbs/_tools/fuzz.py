@@ -57,7 +57,7 @@ class Sample(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    "What happened to one input"
+    "The result of one input"
     seed: int
     kind: str
     what: str  # "loaded", "documented" or a description of anything else
