@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['ShuffleBuffer', 'ActivationsStore', 'TensorStream']
+__all__ = ['ShuffleBuffer', 'ActivationsStore', 'as_tensor', 'is_activations', 'is_list_of_activations', 'as_rows',
+           'TensorStream']
 
 # %% ../nbs/36_activations.ipynb #08e4b55b
 import copy
@@ -416,6 +417,84 @@ class ActivationsStore:
         self.n_skipped = state["n_skipped"]
         self.exhausted = state["exhausted"]
         self.filling = state.get("filling", False)
+
+# %% ../nbs/36_activations.ipynb #24d1d1e5
+def as_tensor(
+    x: Any,  # A tensor, an array, or a list of vectors or numbers
+) -> Tensor:
+    "Convert activations to a tensor of floating-point numbers; raise TypeError if they are something else"
+    if isinstance(x, (list, tuple)) and len(x) and all(hasattr(row, "shape") for row in x):
+        shapes = {tuple(row.shape) for row in x}
+        if len(shapes) > 1 or len(x[0].shape) != 1:
+            listed = ", ".join(map(str, sorted(shapes)))
+            raise TypeError(f"a batch is a {type(x).__name__} of {len(x)} tensors of shapes {listed}: must be one "
+                            "tensor [n, d_in], or a dictionary with a tensor for each name that inputs= and targets= "
+                            "give")
+        x = torch.stack([as_tensor(row) for row in x])
+    if not isinstance(x, Tensor):
+        x = _from_array(x)
+    if not x.is_floating_point():
+        raise TypeError(f"a batch has the data type {str(x.dtype).removeprefix('torch.')}: activations must be "
+                        "floating-point numbers; `ActivationsStore` makes them from tokens")
+    return x
+
+def _from_array(x: Any) -> Tensor:
+    "Convert an array or nested lists of numbers to a tensor; raise TypeError if they hold something else"
+    try:
+        array = np.asarray(x)
+    except ValueError:  # rows of different lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"a batch is of the type {type(x).__name__}: must be a tensor or array [n, d_in] of "
+                        "activations, or a dictionary of them")
+    native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return torch.from_numpy(native if native.flags.writeable else native.copy())
+
+def is_activations(
+    x: Any,  # A part of a batch
+) -> bool:
+    "Return True for a tensor or array of floating-point vectors, or several of them in a list"
+    if isinstance(x, (Tensor, np.ndarray)):
+        return x.ndim > 1 and (x.is_floating_point() if isinstance(x, Tensor) else x.dtype.kind == "f")
+    return is_list_of_activations(x)
+
+def is_list_of_activations(
+    x: Any,  # A part of a batch
+) -> bool:
+    "Return True for a list or tuple of tensors or arrays of floating-point vectors"
+    return isinstance(x, (list, tuple)) and len(x) > 0 and all(map(is_activations, x))
+
+def _side_by_side(
+    parts: Sequence[Any],  # Activations at each hook point
+    widths: Sequence[int],  # Their widths
+) -> Float[Tensor, "n d"]:
+    "Concatenate activations at several hook points; raise ValueError if they do not fit together"
+    tensors = [as_tensor(part) for part in parts]
+    shapes = [tuple(tensor.shape) for tensor in tensors]
+    if [shape[-1] for shape in shapes] != list(widths) or len({shape[:-1] for shape in shapes}) > 1:
+        raise ValueError(f"a batch has tensors of the shapes {', '.join(map(str, shapes))}, but the hook points are "
+                         f"{', '.join(map(str, widths))} wide: must be one [n, width] for each, with the same rows")
+    return torch.cat(tensors, -1)
+
+def as_rows(
+    x: Any,  # Activations in any of these forms
+    widths: Sequence[int],  # Widths of the hook points, side by side
+    what: str,  # What the rows are, for the message
+    heads: bool = False,  # Whether there may be an axis for attention heads
+) -> Float[Tensor, "n d"]:
+    "Return activations with one row per token; raise ValueError if the shape does not fit"
+    if is_list_of_activations(x) and len(x) == len(widths) > 1:
+        x = _side_by_side(x, widths)
+    x, width = as_tensor(x), sum(widths)
+    if x.ndim >= 3 and x.shape[-1] != width:
+        axis_of_hooks = len(widths) > 1 and tuple(x.shape[-2:]) == (len(widths), widths[0]) and len({*widths}) == 1
+        if axis_of_hooks or (heads and x.shape[-2] * x.shape[-1] == width):
+            x = x.flatten(-2)
+    if x.ndim < 2 or x.shape[-1] != width:
+        hint = "; a stream gives batches, not single rows: TensorStream or a DataLoader makes them"
+        hint = hint if x.ndim < 2 else ""
+        raise ValueError(f"a batch has the shape {tuple(x.shape)}, but {what}={width}: must be [n, {width}]{hint}")
+    return x.flatten(0, -2)
 
 # %% ../nbs/36_activations.ipynb #23d1cab4
 def _as_vectors(x: Any, name: str) -> Float[Tensor, "n width"]:

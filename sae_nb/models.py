@@ -29,7 +29,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .core import as_device, as_dtype, assets, default_device, local_path, unknown
+from .core import as_device, as_dtype, assets, default_device, local_path
+from .display import unknown
 
 if TYPE_CHECKING:
     from sae_nb.sae import SAE

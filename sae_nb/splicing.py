@@ -23,7 +23,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .core import explains_arguments, plain
+from .core import plain
+from .display import explains_arguments
 from .hooks import as_vectors, find_hook_point, replace_at, watch_at
 from .models import check_processing, evaluation_mode, model_inputs, run_logits
 from .reading import MaskLike, check_kind, resolve_mask

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import selection
-from .core import SAEConfig, register, unknown
+from .core import SAEConfig, register
+from .display import unknown
 from .encoder import AffineEncoder, Encoder
 from .sae import SAE, InputNorm, LossInputs, SAELoss, reconstruction_loss
 from .sparse import Codes, SparseCodes, as_codes, transformed

@@ -28,7 +28,8 @@ import numpy as np
 from jaxtyping import Int
 from torch import Tensor
 
-from .core import assets, local_path, unknown
+from .core import assets, local_path
+from .display import unknown
 from .formats.files import LocalFiles, content_problem, read_json
 from .rows import (InOrder, chat_columns, chat_roles, file_identity, hash_of, is_message, rows_identity,
                          rows_in_memory, test_split_names, usual_columns, without_format)

@@ -23,7 +23,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .core import SAEMetadata, plain, unknown
+from .core import SAEMetadata, plain
+from .display import unknown
 from .models import begin_id
 from .rows import InOrder, hash_of, is_temporary
 from .texts import Texts, load_texts
