@@ -29,7 +29,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .core import as_device, as_dtype, assets, default_device, local_path, unknown
-from .threads import evaluating, silent_hooks
+from .threads import evaluating, one_at_a_time, silent_hooks
 
 if TYPE_CHECKING:
     from sae_nb.sae import SAE
@@ -166,6 +166,7 @@ def _load_bridge(
         model._tokenizer = None
     if compatibility is not None:
         model.enable_compatibility_mode(disable_warnings=True, **compatibility)
+    one_at_a_time(model.original_model)
     return model
 
 # %% ../nbs/30_models.ipynb #e5520cf4

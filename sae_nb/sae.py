@@ -107,6 +107,7 @@ class InputNorm:
         kind: str,  # `SAEConfig.normalize_activations`
     ) -> InputNorm | None:
         "Compute the mean and scale of each vector; return None if `kind` does not normalize"
+        x = x.to(torch.promote_types(x.dtype, torch.float32))  # 16 bits are too few for a mean or a norm
         if kind == "layer_norm":
             return InputNorm(x.mean(-1, keepdim=True), x.std(-1, keepdim=True), 1e-5)
         if kind == "constant_norm_rescale":
@@ -116,11 +117,11 @@ class InputNorm:
 
     def normalize(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_in"]:
         "Subtract the mean and divide by the scale"
-        return (x - self.shift) / (self.scale + self.epsilon)
+        return ((x - self.shift) / (self.scale + self.epsilon)).to(x.dtype)
 
     def restore(self, x_hat: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_in"]:
         "Multiply by the scale and add the mean"
-        return x_hat * self.scale + self.shift
+        return (x_hat * self.scale + self.shift).to(x_hat.dtype)
 
 # %% ../nbs/06_sae.ipynb #bae87955
 _rules = ("activate", "select", "select_chunks")

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Owner', 'OwnHook', 'own_hook', 'opened_here', 'shared_change', 'evaluating', 'silent_hooks', 'acting_hooks']
+__all__ = ['Owner', 'OwnHook', 'own_hook', 'opened_here', 'shared_change', 'evaluating', 'silent_hooks', 'acting_hooks',
+           'one_at_a_time']
 
 # %% ../nbs/029_threads.ipynb #f8b38a81
+import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -215,3 +217,24 @@ def acting_hooks(
              if hook not in silent]
     plain = [hook.hook if isinstance(hook, _Silenced) else hook for hook in found]
     return [hook for hook in plain if not isinstance(hook, OwnHook) or hook.owner.runs()]
+
+# %% ../nbs/029_threads.ipynb #ac18feae
+class _OneAtATime:
+    "The `forward` of a module, for one thread at a time"
+    def __init__(self, module: nn.Module) -> None:
+        self.module, self.lock = module, threading.RLock()
+        self.__signature__ = inspect.signature(type(module).forward.__get__(module))
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        with self.lock:
+            return type(self.module).forward(self.module, *args, **keywords)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.module,)
+
+def one_at_a_time(
+    module: nn.Module,
+) -> None:
+    "Let threads that run a module take turns; a module whose `forward` was replaced already stays as it is"
+    if "forward" not in vars(module):
+        module.forward = _OneAtATime(module)
