@@ -525,7 +525,9 @@ def read_activations(
             stack.callback(point.attach(partial(keep, point)).remove)
         try:
             run_model(model, tokens, attention_mask)
-        except _AllRead:
+        except (_AllRead, RuntimeError):  # after an exception, PyTorch walks over hooks that other threads may change
+            if len(found) < len(points):
+                raise
             return {point.name: found[point.name] for point in points}
     raise RuntimeError(f"the forward pass never reached {[point.name for point in points if point.name not in found]}")
 

@@ -158,7 +158,8 @@ class TemporalSAE(SAE):
         for attend in self.attn_layers:
             guess = attend(self.encoder_for(left, dtype).dense().relu()).relu()
             part = guess @ self.W_dec
-            scale = (part * left).sum(-1, keepdim=True) / (part.norm(dim=-1, keepdim=True) + 1e-6).square()
+            p, x = (part.float(), left.float()) if part.dtype == torch.float16 else (part, left)  # squares overflow
+            scale = ((p * x).sum(-1, keepdim=True) / (p.norm(dim=-1, keepdim=True) + 1e-6).square()).to(left.dtype)
             predicted, left = predicted + scale * guess, left - scale * part
         return predicted.view(*prepared.shape[:-1], self.cfg.d_sae), left.view_as(prepared)
 
