@@ -166,7 +166,8 @@ def _load_bridge(
         model._tokenizer = None
     if compatibility is not None:
         model.enable_compatibility_mode(disable_warnings=True, **compatibility)
-    one_at_a_time(model.original_model)
+    for module in (model, model.original_model):
+        one_at_a_time(module)
     return model
 
 # %% ../nbs/30_models.ipynb #e5520cf4

@@ -219,15 +219,22 @@ def acting_hooks(
     return [hook for hook in plain if not isinstance(hook, OwnHook) or hook.owner.runs()]
 
 # %% ../nbs/029_threads.ipynb #ac18feae
+_locks: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
+
 class _OneAtATime:
-    "The `forward` of a module, for one thread at a time"
+    "The `forward` of a module, for one thread at a time; a bridge has the lock of its model"
     def __init__(self, module: nn.Module) -> None:
-        self.module, self.lock = module, threading.RLock()
+        self.module = module
         self.__signature__ = inspect.signature(type(module).forward.__get__(module))
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
-        with self.lock:
+        with self.lock():
             return type(self.module).forward(self.module, *args, **keywords)
+
+    def lock(self) -> Any:
+        "Return the lock of the module"
+        with _lock:
+            return _locks.setdefault(getattr(self.module, "original_model", self.module), threading.RLock())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.module,)
