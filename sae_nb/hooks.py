@@ -14,7 +14,7 @@ import difflib
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations, permutations
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from .models import reads_tokens, run_model, unwrapped
-from .threads import opened_here, own_hook, shared_change, silent_hooks
+from .threads import Elsewhere, compiled_module, own_hook, shared_change, silent_hooks, uncompiled
 
 # %% ../nbs/31_hooks.ipynb #27742cb0
 Change: TypeAlias = Callable[[Tensor], "Tensor | None"]
@@ -568,20 +568,8 @@ def compiled(
     "Compile these modules while the context is open; compilation happens at their first forward pass"
     with ExitStack() as stack:
         for module in modules:
-            stack.enter_context(shared_change(("compiled", module), partial(_compiled_module, module)))
+            stack.enter_context(shared_change(("compiled", module), partial(compiled_module, module)))
         yield
-
-@contextmanager
-def _compiled_module(module: nn.Module) -> Iterator[None]:
-    "Compile a module while the context is open"
-    before = vars(module).get("forward")  # some libraries set `forward` on the object
-    module.forward = torch.compile(module.forward, dynamic=False)
-    try:
-        yield
-    finally:
-        del module.forward
-        if before is not None:
-            module.forward = before
 
 # %% ../nbs/31_hooks.ipynb #2040e691
 def _adds_up(model: nn.Module, point: HookPoint) -> bool:
@@ -656,35 +644,17 @@ class _Run:
         "Return whether the model ran and never passed the hook point"
         return self.ever_ended and not self.ever_passed
 
-class _Elsewhere:
-    "Notes whether another thread runs the model that opened no hooks of its own"
-    def __init__(self) -> None:
-        self.ran, self.thread = False, threading.current_thread()
-
-    def note(self, *_: Any) -> None:
-        "Note a run, as a forward pre-hook"
-        self.ran |= threading.current_thread() is not self.thread and not opened_here()
-
-def _uncompiled(model: nn.Module) -> AbstractContextManager[Any]:
-    "Return a context in which a model compiled with `torch.compile` runs uncompiled, so that hooks are called"
-    compiled = hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None
-    return shared_change("stance", _force_eager) if compiled else nullcontext()
-
-def _force_eager() -> AbstractContextManager[Any]:
-    "Return a context in which compiled models run uncompiled"
-    return torch.compiler.set_stance("force_eager")
-
 # %% ../nbs/31_hooks.ipynb #f0348dfe
 @contextmanager
 def _attached(model: nn.Module, point: HookPoint, fn: Callable[[Tensor], Tensor | None], write: bool) -> Iterator[None]:
     "Call `fn` at a hook point in each forward pass; raise RuntimeError at the end if the model ran past it"
-    run, elsewhere = _Run(point), _Elsewhere()
+    run, elsewhere = _Run(point), Elsewhere()
     def change(x: Tensor) -> Tensor | None:
         run.passed()
         return fn(x)
     stream = write and point.stream is not None
     with ExitStack() as stack:
-        stack.enter_context(_uncompiled(model))
+        stack.enter_context(uncompiled(model))
         for handle in _attach_to_stream(point, change) if stream else [point.attach(change)]:
             stack.callback(handle.remove)
         for part in {model, getattr(model, "original_model", model), unwrapped(model)}:

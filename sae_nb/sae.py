@@ -107,13 +107,13 @@ class InputNorm:
         kind: str,  # `SAEConfig.normalize_activations`
     ) -> InputNorm | None:
         "Compute the mean and scale of each vector; return None if `kind` does not normalize"
+        if kind not in ("layer_norm", "constant_norm_rescale"):
+            return None
         x = x.to(torch.promote_types(x.dtype, torch.float32))  # 16 bits are too few for a mean or a norm
         if kind == "layer_norm":
             return InputNorm(x.mean(-1, keepdim=True), x.std(-1, keepdim=True), 1e-5)
-        if kind == "constant_norm_rescale":
-            norms = x.norm(dim=-1, keepdim=True)
-            return InputNorm(torch.zeros_like(norms), norms.masked_fill(norms == 0, 1) / x.shape[-1] ** 0.5)
-        return None
+        norms = x.norm(dim=-1, keepdim=True)
+        return InputNorm(torch.zeros_like(norms), norms.masked_fill(norms == 0, 1) / x.shape[-1] ** 0.5)
 
     def normalize(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_in"]:
         "Subtract the mean and divide by the scale"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from functools import partial, wraps
+from functools import partial
 from itertools import product
 from typing import Any, TypeAlias, cast
 
@@ -28,7 +28,7 @@ from .models import check_processing, evaluation_mode, model_inputs, run_logits
 from .reading import MaskLike, check_kind, resolve_mask
 from .sae import SAE, hook_points
 from .temporal import TemporalSAE
-from .threads import Owner, acting_hooks, own_hook, shared_change, silent_hooks
+from .threads import acting_hooks, around_calls, own_hook, silent_hooks
 from .tokens import TokenMask
 from .transcoder import TranscoderMixin
 
@@ -143,20 +143,8 @@ class ForwardPass:
                 stack.callback(own_hook(embedding.register_forward_pre_hook, self._set_tokens, with_kwargs=True).remove)
             for module, name in product(roles, ("generate", "hf_generate")):
                 if callable(getattr(module, name, None)):
-                    stack.enter_context(self._watch_generate(module, name))
+                    stack.enter_context(around_calls(module, name, self._generating))
             yield
-
-    @contextmanager
-    def _watch_generate(self, module: nn.Module, name: str) -> Iterator[None]:
-        "Record whether a method that generates text is running, while the context is open"
-        owner = Owner()
-        with shared_change(("generate", module, name), partial(_patched_generate, module, name)) as watching:
-            watching[self] = owner
-            try:
-                yield
-            finally:
-                del watching[self]
-                owner.close()
 
     @contextmanager
     def _generating(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> Iterator[None]:
@@ -307,26 +295,6 @@ class ForwardPass:
             yield
         finally:
             _running.reset(before)
-
-@contextmanager
-def _patched_generate(module: nn.Module, name: str) -> Iterator[dict[ForwardPass, Owner]]:
-    "Let passes watch a method that generates text while the context is open; return them with their owners"
-    before, method = vars(module).get(name), getattr(module, name)
-    watching: dict[ForwardPass, Owner] = {}
-    @wraps(method)
-    def generate(*args: Any, **keywords: Any) -> Any:
-        with ExitStack() as stack:
-            for watched, owner in list(watching.items()):
-                if owner.runs():
-                    stack.enter_context(watched._generating(args, keywords))
-            return method(*args, **keywords)
-    vars(module)[name] = generate
-    try:
-        yield watching
-    finally:
-        vars(module).pop(name)
-        if before is not None:
-            vars(module)[name] = before
 
 _running: ContextVar[ForwardPass | None] = ContextVar("_running", default=None)
 

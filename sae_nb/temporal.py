@@ -63,7 +63,8 @@ class _ContextAttention(nn.Module):
         query, key, value = (part.unflatten(-1, (self.n_heads, part.shape[-1] // self.n_heads)).transpose(1, 2)
                              for part in parts)
         if latents.dtype == torch.float16:  # the scores are squares of activations, which overflow
-            query, key, value = query.float(), key.float(), value.float()
+            query, key = query.float(), key.float()
+            value = value.float()
         with sdpa_kernel(SDPBackend.MATH) if transformed() else nullcontext():  # the others lack some derivatives
             attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         return self.c_proj(attended.to(latents.dtype).transpose(1, 2).flatten(2))

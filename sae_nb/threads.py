@@ -6,18 +6,19 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Owner', 'OwnHook', 'own_hook', 'opened_here', 'shared_change', 'evaluating', 'silent_hooks', 'acting_hooks',
-           'one_at_a_time']
+__all__ = ['own_hook', 'shared_change', 'around_calls', 'Elsewhere', 'uncompiled', 'compiled_module', 'evaluating',
+           'silent_hooks', 'acting_hooks', 'one_at_a_time']
 
 # %% ../nbs/029_threads.ipynb #f8b38a81
 import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
+from functools import partial, wraps
 from itertools import count
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import torch
@@ -28,7 +29,7 @@ from torch.utils.hooks import RemovableHandle
 _lock = threading.RLock()
 _numbers = count()
 _opened: ContextVar[frozenset[int]] = ContextVar("_opened", default=frozenset())
-_open_in: WeakKeyDictionary[Owner, threading.Thread] = WeakKeyDictionary()
+_open_in: WeakKeyDictionary[_Owner, threading.Thread] = WeakKeyDictionary()
 
 def _running_task() -> Any:
     "Return the running asyncio task; None outside of an event loop"
@@ -38,7 +39,7 @@ def _running_task() -> Any:
     except RuntimeError:
         return None
 
-class Owner:
+class _Owner:
     "The thread, task and context that open a hook"
     def __init__(self) -> None:
         self.thread, self.task = threading.current_thread(), _running_task()
@@ -82,21 +83,21 @@ class Owner:
                                "after another, or switch gradient checkpointing off")
         return True
 
-class OwnHook:
+class _OwnHook:
     "A hook of PyTorch that acts only in code of its owner"
     def __init__(self, hook: Callable[..., Any]) -> None:
-        self.hook, self.owner = hook, Owner()
+        self.hook, self.owner = hook, _Owner()
 
     def __call__(self, module: nn.Module, *args: Any, **keywords: Any) -> Any:
         return self.hook(module, *args, **keywords) if self.owner.runs(module) else None
 
 def own_hook(
     register: Callable[..., RemovableHandle],  # Method of a module, such as `register_forward_hook`
-    hook: Callable[..., Any],
+    hook: Callable[..., Any],  # Called with what PyTorch gives to such hooks
     **options: Any,  # Options of `register`
 ) -> RemovableHandle:
     "Register a hook that acts only in the running thread or task"
-    own = OwnHook(hook)
+    own = _OwnHook(hook)
     handle = register(own, **options)
     def remove() -> None:
         RemovableHandle.remove(handle)
@@ -104,7 +105,7 @@ def own_hook(
     handle.remove = remove
     return handle
 
-def opened_here() -> bool:
+def _opened_here() -> bool:
     "Return whether this thread has opened hooks, or inherited some"
     with _lock:
         return any(thread is threading.current_thread() or owner.number in _opened.get()
@@ -134,6 +135,83 @@ def shared_change(
                 del _shared[key]
                 entry[1].__exit__(None, None, None)
 
+# %% ../nbs/029_threads.ipynb #0c6a97a2
+_Around: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], AbstractContextManager[Any]]
+
+@contextmanager
+def _wrapped(module: nn.Module, name: str) -> Iterator[list[tuple[_Owner, _Around]]]:
+    "Replace a method by one that opens contexts, while the context is open; return the list of them"
+    before, method = vars(module).get(name), getattr(module, name)
+    watching: list[tuple[_Owner, _Around]] = []
+    @wraps(method)
+    def call(*args: Any, **keywords: Any) -> Any:
+        with ExitStack() as stack:
+            for owner, around in list(watching):
+                if owner.runs():
+                    stack.enter_context(around(args, keywords))
+            return method(*args, **keywords)
+    vars(module)[name] = call
+    try:
+        yield watching
+    finally:
+        vars(module).pop(name)
+        if before is not None:
+            vars(module)[name] = before
+
+@contextmanager
+def around_calls(
+    module: nn.Module,  # Object with the method
+    name: str,  # Name of the method
+    around: _Around,  # Returns a context for the arguments of a call
+) -> Iterator[None]:
+    "Open a context around each call of a method by this thread or task"
+    owner = _Owner()
+    with shared_change(("method", module, name), partial(_wrapped, module, name)) as watching:
+        watching.append((owner, around))
+        try:
+            yield
+        finally:
+            watching.remove((owner, around))
+            owner.close()
+
+# %% ../nbs/029_threads.ipynb #ec950607
+class Elsewhere:
+    "Notes whether another thread runs the model that opened no hooks of its own"
+    def __init__(self) -> None:
+        self.ran, self.thread = False, threading.current_thread()
+
+    def note(
+        self,
+        *_: Any,  # What PyTorch gives to a forward pre-hook
+    ) -> None:
+        "Record a run, as a forward pre-hook"
+        self.ran |= threading.current_thread() is not self.thread and not _opened_here()
+
+def uncompiled(
+    model: nn.Module,  # Any model
+) -> AbstractContextManager[Any]:
+    "Return a context in which a model compiled with `torch.compile` runs uncompiled, so that hooks are called"
+    compiled = hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None
+    return shared_change("stance", _force_eager) if compiled else nullcontext()
+
+def _force_eager() -> AbstractContextManager[Any]:
+    "Return a context in which compiled models run uncompiled"
+    return torch.compiler.set_stance("force_eager")
+
+@contextmanager
+def compiled_module(
+    module: nn.Module,  # Module to compile
+) -> Iterator[None]:
+    "Compile a module while the context is open"
+    before = vars(module).get("forward")  # some libraries set `forward` on the object
+    module.forward = torch.compile(module.forward, dynamic=False)
+    try:
+        yield
+    finally:
+        del module.forward
+        if before is not None:
+            module.forward = before
+
 # %% ../nbs/029_threads.ipynb #9ea0ea15
 _evaluated: WeakKeyDictionary[nn.Module, list[Any]] = WeakKeyDictionary()  # Threads, and "training" to restore it
 
@@ -152,7 +230,7 @@ def _leave_evaluation(module: nn.Module, was_training: bool) -> None:
 
 @contextmanager
 def evaluating(
-    modules: Iterable[nn.Module],
+    modules: Iterable[nn.Module],  # Modules to switch
 ) -> Iterator[None]:
     "Switch dropout off in these modules while the context is open in any thread, then give each its mode back"
     modules = list(modules)
@@ -189,7 +267,7 @@ def _silence(hooks: dict[int, Any], number: int) -> _Silenced:
 
 @contextmanager
 def silent_hooks(
-    modules: Iterable[nn.Module],
+    modules: Iterable[nn.Module],  # Modules whose hooks and dropout are switched off
 ) -> Iterator[None]:
     "Disable dropout of these modules, and for the running code also the forward hooks that they have"
     modules, before = list(modules), _silent.get()
@@ -209,14 +287,14 @@ def silent_hooks(
                     hooks[number] = silenced.hook
 
 def acting_hooks(
-    module: nn.Module,
+    module: nn.Module,  # Any module
 ) -> list[Callable[..., Any]]:
     "Return the forward hooks of a module that act in the running code"
     silent = _silent.get()
     found = [hook for hook in [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
              if hook not in silent]
     plain = [hook.hook if isinstance(hook, _Silenced) else hook for hook in found]
-    return [hook for hook in plain if not isinstance(hook, OwnHook) or hook.owner.runs()]
+    return [hook for hook in plain if not isinstance(hook, _OwnHook) or hook.owner.runs()]
 
 # %% ../nbs/029_threads.ipynb #ac18feae
 _locks: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
@@ -240,8 +318,8 @@ class _OneAtATime:
         return type(self), (self.module,)
 
 def one_at_a_time(
-    module: nn.Module,
+    module: nn.Module,  # A bridge, or the model in it
 ) -> None:
-    "Let threads that run a module take turns; a module whose `forward` was replaced already stays as it is"
+    "Let threads that run a module take turns; do nothing if its `forward` was replaced before"
     if "forward" not in vars(module):
         module.forward = _OneAtATime(module)
