@@ -102,6 +102,7 @@ def own_hook(
     def remove() -> None:
         RemovableHandle.remove(handle)
         own.owner.close()
+        vars(handle).pop("remove", None)  # a cycle would keep the activations that the hook refers to
     handle.remove = remove
     return handle
 
