@@ -87,7 +87,7 @@ class SAELoss:
         return SAELoss(sum(terms.values(), x_hat.new_zeros(())), terms, x_hat, as_codes(codes))
 
 def reconstruction_loss(
-    x_hat: Float[Tensor, "tokens d_out"], target: Float[Tensor, "tokens d_out"],  # Reconstruction, and what it should be
+    x_hat: Float[Tensor, "tokens d_out"], target: Float[Tensor, "tokens d_out"],  # Reconstruction, wanted value
 ) -> Float[Tensor, ""]:
     "Return the squared error, summed over dimensions and averaged over tokens"
     return (x_hat - target).square().sum(-1).mean() if len(target) else x_hat.sum() * 0
