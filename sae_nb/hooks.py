@@ -12,8 +12,9 @@ __all__ = ['HookPoint', 'hook_names', 'find_hook_point', 'read_activations', 'as
 # %% ../nbs/31_hooks.ipynb #6f27e9bf
 import difflib
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations, permutations
@@ -25,7 +26,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from .models import reads_tokens, run_model, unwrapped, without_hooks
+from .models import reads_tokens, run_model, unwrapped
+from .threads import Elsewhere, compiled_module, own_hook, shared_change, silent_hooks, uncompiled
 
 # %% ../nbs/31_hooks.ipynb #27742cb0
 Change: TypeAlias = Callable[[Tensor], "Tensor | None"]
@@ -74,12 +76,12 @@ class HookPoint:
         change: Change,  # Function of the activation; returns its replacement, or None to keep it
         first: bool = False,  # Run before the hooks that are already there
     ) -> RemovableHandle:
-        "Call `change` at every forward pass until the returned handle is removed"
+        "Call `change` at every forward pass of this thread or task until the returned handle is removed"
         checked = partial(self._checked, change)
         if self.side == "input":
             hook = partial(_change_input, checked)
-            return self.module.register_forward_pre_hook(hook, with_kwargs=True, prepend=first)
-        return self.module.register_forward_hook(partial(_change_output, checked), prepend=first)
+            return own_hook(self.module.register_forward_pre_hook, hook, with_kwargs=True, prepend=first)
+        return own_hook(self.module.register_forward_hook, partial(_change_output, checked), prepend=first)
 
     def _checked(self, change: Change, x: Any) -> Tensor | None:
         "Return `change(x)` in `x`'s dtype; raise TypeError if `x` is not a tensor, ValueError if the shape differs"
@@ -126,10 +128,10 @@ def _record_blocks(model: nn.Module, stack: str) -> _Recorded:
             recorded.setdefault(path, (x, y))
     def randomize(x: Tensor) -> Tensor:
         return torch.randn(x.shape, generator=generator).to(x)
-    with without_hooks(model.modules()), torch.no_grad(), ExitStack() as hooks:
+    with silent_hooks(model.modules()), torch.no_grad(), ExitStack() as hooks:
         others = ((path, module) for path, module in model.named_modules() if _weight_dims(module) == 1)
         for path, module in {**dict(others), **dict(blocks.named_modules(prefix=stack))}.items():
-            hooks.callback(module.register_forward_hook(partial(record, path), with_kwargs=True).remove)
+            hooks.callback(own_hook(module.register_forward_hook, partial(record, path), with_kwargs=True).remove)
         for block in blocks.children():
             hooks.callback(HookPoint("", block, "input").attach(randomize).remove)
         run_model(model, torch.zeros(1, 2, dtype=torch.long))
@@ -456,9 +458,9 @@ def _count_passages(model: nn.Module, inputs: Any, attention_mask: Tensor | None
     for module in modules:
         counts[module] = 0
     own = list(getattr(model, "hook_dict", {}).values())  # a bridge needs its other hooks
-    with without_hooks(own or modules), torch.no_grad(), ExitStack() as hooks:
+    with silent_hooks(own or modules), torch.no_grad(), ExitStack() as hooks:
         for module in modules:
-            hooks.callback(module.register_forward_pre_hook(count).remove)
+            hooks.callback(own_hook(module.register_forward_pre_hook, count).remove)
         run_model(model, inputs, attention_mask)
     return counts
 
@@ -523,7 +525,9 @@ def read_activations(
             stack.callback(point.attach(partial(keep, point)).remove)
         try:
             run_model(model, tokens, attention_mask)
-        except _AllRead:
+        except (_AllRead, RuntimeError):  # after an exception, PyTorch walks over hooks that other threads may change
+            if len(found) < len(points):
+                raise
             return {point.name: found[point.name] for point in points}
     raise RuntimeError(f"the forward pass never reached {[point.name for point in points if point.name not in found]}")
 
@@ -562,23 +566,17 @@ def compiled(
     modules: Sequence[nn.Module],  # Modules to compile
 ) -> Iterator[None]:
     "Compile these modules while the context is open; compilation happens at their first forward pass"
-    before = [vars(module).get("forward") for module in modules]  # some libraries set `forward` on the object
-    for module in modules:
-        module.forward = torch.compile(module.forward, dynamic=False)
-    try:
+    with ExitStack() as stack:
+        for module in modules:
+            stack.enter_context(shared_change(("compiled", module), partial(compiled_module, module)))
         yield
-    finally:
-        for module, forward in zip(modules, before):
-            del module.forward
-            if forward is not None:
-                module.forward = forward
 
 # %% ../nbs/31_hooks.ipynb #2040e691
 def _adds_up(model: nn.Module, point: HookPoint) -> bool:
     "Return True if the stream after a block is `point` plus the output of the MLP"
     names = (point.name, *(point.name.replace("hook_resid_mid", name) for name in ("hook_mlp_out", "hook_resid_post")))
     points = [find_hook_point(model, name) for name in names]
-    with without_hooks([point.module for point in points]), torch.no_grad():
+    with silent_hooks([point.module for point in points]), torch.no_grad():
         mid, added, after = read_activations(model, torch.zeros(1, 2, dtype=torch.long), points).values()
     return _equal(mid + added, after, scale=added)
 
@@ -619,10 +617,15 @@ class _Run:
         self.point = point
         self.running, self.passages = False, 0
         self.ever_passed, self.ever_ended = False, False
+        self.thread, self.ever_started = 0, False  # Thread of the run
 
     def start(self, *_: Any) -> None:
-        "Begin a run"
-        self.running, self.passages = True, 0
+        "Begin a run; raise RuntimeError if another thread with the same context has not ended its own"
+        if self.running and self.thread != threading.get_ident():
+            raise RuntimeError(f"hook point {self.point.name!r}: two threads run the model at the same time with the "
+                               "same splice, steering or replacement: open one in each thread")
+        self.running, self.ever_started = True, True
+        self.passages, self.thread = 0, threading.get_ident()
 
     def passed(self) -> None:
         "Count a passage; raise ValueError at the second one of a run"
@@ -631,40 +634,41 @@ class _Run:
             self.passages += 1
             _refuse_repeated(self.point, self.passages)
 
-    def end(self, *_: Any) -> None:
-        "End a run"
-        self.running, self.ever_ended = False, True
+    def end(self, module: nn.Module, args: Any, output: Any) -> None:
+        "End a run, also one that raised an exception"
+        self.running = False
+        self.ever_ended |= output is not None
 
     @property
     def missed(self) -> bool:
         "Return whether the model ran and never passed the hook point"
         return self.ever_ended and not self.ever_passed
 
-def _uncompiled(model: nn.Module) -> AbstractContextManager[Any]:
-    "Return a context in which a model compiled with `torch.compile` runs uncompiled, so that hooks are called"
-    compiled = hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None
-    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
-
 # %% ../nbs/31_hooks.ipynb #f0348dfe
 @contextmanager
 def _attached(model: nn.Module, point: HookPoint, fn: Callable[[Tensor], Tensor | None], write: bool) -> Iterator[None]:
     "Call `fn` at a hook point in each forward pass; raise RuntimeError at the end if the model ran past it"
-    run = _Run(point)
+    run, elsewhere = _Run(point), Elsewhere()
     def change(x: Tensor) -> Tensor | None:
         run.passed()
         return fn(x)
     stream = write and point.stream is not None
     with ExitStack() as stack:
-        stack.enter_context(_uncompiled(model))
+        stack.enter_context(uncompiled(model))
         for handle in _attach_to_stream(point, change) if stream else [point.attach(change)]:
             stack.callback(handle.remove)
         for part in {model, getattr(model, "original_model", model), unwrapped(model)}:
-            stack.callback(part.register_forward_pre_hook(run.start, prepend=True).remove)
-            stack.callback(part.register_forward_hook(run.end).remove)
+            stack.callback(own_hook(part.register_forward_pre_hook, run.start, prepend=True).remove)
+            stack.callback(own_hook(part.register_forward_hook, run.end, always_call=True).remove)
+            stack.callback(part.register_forward_pre_hook(elsewhere.note).remove)
         yield
     if run.missed:
         raise RuntimeError(f"the model ran without ever reaching hook point {point.name!r}: nothing was "
                            f"{'replaced' if write else 'read'}")
+    if elsewhere.ran and not run.ever_started:
+        raise RuntimeError(f"hook point {point.name!r}: the model ran only in other threads, where nothing was "
+                           f"{'replaced' if write else 'read'}; open the context in the thread that runs the model, or "
+                           "start the thread with contextvars.copy_context().run")
 
 @contextmanager
 def watch_at(

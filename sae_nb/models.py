@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['load_model', 'vocabulary_size', 'max_context', 'model_device', 'begin_id', 'model_identity', 'model_inputs',
-           'evaluation_mode', 'without_hooks', 'reads_tokens', 'run_model', 'run_logits', 'check_processing']
+           'evaluation_mode', 'reads_tokens', 'run_model', 'run_logits', 'check_processing']
 
 # %% ../nbs/30_models.ipynb #6bd07ec1
 import ast
@@ -17,7 +17,7 @@ import inspect
 import json
 import os
 import subprocess
-from collections import OrderedDict
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from .core import as_device, as_dtype, assets, default_device, local_path
 from .display import unknown
+from .threads import evaluating, one_at_a_time, silent_hooks
 
 if TYPE_CHECKING:
     from sae_nb.sae import SAE
@@ -167,6 +168,8 @@ def _load_bridge(
         model._tokenizer = None
     if compatibility is not None:
         model.enable_compatibility_mode(disable_warnings=True, **compatibility)
+    for module in (model, model.original_model):
+        one_at_a_time(module)
     return model
 
 # %% ../nbs/30_models.ipynb #e5520cf4
@@ -249,6 +252,7 @@ def _explain(path: str, error: BaseException) -> None:
 
 # %% ../nbs/30_models.ipynb #f45fedea
 _headless: WeakSet[nn.Module] = WeakSet()
+_loading = threading.RLock()  # `transformers` changes PyTorch's default dtype and initialization meanwhile
 
 def _lacks_head(model: Any) -> bool:
     "Return whether the file of a model had no weights for next-token logits, as its configuration says"
@@ -284,7 +288,7 @@ def load_model(
         raise ValueError(f"revision={revision!r}: {str(name)!r} is a folder; only models on the hub have revisions")
     if revision is None and like is not None and not os.path.isdir(path) and own and path == _resolve_model(own):
         revision = _revision_of(like)
-    with _hub_access(path, revision), _no_progress_bars():
+    with _loading, _hub_access(path, revision), _no_progress_bars():
         model = (_load_bridge(path, target, weight_type, compatibility, revision) if bridge
                  else _load_plain(path, target, weight_type, revision))
     if _lacks_head(model):
@@ -463,29 +467,8 @@ def evaluation_mode(
     model: nn.Module,  # Any model
 ) -> Iterator[None]:
     "Switch dropout off while the context is open, and give each module its own mode back afterwards"
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
+    with evaluating(model.modules()):
         yield
-    finally:
-        for module in training:
-            module.training = True
-
-@contextmanager
-def without_hooks(
-    modules: Iterable[nn.Module],  # Modules whose hooks and dropout are switched off
-) -> Iterator[None]:
-    "Disable dropout and existing hooks of these modules while the context is open"
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "training")
-    kept = [(module, kind, getattr(module, kind)) for module in modules for kind in kinds]
-    for module, kind, _ in kept:
-        setattr(module, kind, False if kind == "training" else OrderedDict())
-    try:
-        yield
-    finally:
-        for module, kind, value in kept:
-            setattr(module, kind, value)
 
 # %% ../nbs/30_models.ipynb #71ee05f7
 _position_offsets: WeakKeyDictionary[nn.Module, int | None] = WeakKeyDictionary()
@@ -515,7 +498,7 @@ def _measure_padding(model: nn.Module, accepts_positions: bool) -> int | None:
         positions = {} if offset is None else {"position_ids": _positions(mask, offset)}
         found = _last_output(model(padded, attention_mask=mask, **positions))
         return float((found - wanted).norm() / wanted.norm().clamp_min(1e-30))
-    with without_hooks(model.modules()), torch.no_grad():
+    with silent_hooks(model.modules()), torch.no_grad():
         wanted = _last_output(model(ids, attention_mask=torch.ones_like(ids)))
         errors = {offset: error(offset) for offset in offsets}
     exact = [offset for offset, size in errors.items() if size < 1e-4]
