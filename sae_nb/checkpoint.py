@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Stateful', 'previous_checkpoint', 'save_checkpoint', 'remove_checkpoints', 'SavedState', 'load_checkpoint',
-           'Interruption']
+__all__ = ['Stateful', 'previous_checkpoint', 'save_checkpoint', 'remove_checkpoints', 'load_checkpoint', 'Interruption']
 
 # %% ../nbs/43_checkpoint.ipynb #f84d2d66
 import errno
@@ -131,12 +130,12 @@ def remove_checkpoints(
 
 # %% ../nbs/43_checkpoint.ipynb #684716b8
 @dataclass(frozen=True)
-class SavedState:
+class _SavedState:
     "The checked content of a checkpoint"
     about: dict[str, Any]  # Facts about the run
     parts: dict[str, dict[str, Any]]  # State of each part by name
 
-def _verified(path: Path) -> SavedState:
+def _verified(path: Path) -> _SavedState:
     "Read a checkpoint and check it; raise ValueError if it is damaged or something else"
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -156,11 +155,11 @@ def _verified(path: Path) -> SavedState:
     for name, value in content.items():
         if _checksum(value) != checksums[name]:
             raise ValueError(f"its {name} has changed since it was written")
-    return SavedState(content.pop("about"), {name.removeprefix("part "): state for name, state in content.items()})
+    return _SavedState(content.pop("about"), {name.removeprefix("part "): state for name, state in content.items()})
 
 def _read(
     path: str | Path,  # File that `save_checkpoint` wrote
-) -> SavedState:
+) -> _SavedState:
     "Read and check a checkpoint; if it is damaged, raise ValueError that says whether the one before is intact"
     path = Path(path)
     try:
