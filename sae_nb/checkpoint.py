@@ -6,16 +6,24 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Stateful', 'save_checkpoint', 'load_checkpoint']
+__all__ = ['Stateful', 'previous_checkpoint', 'save_checkpoint', 'remove_checkpoints', 'SavedState', 'read_checkpoint',
+           'load_checkpoint']
 
 # %% ../nbs/43_checkpoint.ipynb #f84d2d66
-from collections.abc import Mapping
+import hashlib
+import os
+import reprlib
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
-from .disk import write_safely
+from .disk import gigabytes, write_safely
 
 class Stateful(Protocol):
     "An object whose state can be saved and restored"
@@ -27,21 +35,178 @@ class Stateful(Protocol):
         "Restore a saved state"
 
 # %% ../nbs/43_checkpoint.ipynb #03d93c5d
-def save_checkpoint(
-    path: str | Path,  # File to write or replace
-    parts: Mapping[str, Stateful],  # Objects to save, by name
+def _checksum(state: Any) -> str:
+    "Return the SHA-256 of a state"
+    found = hashlib.sha256()
+    _add(found, state)
+    return found.hexdigest()
+
+def _add(found: Any, value: Any) -> None:
+    "Add a value to a hash; raise TypeError for one that a checkpoint cannot hold"
+    if isinstance(value, Tensor):
+        found.update(f"tensor {value.dtype} {tuple(value.shape)};".encode())
+        rows = value.detach().cpu().contiguous().flatten()
+        if len(rows):
+            found.update(rows.view(torch.uint8).numpy().data)
+    elif isinstance(value, Mapping):
+        found.update(f"dict {len(value)};".encode())
+        for key, item in value.items():
+            _add(found, key)
+            _add(found, item)
+    elif isinstance(value, (list, tuple)):
+        found.update(f"{'list' if isinstance(value, list) else 'tuple'} {len(value)};".encode())
+        for item in value:
+            _add(found, item)
+    elif value is None or isinstance(value, (bool, int, float, str)):
+        found.update(f"{type(value).__name__} {value!r};".encode("utf-8", "surrogatepass"))
+    else:
+        raise TypeError(f"a checkpoint cannot hold a {type(value).__name__}: must be tensors and plain values")
+
+def _n_bytes(value: Any) -> int:
+    "Return the size of the tensors in a state, in bytes"
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size()
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return sum(map(_n_bytes, items))
+
+# %% ../nbs/43_checkpoint.ipynb #9e018737
+_format = "sae_nb checkpoint"
+_version = 1
+
+def previous_checkpoint(
+    path: str | Path,  # A checkpoint
 ) -> Path:
-    "Write the state of all parts to one file"
-    states = {name: part.state_dict() for name, part in parts.items()}
-    return write_safely(path, lambda file: torch.save(states, file))
+    "Return the path of the checkpoint before: `checkpoint.previous.pt` for `checkpoint.pt`"
+    path = Path(path)
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+def save_checkpoint(
+    path: str | Path,  # File to write or replace; the file that it replaces is kept as `previous_checkpoint(path)`
+    parts: Mapping[str, Stateful],  # Objects to save, by name
+    about: Mapping[str, Any] | None = None,  # Facts about the run: plain values
+) -> Path:
+    "Write the state of all parts to one file and read it back; raise OSError if the disk is full or does not hold it"
+    path, states = Path(path), {name: part.state_dict() for name, part in parts.items()}
+    content = {"about": dict(about or {}), **{f"part {name}": state for name, state in states.items()}}
+    checksums = {name: _checksum(value) for name, value in content.items()}
+    _check_room(path, _n_bytes(content))
+    def write(file: Path) -> None:
+        with open(file, "wb") as stream:
+            torch.save({"format": _format, "version": _version, "checksums": checksums, **content}, stream)
+        _verified(file)
+        if path.is_file():
+            _keep(path, previous_checkpoint(path))
+    return write_safely(path, write)
+
+def _check_room(path: Path, needed: int) -> None:
+    "Raise OSError if a disk has no room for a checkpoint"
+    with suppress(FileNotFoundError):
+        free = shutil.disk_usage(path.parent).free
+        if free < needed:
+            raise OSError(28, f"the disk has {gigabytes(free)} of free space, but a checkpoint needs "
+                          f"{gigabytes(needed)}; what was there before is unchanged", str(path))
+
+def _keep(path: Path, previous: Path) -> None:
+    "Give a file a second name, replacing what has that name; `path` is there at every moment"
+    link = previous.with_name(f".{previous.name}.tmp")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(path, link)
+    except OSError:  # the file system has no hard links
+        shutil.copyfile(path, link)
+    os.replace(link, previous)
+
+def remove_checkpoints(
+    path: str | Path,  # A checkpoint
+) -> None:
+    "Remove a checkpoint and the one before it, if they are there"
+    path = Path(path)
+    for file in (path, previous_checkpoint(path)):
+        file.unlink(missing_ok=True)
+
+# %% ../nbs/43_checkpoint.ipynb #684716b8
+@dataclass(frozen=True)
+class SavedState:
+    "The checked content of a checkpoint"
+    about: dict[str, Any]  # Facts about the run
+    parts: dict[str, dict[str, Any]]  # State of each part by name
+
+def _verified(path: Path) -> SavedState:
+    "Read a checkpoint and check it; raise ValueError if it is damaged or something else"
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # damaged files raise many kinds of errors
+        reason = (str(error).splitlines() or [""])[0][:100]
+        raise ValueError(f"it cannot be read ({type(error).__name__}: {reason})") from None
+    if not isinstance(content, dict) or content.pop("format", None) != _format:
+        raise ValueError("it is not a checkpoint of a run")
+    if (version := content.pop("version", None)) != _version:
+        raise ValueError(f"it has version {reprlib.repr(version)} of the format, and this release reads version "
+                         f"{_version}; use the release that wrote it")
+    checksums = content.pop("checksums", None)
+    if not isinstance(checksums, dict) or checksums.keys() != content.keys() or "about" not in content:
+        raise ValueError("it is not complete")
+    for name, value in content.items():
+        if _checksum(value) != checksums[name]:
+            raise ValueError(f"its {name} has changed since it was written")
+    return SavedState(content.pop("about"), {name.removeprefix("part "): state for name, state in content.items()})
+
+def read_checkpoint(
+    path: str | Path,  # File that `save_checkpoint` wrote
+) -> SavedState:
+    "Read and check a checkpoint; if it is damaged, raise ValueError that says whether the one before is intact"
+    path = Path(path)
+    try:
+        return _verified(path)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged or not a checkpoint: {error}{_way_back(path)}") from None
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: there is no such checkpoint{_way_back(path)}") from None
+
+def _way_back(path: Path) -> str:
+    "Return a sentence about the checkpoint before a damaged one"
+    previous = previous_checkpoint(path)
+    try:
+        step = _verified(previous).about.get("step")
+    except (ValueError, OSError):
+        return ""
+    of = "" if step is None else f" of step {step}"
+    return f". The checkpoint before it{of} is intact: rename {previous.name} to {path.name} to go on from there"
 
 def load_checkpoint(
     path: str | Path,  # File that `save_checkpoint` wrote
     parts: Mapping[str, Stateful],  # Objects to restore, by the names under which they were saved
-) -> None:
-    "Restore the state of every part; if the names differ, raise ValueError before changing anything"
-    states = torch.load(path, map_location="cpu", weights_only=True)
-    if states.keys() != parts.keys():
-        raise ValueError(f"{path}: has the state of {sorted(states)}, but this run needs {sorted(parts)}")
-    for name, part in parts.items():
-        part.load_state_dict(states[name])
+    check: Callable[[dict[str, Any]], None] | None = None,  # Called with the facts about the run; raises if it does not
+    # fit
+) -> dict[str, Any]:
+    "Restore the state of every part, or of none if one does not fit; return the facts about the run"
+    saved = read_checkpoint(path)
+    if saved.parts.keys() != parts.keys():
+        raise ValueError(f"{path}: has the state of {sorted(saved.parts)}, but this run needs {sorted(parts)}")
+    if check is not None:
+        check(saved.about)
+    before: dict[str, Any] = {}
+    try:
+        for name, part in parts.items():
+            before[name] = _copy(part.state_dict())
+            part.load_state_dict(_copy(saved.parts[name]))
+    except Exception as error:
+        for name, state in before.items():
+            parts[name].load_state_dict(state)
+        if isinstance(error, ValueError):
+            raise
+        raise ValueError(f"{path}: the state of {name} does not fit ({type(error).__name__}: "
+                         f"{reprlib.repr(str(error))})") from error
+    return saved.about
+
+def _copy(state: Any) -> Any:
+    "Return a copy of a state, with tensors in memory of their own"
+    if isinstance(state, Tensor):
+        return state.detach().clone()
+    if isinstance(state, Mapping):
+        return {key: _copy(value) for key, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return type(state)(map(_copy, state))
+    return state

@@ -38,19 +38,19 @@ def gigabytes(
     "Format a number of bytes in GB, or in MB if it is small"
     return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.1f} MB"
 
-def _is_full(error: Exception, folder: Path) -> bool:
-    "Return True if an error means that the disk, or the user's part of it, is full"
+def _is_full(error: BaseException | None) -> bool:
+    "Return True if an error, or one that led to it, means that the disk or the user's part of it is full"
+    if error is None:
+        return False
     if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     if "No space left" in str(error) or "quota exceeded" in str(error).lower():
         return True
-    with suppress(OSError):  # torch.save does not say why it failed
-        return isinstance(error, RuntimeError) and shutil.disk_usage(folder).free < 2 ** 20
-    return False
+    return _is_full(error.__cause__ or error.__context__)
 
 def _disk_error(error: Exception, path: Path) -> Exception:
     "Return the error to raise when `path` cannot be written: an OSError with a reason if the disk is to blame"
-    if _is_full(error, path.parent):
+    if _is_full(error):
         return OSError(errno.ENOSPC, "the disk is full; what was there before is unchanged", str(path))
     if isinstance(error, OSError) and error.errno is not None:
         gone = error.errno == errno.ENOENT and not path.parent.is_dir()
