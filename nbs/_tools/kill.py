@@ -52,7 +52,7 @@ def trials_of(row: Row, options: argparse.Namespace) -> range | list[int]:
     if options.quick:
         return range(3)
     n_kill_rows = sum(not each.share for each in ROWS)
-    return range(round(row.share * options.trials) if row.share else options.kills // n_kill_rows)
+    return range(max(round(row.share * options.trials), 1) if row.share else options.kills // n_kill_rows)
 
 
 def try_row(row: Row, bench: Bench, options: argparse.Namespace) -> tuple[int, list[str]]:
@@ -77,7 +77,8 @@ def wanted(row: Row, options: argparse.Namespace) -> bool:
 
 def try_all(options: argparse.Namespace, folder: Path) -> int:
     "Try all rows and print the table; return how many trials were lost"
-    bench, total, n_lost = Bench(folder, options.keep), 0, 0
+    bench = Bench(folder, options.keep)
+    total = n_lost = 0
     if options.quick:
         bench.taken = [bench.kinds[n] for n in (0, 1, 10, 20)]
     print("| fault | tried | survived | lost |\n|---|---|---|---|")

@@ -168,7 +168,7 @@ def pickled_code(path: Path, canary: Path) -> None:
 
 
 def damage(path: Path, how: str, chosen: random.Random, other: Path) -> None:
-    "Spoil a file in a given way"
+    "Change a file so that it cannot be used"
     data = path.read_bytes()
     at = chosen.randrange(len(data))
     if how == "cut off":

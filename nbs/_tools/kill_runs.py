@@ -293,7 +293,8 @@ def start(job: Callable[[], Any], home: Path, fault: Fault | None = None) -> tup
 def wait(process: int, report: Path, kill_after: float | None = None, kill_on: int | None = None,
          limit: float = 180.0) -> Life:
     "Wait for a process to end, killing it if wanted; return how it ended"
-    begun, seen, status = time.monotonic(), kill_on is None, None
+    begun, status = time.monotonic(), None
+    seen = kill_on is None
     while status is None:
         if not seen and kill_on is not None and select.select([kill_on], [], [], 0)[0]:
             seen, begun = True, time.monotonic()
@@ -541,7 +542,7 @@ class Break:
     kill_after: float | None = None
     kill_on: int | None = None  # A pipe to which the fault writes when the clock starts
     keeps_work: bool = False  # Whether the checkpoint must not be older than the last row of metrics
-    is_late: bool = False  # Whether there is a checkpoint before, so that the run may not begin anew
+    is_late: bool = False  # Whether there is a checkpoint before, so that the run may not begin again
     in_place: bool = False  # Whether the same command must work again in the folder if nothing was trained
     ends: tuple[str, ...] | None = None  # How the life must end; None: in any way
     says: str = ""  # Pattern that the message must contain
@@ -550,7 +551,8 @@ class Break:
 
 def survive(bench: Bench, kind: Kind, folder: Path, breaks: list[Break], fresh: bool = False) -> str:
     "Train a run through faults and resume it to its end; return what was lost, or an empty string"
-    wanted, home, resume = bench.reference(kind), bench.home(folder), False
+    wanted, home = bench.reference(kind), bench.home(folder)
+    resume = False
     for number, each in enumerate([*breaks, Break(), Break()]):
         last = number >= len(breaks)
         if last and fresh and resume:
@@ -558,7 +560,8 @@ def survive(bench: Bench, kind: Kind, folder: Path, breaks: list[Break], fresh: 
         else:
             life = live(lambda again=resume: kind.train(folder, again), home, each.fault, each.kill_after, each.kill_on)
         bench.n_kills += life.end == "killed"
-        bench.ends[life.end] += not last
+        if not last:
+            bench.ends[life.end] += 1
         if each.after:
             each.after(folder)
         if problem := wrong_end(life, each, folder, last, resume):
@@ -576,7 +579,7 @@ def survive(bench: Bench, kind: Kind, folder: Path, breaks: list[Break], fresh: 
 
 
 def may_restart(life: Life, folder: Path, kind: Kind) -> bool:
-    "Tell whether a run without a checkpoint may begin anew: it had no step, or was killed before its first checkpoint"
+    "Tell whether a run without a checkpoint may begin again: it had no step, or was killed before its first checkpoint"
     if any(folder.rglob("*.safetensors")):
         return False
     every = kind.config(None).checkpoint_every or STEPS
@@ -588,7 +591,7 @@ def wrong_end(life: Life, each: Break, folder: Path, last: bool, resume: bool) -
     if life.end == "hung":
         return "hangs"
     if last and not life.ok:
-        return f"{'resuming' if resume else 'starting anew'} fails: {life}"
+        return f"{'resuming' if resume else 'starting again'} fails: {life}"
     if each.ends and life.end not in each.ends:
         return f"ends with {life} instead of {' or '.join(each.ends)}"
     if each.says and not life.ok and not re.search(each.says, life.message):
@@ -629,7 +632,7 @@ def mount(*arguments: str) -> bool:
 
 
 def unmount(folder: Path) -> None:
-    "Unmount what is mounted on a folder"
+    "Detach what is mounted on a folder"
     subprocess.run(["umount", "-l", str(folder)], capture_output=True)
 
 
