@@ -23,7 +23,7 @@ from kill_runs import (CHECKPOINT, METRICS, SETTINGS, STEPS, Bench, Break, Kind,
                        live, raise_signal, start, survive, wait, words)
 from sae_nb import SAE, TrainConfig, collect_features
 
-REFUSED = ("ValueError", "FileNotFoundError", "OSError", "FileExistsError")
+REFUSED = ("ValueError", "OSError")
 
 
 def interrupted(bench: Bench, kind: Kind) -> Path:
@@ -40,7 +40,9 @@ def interrupted(bench: Bench, kind: Kind) -> Path:
 
 def resumed(bench: Bench, kind: Kind, folder: Path, **changed: Any) -> Life:
     "Resume a run in a new process"
-    return live(lambda: kind.train(folder, True, **changed), bench.home(folder))
+    life = live(lambda: kind.train(folder, True, **changed), bench.home(folder))
+    bench.ends[life.end] += 1
+    return life
 
 
 def together(jobs: list[Callable[[], Any]], home: Path) -> list[Life]:
@@ -57,7 +59,7 @@ def one_wins(bench: Bench, kind: Kind, folder: Path, jobs: list[Callable[[], Any
     lives = together(jobs, bench.home(folder))
     winners = sum(life.ok for life in lives)
     refused = [life for life in lives if not life.ok]
-    if winners != 1 or not all(life.end in REFUSED for life in refused):
+    if winners != 1 or not all(life.is_a(*REFUSED) for life in refused):
         return f"{kind.name}: {winners} of {len(lives)} runs finish, the others end with {', '.join(map(str, refused))}"
     return clean(bench, folder, difference(folder, bench.reference(kind)))
 
@@ -106,7 +108,7 @@ def two_threads(bench: Bench, chosen: random.Random) -> str:
             thread.start()
         for thread in threads:
             thread.join()
-        if ends.count("finished") != 1 or not {*ends} <= {"finished", *REFUSED}:
+        if ends.count("finished") != 1 or not {*ends} <= {"finished", "OSError", "FileExistsError", "BlockingIOError"}:
             raise RuntimeError(f"the threads end with {ends}")
     wanted = bench.reference(kind)
     life = live(job, folder.parent)
@@ -134,7 +136,7 @@ def refused_or_right(bench: Bench, kind: Kind, folder: Path, name: str, says: tu
     life = resumed(bench, kind, folder)
     if life.ok:
         return difference(folder, bench.reference(kind))
-    if life.end not in REFUSED or not all(word in life.message for word in says):
+    if not life.is_a(*REFUSED) or not all(word in life.message for word in says):
         return f"{name}: ends with {life}"
     after = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     if changed := [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]:
@@ -208,9 +210,9 @@ def damaged_checkpoint(bench: Bench, chosen: random.Random) -> str:
     damage(folder / CHECKPOINT, how, chosen, other)
     if how == "folder":
         life = resumed(bench, kind, folder)
-        problem = "" if life.end in REFUSED and CHECKPOINT in life.message else str(life)
+        problem = "" if life.is_a(*REFUSED) and CHECKPOINT in life.message else str(life)
     else:
-        says = (CHECKPOINT,) if how == "other" else (CHECKPOINT, PREVIOUS)
+        says = () if how == "other" else (CHECKPOINT, PREVIOUS)
         problem = refused_or_right(bench, kind, folder, CHECKPOINT, says)
     if (folder / "canary").exists():
         problem = "code in the checkpoint was run"
@@ -242,7 +244,7 @@ def damaged_settings(bench: Bench, chosen: random.Random) -> str:
     else:
         damage(path, how, chosen, Path())
     life = resumed(bench, kind, folder)
-    if life.ok or life.end not in (*REFUSED, "JSONDecodeError") or folder.name not in life.message:
+    if life.ok or not life.is_a(*REFUSED) or folder.name not in life.message:
         return f"{kind.name}, {how}: {life}"
     path.write_text(original)
     life = resumed(bench, kind, folder)
@@ -293,7 +295,7 @@ def diverging(bench: Bench, chosen: random.Random) -> str:
     settings = {"lr": 1e36, "checkpoint_every": chosen.randint(1, 4), "log_every": chosen.choice([1, 10, 100])}
     kind = Kind(base.name, {**base.settings, **settings}, base.dataset, base.model, base.mask)
     life = live(lambda: kind.train(folder, False), folder.parent)
-    problem = "" if life.end == "ValueError" else f"ends with {life}"
+    problem = "" if life.is_a("ValueError") else f"ends with {life}"
     if folder.exists():
         problem = problem or not_finite(folder)
         if weights := list(folder.rglob("*.safetensors")):
@@ -345,7 +347,7 @@ def other_data(bench: Bench, chosen: random.Random) -> str:
     folder = interrupted(bench, kind)
     changed = Kind(kind.name, kind.settings, lambda: [words(170, 50 + n) for n in range(12)], kind.model, kind.mask)
     life = resumed(bench, changed, folder)
-    if life.end != "ValueError":
+    if not life.is_a("ValueError"):
         return f"{kind.name}: {life}"
     life = resumed(bench, kind, folder)
     return clean(bench, folder, f"{kind.name}: then {life}" if not life.ok else
@@ -362,7 +364,7 @@ def replaced_file(bench: Bench, chosen: random.Random) -> str:
     other = chosen.choice([lines[:100], lines[::-1], [*lines[:-1], lines[0]], [lines[0].upper(), *lines[1:]]])
     data.write_text("\n".join(other) + "\n")
     life = resumed(bench, kind, folder)
-    return clean(bench, folder, "" if life.end == "ValueError" else f"{len(other)} of {len(lines)} lines: {life}")
+    return clean(bench, folder, "" if life.is_a("ValueError") else f"{len(other)} of {len(lines)} lines: {life}")
 
 
 class Longer(Kind):
@@ -446,4 +448,4 @@ def flipped_pass(bench: Bench, chosen: random.Random) -> str:
     life = live(lambda: new_pass(bench, out, True), home)
     if life.ok:
         return clean(bench, home / "run", "" if out.read_bytes() == wanted else f"byte {at} of {len(data)}: differs")
-    return clean(bench, home / "run", "" if life.end == "ValueError" and part.name in life.message else str(life))
+    return clean(bench, home / "run", "" if life.is_a("ValueError") and part.name in life.message else str(life))

@@ -231,7 +231,8 @@ def failing_wandb(bench: Bench, chosen: random.Random) -> str:
     base, where = bench.next_kind("checkpoint"), chosen.choice(["init", "log", "summarize", "close"])
     settings = {**base.settings, "wandb_project": "kill"}
     make = Summarized if where == "summarize" else Kind
-    kind = bench.share(make(f"{base.name}, wandb", settings, base.dataset, base.model, base.mask), base)
+    kind = bench.share(make(f"{base.name}, wandb", settings, base.dataset, base.model, base.mask), base,
+                       ("wandb_run.json",))
     fault = fake_wandb(where, chosen.choice(BAD_NEWS), chosen.randint(1, 10))
     problem = trial_in(bench, kind, [Break(fault, ends=("finished",))])
     return problem and f"{where}: {problem}"

@@ -23,7 +23,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +194,11 @@ class Life:
     end: str  # "finished", the name of an exception, "killed" or "hung"
     message: str = ""
     log: str = ""  # What it printed
+    kinds: tuple[str, ...] = ()  # The classes of the exception
+
+    def is_a(self, *names: str) -> bool:
+        "Tell whether it ended with an exception of one of these classes, or in one of these ways"
+        return bool({self.end, *self.kinds} & {*names})
 
     @property
     def ok(self) -> bool:
@@ -250,7 +255,7 @@ def child(job: Callable[[], Any], fault: Fault | None, report: Path, home: Path)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.manual_seed(os.getpid())  # nothing may depend on it
     os.chdir(home)
-    found = {"end": "finished", "message": ""}
+    found: dict[str, Any] = {"end": "finished", "message": "", "kinds": []}
     try:
         if fault:
             fault()
@@ -258,7 +263,8 @@ def child(job: Callable[[], Any], fault: Fault | None, report: Path, home: Path)
         sys.setprofile(None)
     except BaseException as error:
         sys.setprofile(None)
-        found = {"end": type(error).__name__, "message": str(error)[:1000]}
+        kinds = [each.__name__ for each in type(error).__mro__]
+        found = {"end": type(error).__name__, "message": str(error)[:1000], "kinds": kinds}
         with suppress(BaseException):
             traceback.print_exc()
     for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -309,7 +315,7 @@ def wait(process: int, report: Path, kill_after: float | None = None, kill_on: i
         time.sleep(0.0005)
     if report.exists():
         found = json.loads(report.read_text())
-        return Life(found["end"], found["message"], printed(report))
+        return Life(found["end"], found["message"], printed(report), tuple(found["kinds"]))
     return Life("killed", f"status {status}", printed(report))
 
 
@@ -365,6 +371,7 @@ class Reference:
     n_calls: int
     changes: list[tuple[int, str]]
     spans: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    allowed: set[str] = field(default_factory=set)  # Files that a run may also leave
 
     def __post_init__(self) -> None:
         ends = [at for at, _ in self.changes[1:]] + [self.n_calls + 1]
@@ -445,9 +452,9 @@ class Bench:
             raise RuntimeError(f"no run has the part {part!r}: adapt PHASES to the names in sae_nb")
         return able[self.turn % len(able)]
 
-    def share(self, kind: Kind, other: Kind) -> Kind:
-        "Let a kind of run have the unbroken run of another one; return it"
-        self._references[kind.name] = self.reference(other)
+    def share(self, kind: Kind, other: Kind, allowed: tuple[str, ...] = ()) -> Kind:
+        "Let a kind of run have the unbroken run of another one, but for files that it may also leave; return it"
+        self._references[kind.name] = replace(self.reference(other), spans={}, allowed={*allowed})
         return kind
 
     def reference(self, kind: Kind) -> Reference:
@@ -461,6 +468,7 @@ class Bench:
                 raise RuntimeError(f"{kind.name}: the unbroken run fails: {life}\n{life.log[-3000:]}")
             n_calls, changes = record(lambda: kind.train(again, False), again.parent)
             found = Reference(contents(folder), read_metrics(folder / METRICS), seconds, n_calls, changes)
+            found.allowed |= {"checkpoint.previous.pt"} if CHECKPOINT in found.files else set()
             if problem := difference(again, found):
                 raise RuntimeError(f"{kind.name}: two unbroken runs differ: {problem}")
             self._references[kind.name] = found
@@ -496,7 +504,7 @@ def difference(folder: Path, wanted: Reference) -> str:
             return f"{name} is missing"
         if found[name] != content:
             return f"{name} differs"
-    if surplus := sorted(found.keys() - wanted.files.keys()):
+    if surplus := sorted(found.keys() - wanted.files.keys() - wanted.allowed):
         return f"leaves {', '.join(surplus)[:120]}"
     try:
         rows = read_metrics(folder / METRICS)
@@ -566,7 +574,8 @@ def survive(bench: Bench, kind: Kind, folder: Path, breaks: list[Break], fresh: 
             each.after(folder)
         if problem := wrong_end(life, each, folder, last, resume):
             return problem
-        if has_result(folder, wanted) and not (folder / CHECKPOINT).exists():
+        kept = CHECKPOINT in wanted.files and life.ok
+        if has_result(folder, wanted) and (kept or not (folder / CHECKPOINT).exists()):
             problem = difference(folder, wanted)
             return "" if life.end == "killed" and problem == "leaves .lock" else problem  # nothing comes after it
         if (folder / CHECKPOINT).exists():
@@ -592,7 +601,7 @@ def wrong_end(life: Life, each: Break, folder: Path, last: bool, resume: bool) -
         return "hangs"
     if last and not life.ok:
         return f"{'resuming' if resume else 'starting again'} fails: {life}"
-    if each.ends and life.end not in each.ends:
+    if each.ends and not life.is_a(*each.ends):
         return f"ends with {life} instead of {' or '.join(each.ends)}"
     if each.says and not life.ok and not re.search(each.says, life.message):
         return f"does not say {each.says!r}, but {life}"
