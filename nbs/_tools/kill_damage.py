@@ -18,7 +18,7 @@ import torch
 import kill_runs
 import sae_nb.features
 import sae_nb.trainer
-from kill_faults import PREVIOUS, fail_at, row, trial_in
+from kill_faults import PREVIOUS, fail_at, late, row, trial_in
 from kill_runs import (CHECKPOINT, METRICS, SETTINGS, STEPS, Bench, Break, Kind, Life, Trap, bare_model, difference,
                        live, raise_signal, start, survive, wait, words)
 from sae_nb import SAE, TrainConfig, collect_features
@@ -125,6 +125,20 @@ def no_folder(bench: Bench, chosen: random.Random) -> str:
     if len(runs) != 20:
         problems.append(f"{len(runs)} folders")
     return clean(bench, folder, next(filter(None, problems), ""))
+
+
+@row("folder copied while the run goes on, and the copy resumed")
+def copied_folder(bench: Bench, chosen: random.Random) -> str:
+    kind, folder = bench.next_kind("checkpoint"), bench.new_folder()
+    wanted, copy = bench.reference(kind), folder.parent / "copy"
+    call = late(bench, kind, chosen, ("step", "between"))
+    life = live(lambda: kind.train(folder, False), folder.parent,
+                Trap(call, lambda: shutil.copytree(folder, copy)).install)
+    problem = str(life) if not life.ok else difference(folder, wanted)
+    if not problem:
+        life = live(lambda: kind.train(copy, True), folder.parent)
+        problem = f"the copy: {life}" if not life.ok else difference(copy, wanted)
+    return clean(bench, folder, problem and f"{kind.name}: {problem}")
 
 
 # Damaged files

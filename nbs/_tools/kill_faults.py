@@ -449,3 +449,57 @@ def other_folder(bench: Bench, chosen: random.Random) -> str:
     problem = str(life) if not life.ok else difference(folder, bench.reference(kind))
     bench.remove(folder)
     return problem and f"{kind.name}: {problem}"
+
+
+# Several faults
+
+
+def any_fault(bench: Bench, kind: Kind, chosen: random.Random, part: str) -> Break:
+    "Return a fault of a random kind at a random call in a part of the run"
+    how = chosen.choice(["kill", "signal", "signals", "exception"])
+    if how == "kill":
+        return killed(bench, kind, chosen, part)
+    if how == "exception":
+        act = throw(chosen.choice([*NO_MEMORY, *BAD_NEWS, SystemExit(1)]))
+    else:
+        act = raise_signal(chosen.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP]))
+    again = chosen.choice([1, 30, 300]) if how == "signals" else 0
+    return Break(trap(bench, kind, chosen, part, act, again), keeps_work=how != "signals", in_place=True)
+
+
+@row("several faults, one in each process that resumes the run", 3)
+def several_faults(bench: Bench, chosen: random.Random) -> str:
+    kind = bench.next_kind("checkpoint")
+    parts = ("start", "buffer fill", "step", "between", "checkpoint", "final save")
+    breaks = [any_fault(bench, kind, chosen, chosen.choice(parts)) for _ in range(4)]
+    return trial_in(bench, kind, [replace(each, in_place=False) for each in breaks])
+
+
+@row("a fault while a checkpoint is being loaded", 2)
+def fault_in_loading(bench: Bench, chosen: random.Random) -> str:
+    kind = bench.next_kind("checkpoint")
+    reference = bench.reference(kind)
+    at = chosen.randint(1, reference.spans["start"][0][1])  # a resumed run begins in the same way
+    first = Break(Trap(late(bench, kind, chosen, ("step",)), raise_signal(signal.SIGKILL)).install, is_late=True)
+    how = chosen.choice(["kill", "signal", "exception"])
+    act = {"kill": raise_signal(signal.SIGKILL), "exception": throw(chosen.choice([*NO_MEMORY, *BAD_NEWS])),
+           "signal": raise_signal(chosen.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP]))}[how]
+    problem = trial_in(bench, kind, [first, Break(Trap(at, act).install, is_late=True)])
+    return problem and f"{how} at call {at}: {problem}"
+
+
+@row("Ctrl-C or SIGTERM on a full disk")
+def signal_on_full_disk(bench: Bench, chosen: random.Random) -> str:
+    kind, folder = bench.next_kind("checkpoint"), bench.new_folder()
+    disk, number = folder.parent / "disk", chosen.choice([signal.SIGINT, signal.SIGTERM])
+    call = late(bench, kind, chosen, ("step", "between"))
+    with small_disk(disk, 48) as mounted:
+        if not mounted:
+            return "cannot be tried here: needs root"
+        def act() -> None:
+            fill(disk, 100)
+            os.kill(os.getpid(), number)
+        each = Break(Trap(call, act).install, after=lambda _: (disk / "filler").unlink(missing_ok=True), is_late=True)
+        problem = survive(bench, kind, disk / "run", [each])
+    bench.remove(folder)
+    return problem and f"{kind.name}: {problem}"

@@ -563,6 +563,7 @@ def survive(bench: Bench, kind: Kind, folder: Path, breaks: list[Break], fresh: 
     resume = False
     for number, each in enumerate([*breaks, Break(), Break()]):
         last = number >= len(breaks)
+        before = progress(folder)
         if last and fresh and resume:
             life = fresh_life(kind, folder, bench)
         else:
@@ -572,7 +573,7 @@ def survive(bench: Bench, kind: Kind, folder: Path, breaks: list[Break], fresh: 
             bench.ends[life.end] += 1
         if each.after:
             each.after(folder)
-        if problem := wrong_end(life, each, folder, last, resume):
+        if problem := wrong_end(life, each, folder, last, resume) or lost_work(life, each, folder, before):
             return problem
         kept = CHECKPOINT in wanted.files and life.ok
         if has_result(folder, wanted) and (kept or not (folder / CHECKPOINT).exists()):
@@ -605,8 +606,18 @@ def wrong_end(life: Life, each: Break, folder: Path, last: bool, resume: bool) -
         return f"ends with {life} instead of {' or '.join(each.ends)}"
     if each.says and not life.ok and not re.search(each.says, life.message):
         return f"does not say {each.says!r}, but {life}"
-    done, logged = checkpoint_step(folder / CHECKPOINT), logged_step(folder)
-    if each.keeps_work and (folder / CHECKPOINT).exists() and done < logged:
+    return ""
+
+
+def progress(folder: Path) -> tuple[int, int]:
+    "Return the steps of the checkpoint and of the metrics of a run"
+    return checkpoint_step(folder / CHECKPOINT), logged_step(folder)
+
+
+def lost_work(life: Life, each: Break, folder: Path, before: tuple[int, int]) -> str:
+    "Return which steps a process lost that should have lost none"
+    done, logged = progress(folder)
+    if each.keeps_work and (folder / CHECKPOINT).exists() and done < logged and (done, logged) != before:
         return f"{life.end}: the checkpoint is of step {done}, the metrics of step {logged}"
     return ""
 
