@@ -252,18 +252,28 @@ class Summarized(Kind):
         run.close()
 
 
-@row("exception in the progress bar or the metrics file (log, close)")
-def failing_tracker(bench: Bench, chosen: random.Random) -> str:
+@row("exception in the progress bar (log, close)")
+def failing_bar(bench: Bench, chosen: random.Random) -> str:
     kind = bench.kind("default checkpoints, progress bar")
-    name = chosen.choice(["Progress", "Progress", "JSONLines"])
     method, error = chosen.choice(["log", "close"]), chosen.choice(BAD_NEWS)
     at = chosen.randint(1, 10) if method == "log" else 1
     def fault() -> None:
-        fail_at(getattr(sae_nb.track, name), method, at, error)
-    # Without its metrics file a run may stop, if nothing is lost; the bar is not worth that
-    ends = ("finished",) if name == "Progress" else None
-    problem = trial_in(bench, kind, [Break(fault, keeps_work=True, ends=ends)])
-    return problem and f"{name}.{method} with {type(error).__name__}: {problem}"
+        fail_at(sae_nb.track.Progress, method, at, error)
+    problem = trial_in(bench, kind, [Break(fault, ends=("finished",))])
+    return problem and f"{method} with {type(error).__name__}: {problem}"
+
+
+@row("the metrics file cannot be written any more")
+def failing_metrics(bench: Bench, chosen: random.Random) -> str:
+    kind = bench.next_kind("checkpoint")
+    def act() -> None:
+        full = os.open("/dev/full", os.O_WRONLY)
+        for number in map(int, os.listdir("/proc/self/fd")):
+            with suppress(OSError):
+                if os.readlink(f"/proc/self/fd/{number}").endswith(METRICS):
+                    os.dup2(full, number)
+    call = late(bench, kind, chosen, ("step", "between", "checkpoint"))
+    return trial_in(bench, kind, [Break(Trap(call, act).install, keeps_work=True, is_late=True)])
 
 
 def fail_at(owner: Any, method: str, at: int, error: BaseException) -> None:
@@ -345,7 +355,7 @@ def failing_sae(bench: Bench, chosen: random.Random) -> str:
 
 @row("address space exhausted (RLIMIT_AS)")
 def no_memory(bench: Bench, chosen: random.Random) -> str:
-    kind, extra = bench.next_kind("checkpoint"), chosen.choice([0, 1 << 18, 1 << 20, 1 << 22])
+    kind, extra = bench.next_kind("checkpoint"), chosen.choice([0, -1 << 22, -1 << 26, -1 << 30])
     at = late(bench, kind, chosen, ("step", "buffer fill", "between"))
     return trial_in(bench, kind, [Break(Trap(at, lambda: memory_limit(extra)).install, is_late=True)])
 
