@@ -19,8 +19,8 @@ import kill_runs
 import sae_nb.features
 import sae_nb.trainer
 from kill_faults import PREVIOUS, fail_at, late, row, trial_in
-from kill_runs import (CHECKPOINT, METRICS, SETTINGS, STEPS, Bench, Break, Kind, Life, Trap, bare_model, difference,
-                       live, raise_signal, start, survive, wait, words)
+from kill_runs import (CHECKPOINT, METRICS, SETTINGS, STEPS, Bench, Break, Kind, Life, Trap, bare_model, checkpoint_step,
+                       difference, live, raise_signal, start, survive, wait, words)
 from sae_nb import SAE, TrainConfig, collect_features
 
 REFUSED = ("ValueError", "OSError")
@@ -144,15 +144,21 @@ def copied_folder(bench: Bench, chosen: random.Random) -> str:
 # Damaged files
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    "Return the files of a run, without those of dead processes: a lock and temporary files, which may be removed"
+    return {path.name: path.read_bytes() for path in folder.iterdir()
+            if path.is_file() and path.name != ".lock" and not path.name.startswith(".sae_nb-")}
+
+
 def refused_or_right(bench: Bench, kind: Kind, folder: Path, name: str, says: tuple[str, ...]) -> str:
     "Resume a run with a damaged file: it must be refused in plain words, changing nothing, or give the right result"
-    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    before = files_of(folder)
     life = resumed(bench, kind, folder)
     if life.ok:
         return difference(folder, bench.reference(kind))
     if not life.is_a(*REFUSED) or not all(word in life.message for word in says):
         return f"{name}: ends with {life}"
-    after = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    after = files_of(folder)
     if changed := [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]:
         return f"{name}: refused, but {', '.join(changed)} changed"
     if name != CHECKPOINT or not (folder / PREVIOUS).exists():
@@ -330,7 +336,7 @@ def nan_batch(bench: Bench, chosen: random.Random) -> str:
             poison(sae_nb.trainer.SAETraining, "step", at, 1)
     folder = bench.new_folder()
     checked: list[str] = []
-    each = Break(fault, keeps_work=True, in_place=True, ends=("ValueError",),
+    each = Break(fault, in_place=True, ends=("ValueError",),
                  after=lambda path: checked.append(not_finite(path)))
     problem = survive(bench, kind, folder, [each]) or "".join(checked)
     return clean(bench, folder, problem and f"{kind.name}, call {at}: {problem}")
@@ -388,9 +394,11 @@ class Longer(Kind):
         half = (STEPS // 2) * 256
         if not resume:
             Kind.train(self, out, False)
-        if not resume or json.loads((Path(str(out)) / SETTINGS).read_text())["tokens"] == half:
+        elif checkpoint_step(Path(str(out)) / CHECKPOINT) < STEPS // 2:
+            Kind.train(self, out, True, **changed)
+        if json.loads((Path(str(out)) / SETTINGS).read_text())["tokens"] == half:
             Kind.train(self, out, True, tokens=half * 2, **changed)
-        else:
+        elif resume:
             Kind.train(self, out, True, **changed)
 
     def config(self, out: Path | str | None) -> TrainConfig:

@@ -447,7 +447,9 @@ class Bench:
 
     def next_kind(self, part: str | None = None) -> Kind:
         "Return a kind of run that has a part, another one in each trial"
-        able = [kind for kind in self.taken if part is None or part in self.reference(kind).spans]
+        least = {"checkpoint": 3}.get(str(part), 1)  # Not only the checkpoint before the final save
+        able = [kind for kind in self.taken
+                if part is None or len(self.reference(kind).spans.get(part, ())) >= least]
         if not able:
             raise RuntimeError(f"no run has the part {part!r}: adapt PHASES to the names in sae_nb")
         return able[self.turn % len(able)]
