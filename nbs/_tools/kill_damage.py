@@ -134,10 +134,14 @@ def copied_folder(bench: Bench, chosen: random.Random) -> str:
     call = late(bench, kind, chosen, ("step", "between"))
     life = live(lambda: kind.train(folder, False), folder.parent,
                 Trap(call, lambda: shutil.copytree(folder, copy)).install)
+    if not copy.exists():  # the run ended before the call
+        return copied_folder(bench, chosen)
     problem = str(life) if not life.ok else difference(folder, wanted)
     if not problem:
-        life = live(lambda: kind.train(copy, True), folder.parent)
-        problem = f"the copy: {life}" if not life.ok else difference(copy, wanted)
+        finished = not (copy / CHECKPOINT).exists()  # it was copied after the final save
+        life = Life("finished") if finished else live(lambda: kind.train(copy, True), folder.parent)
+        problem = difference(copy, wanted) if life.ok else f"the copy: {life}"
+        problem = "" if finished and problem == "leaves .lock" else problem
     return clean(bench, folder, problem and f"{kind.name}: {problem}")
 
 
