@@ -119,6 +119,7 @@ def _keep(path: Path, previous: Path) -> None:
     except OSError:  # the file system has no hard links
         shutil.copyfile(path, link)
     os.replace(link, previous)
+    link.unlink(missing_ok=True)  # renaming does nothing if both names lead to the same file already
 
 def remove_checkpoints(
     path: str | Path,  # A checkpoint

@@ -160,7 +160,7 @@ class Lock:
         path: str | Path,  # The lock file, which is removed at the end
         what: str,  # What is locked, for the message
     ):
-        self.path = local_path(path)
+        self.path = local_path(path).absolute()
         self._number = -1
         for other in list(_held):
             if other.idle and other.path.absolute() == self.path.absolute():

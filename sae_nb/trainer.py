@@ -173,6 +173,7 @@ class SAETraining:
         self.warm_up = min(1000, cfg.steps // 20) if cfg.lr_warm_up_steps is None else cfg.lr_warm_up_steps
         self.sparse_path = False
         self.last: SAELoss | None = None
+        self.last_metrics: dict[str, float | int] = {}  # of a step before a checkpoint; used until the next step
         self.last_batch: tuple[Tensor, Tensor | None] | None = None  # inputs and targets, transformed
 
     @outside_inference_mode()
@@ -319,7 +320,7 @@ class SAETraining:
     def metrics(self) -> dict[str, float | int]:
         "Return metrics of the last batch, under SAELens' names; raise DivergenceError if the loss is not finite"
         if self.last is None:
-            return {}
+            return self.last_metrics
         out = self.last
         assert out.target is not None
         variance = (out.target - out.target.mean(0)).square().sum().clamp_min(1e-12)
@@ -646,7 +647,10 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         "Return everything that changes during training"
         waiting = {} if self.pending is None else self.pending
+        ahead = {name: {"metrics": run.metrics(), "factor": run.last_factor} for name, run in self.runs.items()
+                 if run.steps_done > self.steps_done}  # trained on a batch on which another SAE failed
         return {"steps_done": self.steps_done, "pending": {name: list(part) for name, part in waiting.items()},
+                "ahead": ahead,
                 "runs": {name: run.state_dict() for name, run in self.runs.items()}}
 
     def check_finite(self) -> None:
@@ -662,3 +666,6 @@ class Trainer:
         self.pending = {name: (x, target) for name, (x, target) in state["pending"].items()} or None
         for name, run in self.runs.items():
             run.load_state_dict(state["runs"][name])
+            run.last = None
+            if name in (ahead := state.get("ahead", {})):
+                run.last_metrics, run.last_factor = ahead[name]["metrics"], ahead[name]["factor"]
