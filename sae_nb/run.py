@@ -423,6 +423,7 @@ class _Session:
         self.trainer.check_finite()
         self._check_position()
         with self.interruption.no_stop():
+            self.home.mkdir(parents=True, exist_ok=True)  # someone may have removed it
             if self.metrics is not None:
                 self.metrics.sync()
             about = {**self.about, "step": self.trainer.steps_done, "tokens": self.trainer.tokens_done}
@@ -538,6 +539,8 @@ class _Session:
             traceback.clear_frames(error.__traceback__)  # frees the tensors of the step that failed
         try:
             if not isinstance(error, DivergenceError):
+                if self.trainer.row_due and self.metrics is not None:
+                    self.metrics.log(self.trainer.metrics())
                 self.save_checkpoint()
         except Exception as problem:
             _say(f"\nthe present state could not be saved: {problem}")

@@ -216,7 +216,7 @@ class SAETraining:
         out = self._loss(x, target)
         self.updating = True
         self.last_factor = self._lr_factor()
-        self.optimizer.step(self.last_factor)
+        self.optimizer.apply(self.last_factor)
         self._count(out, len(x))
         if self.steps_done % _review_every == 0:
             self._review(out)
@@ -250,6 +250,7 @@ class SAETraining:
                 out.loss.backward()
             if out.loss.device.type == "cpu":  # other devices would have to wait: `metrics` checks there
                 self._check_loss(out.loss.item(), self.steps_done + 1)
+            self.optimizer.prepare()
             return out
         except BaseException:
             self.optimizer.adam.zero_grad(set_to_none=True)
@@ -446,6 +447,7 @@ class Trainer:
         self.hooks_first = False  # whether batches are stacked as [hooks, n, width]
         self.steps_done = 0
         self.pending: _Parts | None = None  # a batch that some SAEs were not trained on, because a step failed
+        self.row_due = False  # whether the metrics of the last step could not be logged, because of an error
         self.seconds = 0.0  # spent in steps by `fit`
 
     def _keys_of(self, name: str, inputs: _Keys | Mapping[str, _Keys] | None,
@@ -593,9 +595,11 @@ class Trainer:
         def write() -> None:
             nonlocal logged
             logged, seconds = self.steps_done, max(time.perf_counter() - started, 1e-9)
+            self.row_due = True
             row = self.metrics()
             if log is not None:
                 log({**row, "details/tokens_per_second": (self.tokens_done - before) / seconds})
+            self.row_due = False
         while self.steps_done < self.cfg.steps:
             parts = self._next_parts(batches)
             if parts is None:
