@@ -30,13 +30,13 @@ _host = socket.gethostname().replace("-", "_") or "host"
 
 def temporary_path(
     path: Path,  # A file that will be written
-    kind: str = "new",  # Tells two temporary files of the same thread apart
+    kind: str = "new",  # Distinguishes two temporary files of the same thread
 ) -> Path:
     "Return the name of a temporary file next to `path`, which no other process or thread uses"
     return path.with_name(f".sae_nb-{_host[:40]}-{os.getpid()}-{threading.get_ident()}-{kind}.tmp")
 
 def gigabytes(
-    n_bytes: float,
+    n_bytes: float,  # Size
 ) -> str:
     "Format a number of bytes in GB, or in MB if it is small"
     return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.1f} MB"
@@ -98,7 +98,7 @@ def _flush_folder(folder: Path) -> None:
 
 # %% ../nbs/19_disk.ipynb #735f174b
 def remove_leftovers(
-    folder: str | Path,
+    folder: str | Path,  # Where files were written
 ) -> list[str]:
     "Remove temporary files that killed processes of this machine left in a folder; return their names"
     removed = []

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .core import unknown
+from .display import unknown
 from .sae import SAE
 
 # %% ../nbs/41_optim.ipynb #dad38987
