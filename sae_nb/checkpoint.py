@@ -202,7 +202,7 @@ def load_checkpoint(
             parts[name].load_state_dict(state)
         if isinstance(error, ValueError):
             raise
-        raise ValueError(f"{path}: the state of {name} does not fit ({type(error).__name__}: "
+        raise ValueError(f"{path}: the state of {list(before)[-1]} does not fit ({type(error).__name__}: "
                          f"{reprlib.repr(str(error))})") from error
     return saved.about
 

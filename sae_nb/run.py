@@ -432,8 +432,7 @@ class _Session:
 
     def _check_position(self) -> None:
         "Raise RuntimeError if the trainer and the stream are at different positions, as after a stop between the two"
-        pending = self.trainer.pending or {}
-        waiting = max((len(x) for x, _ in pending.values()), default=0)
+        waiting = max((len(x) for x, _ in self.trainer.waiting.values()), default=0)
         trained = min(run.tokens_done for run in self.trainer.runs.values())
         given = self.store.n_read - self.store.buffer.n_unread
         if trained + waiting != given:
@@ -538,7 +537,7 @@ class _Session:
         if isinstance(error, _memory_errors) or "allocate memory" in str(error):
             traceback.clear_frames(error.__traceback__)  # frees the tensors of the step that failed
         try:
-            if not isinstance(error, DivergenceError):
+            if not isinstance(error, DivergenceError) or not self.checkpoint.is_file():  # better than none
                 if self.trainer.row_due and self.metrics is not None:
                     self.metrics.log(self.trainer.metrics())
                 self.save_checkpoint()

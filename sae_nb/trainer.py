@@ -446,6 +446,7 @@ class Trainer:
         self.keys_found: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}  # in the first batch
         self.hooks_first = False  # whether batches are stacked as [hooks, n, width]
         self.steps_done = 0
+        self.refused: _Parts | None = None  # a batch whose loss was not finite
         self.pending: _Parts | None = None  # a batch that some SAEs were not trained on, because a step failed
         self.row_due = False  # whether the metrics of the last step could not be logged, because of an error
         self.seconds = 0.0  # spent in steps by `fit`
@@ -484,10 +485,10 @@ class Trainer:
                 try:
                     run.step(*parts[name])
                 except DivergenceError as error:
-                    self.pending = None  # it would diverge again
+                    self.pending, self.refused = None, parts  # this trainer goes on without it, if at all
                     raise DivergenceError(f"SAE {name!r}: {error}" if self.several else str(error)) from None
         self.steps_done += 1
-        self.pending = None
+        self.pending = self.refused = None
 
     def start(self, x: Batch) -> None:
         "Estimate input transforms and initial biases from a given sample, instead of the first batch"
@@ -650,12 +651,17 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         "Return everything that changes during training"
-        waiting = {} if self.pending is None else self.pending
+        waiting = self.waiting
         ahead = {name: {"metrics": run.metrics(), "factor": run.last_factor} for name, run in self.runs.items()
                  if run.steps_done > self.steps_done}  # trained on a batch on which another SAE failed
         return {"steps_done": self.steps_done, "pending": {name: list(part) for name, part in waiting.items()},
                 "ahead": ahead,
                 "runs": {name: run.state_dict() for name, run in self.runs.items()}}
+
+    @property
+    def waiting(self) -> _Parts:
+        "The batch that the stream has given and that is not in the weights, because its step failed; else empty"
+        return self.pending or self.refused or {}
 
     def check_finite(self) -> None:
         "Raise DivergenceError if a weight or an average of an optimizer is NaN or infinite"
