@@ -27,8 +27,8 @@ from torch import Tensor
 
 import sae_nb
 from .config import TrainConfig, read_settings
-from .core import (SAEConfig, architecture, architecture_names, as_device, default_device, field_types,
-                         local_path, unknown)
+from .core import SAEConfig, architecture, architecture_names, as_device, default_device, field_types, local_path
+from .display import unknown
 from .crosscoder import MultiHookConfig
 from .disk import write_safely
 from .docstrings import parameters
@@ -309,7 +309,7 @@ def _finish_run(
 def _print_files(folder: Path) -> None:
     "Print the paths of all files of a run"
     print("\nwritten:")
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for file in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
         print(f"  {file}")
 
 # %% ../nbs/90_cli.ipynb #2701d0f6

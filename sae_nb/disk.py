@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['gigabytes', 'write_safely', 'remove_leftovers', 'check_space', 'Lock']
+__all__ = ['temporary_path', 'gigabytes', 'write_safely', 'remove_leftovers', 'check_space', 'Lock']
 
 # %% ../nbs/19_disk.ipynb #3477175c
 import errno
@@ -28,29 +28,32 @@ from .core import local_path
 # %% ../nbs/19_disk.ipynb #e2594fb4
 _host = socket.gethostname().replace("-", "_") or "host"
 
-def _temporary(path: Path) -> Path:
+def temporary_path(
+    path: Path,  # A file that will be written
+    kind: str = "new",  # Distinguishes two temporary files of the same thread
+) -> Path:
     "Return the name of a temporary file next to `path`, which no other process or thread uses"
-    return path.with_name(f".sae_nb-{_host[:40]}-{os.getpid()}-{threading.get_ident()}.tmp")
+    return path.with_name(f".sae_nb-{_host[:40]}-{os.getpid()}-{threading.get_ident()}-{kind}.tmp")
 
 def gigabytes(
-    n_bytes: float,
+    n_bytes: float,  # Size
 ) -> str:
     "Format a number of bytes in GB, or in MB if it is small"
     return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.1f} MB"
 
-def _is_full(error: Exception, folder: Path) -> bool:
-    "Return True if an error means that the disk, or the user's part of it, is full"
+def _is_full(error: BaseException | None) -> bool:
+    "Return True if an error, or one that led to it, means that the disk or the user's part of it is full"
+    if error is None:
+        return False
     if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if "No space left" in str(error) or "quota exceeded" in str(error).lower():
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if any(reason in str(error) for reason in ("No space left", "Disk quota exceeded", "File too large")):
         return True
-    with suppress(OSError):  # torch.save does not say why it failed
-        return isinstance(error, RuntimeError) and shutil.disk_usage(folder).free < 2 ** 20
-    return False
+    return _is_full(error.__cause__ or error.__context__)
 
 def _disk_error(error: Exception, path: Path) -> Exception:
     "Return the error to raise when `path` cannot be written: an OSError with a reason if the disk is to blame"
-    if _is_full(error, path.parent):
+    if _is_full(error):
         return OSError(errno.ENOSPC, "the disk is full; what was there before is unchanged", str(path))
     if isinstance(error, OSError) and error.errno is not None:
         gone = error.errno == errno.ENOENT and not path.parent.is_dir()
@@ -64,8 +67,10 @@ def write_safely(
 ) -> Path:
     "Write a file so that `path` holds either the old content or the complete new content, even after a crash"
     path = local_path(path)
-    temporary = _temporary(path)
+    folder = temporary_path(path)  # some writers have temporary files of their own, next to the file
+    temporary = folder / "file"
     try:
+        folder.mkdir()
         temporary.touch()
         mode = temporary.stat().st_mode  # permissions of a new file; some writers set stricter ones
         write(temporary)
@@ -80,8 +85,7 @@ def write_safely(
             raise
         raise raised from error
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
     return path
 
 def _flush_folder(folder: Path) -> None:
@@ -95,15 +99,15 @@ def _flush_folder(folder: Path) -> None:
 
 # %% ../nbs/19_disk.ipynb #735f174b
 def remove_leftovers(
-    folder: str | Path,
+    folder: str | Path,  # Where files were written
 ) -> list[str]:
     "Remove temporary files that killed processes of this machine left in a folder; return their names"
     removed = []
     for path in Path(folder).glob(".sae_nb-*.tmp"):
-        _, host, process, _ = (*path.stem.split("-"), "", "", "")[:4]
+        _, host, process = (*path.stem.split("-"), "", "")[:3]
         if host == _host[:40] and process.isdigit() and not _is_alive(int(process)):
             with suppress(OSError):
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
                 removed.append(path.name)
     return removed
 
@@ -150,13 +154,18 @@ _no_locks = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # file
 
 class Lock:
     "A lock that one process at a time can hold, until it calls `release` or ends"
+    idle: bool = False  # Whether its work is done, so that another lock of this process may take its place
+
     def __init__(
         self,
         path: str | Path,  # The lock file, which is removed at the end
         what: str,  # What is locked, for the message
     ):
-        self.path = local_path(path)
+        self.path = local_path(path).absolute()
         self._number = -1
+        for other in list(_held):
+            if other.idle and other.path.absolute() == self.path.absolute():
+                other.release()
         while self._number < 0:
             number = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
