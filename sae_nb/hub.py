@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['T', 'clear_hub_errors', 'clear_upload_errors', 'hub_seconds', 'ask_hub', 'HubFiles', 'from_pretrained', 'sae_config',
+__all__ = ['T', 'clear_hub_errors', 'clear_upload_errors', 'limited', 'ask_hub', 'HubFiles', 'from_pretrained', 'sae_config',
            'sae_sparsity', 'load_sae_or_saes', 'load_saes']
 
 # %% ../nbs/29_hub.ipynb #eef0ebe2
-import contextvars
-import ctypes
 import errno
 import hashlib
 import io
@@ -24,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TypeVar, cast
@@ -34,7 +33,7 @@ from torch import Tensor
 
 from .core import SAEConfig, as_device, assets, local_path
 from .display import unknown
-from .formats.all import load_from_disk
+from .formats.all import demo_folder, demo_saes, find_local, load_folder, load_from_disk, only_one
 from .formats.base import (Checkpoint, Converter, build_from_checkpoint, detect_format, formats, open_local,
                                  read_checkpoint, recognize_checkpoint)
 from .formats.circuits import load_transcoder_set
@@ -169,9 +168,6 @@ def clear_upload_errors(
 # %% ../nbs/29_hub.ipynb #b059ed68
 T = TypeVar("T")
 
-class _Stopped(BaseException):
-    "Raised in a thread when its result is no longer wanted"
-
 def _limit(name: str, default: int) -> int:
     "Return a positive whole number from an environment variable"
     text = os.environ.get(name) or str(default)
@@ -179,44 +175,120 @@ def _limit(name: str, default: int) -> int:
         raise ValueError(f"{name}={text!r:.40}: must be a positive whole number")
     return int(text)
 
-def hub_seconds(
-    n_bytes: int | None = 0,  # Size of the files; None: unknown
-) -> float:
-    "Return the seconds to wait for a transfer: those of SAE_NB_HUB_SECONDS, and more for large files"
-    return _limit("SAE_NB_HUB_SECONDS", 60) + (n_bytes or 0) / 50_000  # 50 kB/s is a slow connection
+class _Interrupted(Exception):
+    "Raised in a download when another one, in another thread, was interrupted"
 
-def _stop(thread: threading.Thread) -> None:
-    "Make a thread end as soon as it runs Python code again"
-    if thread.is_alive() and thread.ident is not None:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Stopped))
+def _seconds() -> int:
+    "Return the seconds to wait for the hub"
+    return _limit("SAE_NB_HUB_SECONDS", 60)
 
-def _in_thread(call: Callable[[], T], patience: float, progress: Callable[[], int]) -> T:
-    "Return the result of a call; raise TimeoutError if it does not come, and `progress` stays, for `patience` seconds"
-    result: list[T] = []
-    errors: list[BaseException] = []
-    done, context = threading.Event(), contextvars.copy_context()
-    def work() -> None:
+class _Wait:
+    "The limit of one call: its time runs while it waits for the server, and begins anew with 1 kB for each second"
+
+    def __init__(self, seconds: float, stop: threading.Event | None = None):
+        self.seconds = seconds
+        self.stop = stop
+        self.spent = 0.0  # Seconds
+        self.moved = 0  # Bytes in this time
+
+    def left(self) -> float:
+        "Return the seconds that remain; raise TimeoutError if none do"
+        if self.stop is not None and self.stop.is_set():
+            raise _Interrupted("another download was interrupted")
+        if self.spent >= self.seconds:
+            what = "less than 1 kB per second" if self.moved else "no answer"
+            raise TimeoutError(f"{what} for {self.seconds:.0f} seconds; SAE_NB_HUB_SECONDS sets the limit")
+        return self.seconds - self.spent
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        "Count the time of this block"
+        begun = time.monotonic()
         try:
-            result.append(context.run(call))
-        except BaseException as error:  # raised again by the thread that waits
-            errors.append(error)
+            yield
         finally:
-            done.set()
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
+            self.spent += time.monotonic() - begun
+
+    def count(self, n_bytes: int) -> None:
+        "Count bytes"
+        self.moved += n_bytes
+        if self.moved >= 1000 * self.seconds:
+            self.spent, self.moved = 0.0, 0
+
+_wait: ContextVar[_Wait | None] = ContextVar("_wait", default=None)
+
+def _shorter(timeout: float | None) -> float:
+    "Return the seconds that a part of a request may take"
+    wait = _wait.get()
+    return timeout or _seconds() if wait is None else min(timeout or wait.seconds, wait.left())
+
+class _Limited:
+    "A connection of `httpcore`, or what opens connections, that keeps to the limit of the call"
+
+    def __init__(self, inner: Any):
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def connect_tcp(self, *args: Any, timeout: float | None = None, **options: Any) -> _Limited:
+        return _Limited(self.inner.connect_tcp(*args, timeout=_shorter(timeout), **options))
+
+    def start_tls(self, *args: Any, timeout: float | None = None, **options: Any) -> _Limited:
+        return _Limited(self.inner.start_tls(*args, timeout=_shorter(timeout), **options))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        wait = _wait.get() or _Wait(_seconds())
+        with wait.running():
+            self.inner.write(buffer, _shorter(timeout))
+        wait.count(len(buffer))
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if (wait := _wait.get()) is None:
+            return self.inner.read(max_bytes, _shorter(timeout))
+        end = time.monotonic() + (timeout or wait.seconds)
+        while True:
+            try:  # in parts of half a second, to notice when another download is interrupted
+                part = min(0.5, wait.left(), end - time.monotonic())
+                with wait.running():
+                    found = self.inner.read(max_bytes, max(0.01, part))
+                wait.count(len(found))
+                return found
+            except Exception as error:
+                if type(error).__name__ != "ReadTimeout" or time.monotonic() >= end:
+                    raise
+
+def _refuse_pause(response: Any) -> None:
+    "Raise the error of an answer that asks to wait, which `huggingface_hub` would do silently and for any time"
+    from huggingface_hub.utils import hf_raise_for_status
+    if _wait.get() and (response.status_code in (408, 429) or "Retry-After" in response.headers):
+        response.read()
+        hf_raise_for_status(response)
+
+def _limit_connections() -> None:
+    "Let the connections of `huggingface_hub`, which all libraries share, keep to the limit of a call"
+    from huggingface_hub.utils import get_session
+    session = get_session()
+    if _refuse_pause not in session.event_hooks["response"]:
+        session.event_hooks = {**session.event_hooks, "response": [*session.event_hooks["response"], _refuse_pause]}
+    for transport in (session._transport, *session._mounts.values()):  # directly, and through proxies
+        pool = getattr(transport, "_pool", None)
+        opener = getattr(pool, "_network_backend", None)
+        if pool is not None and opener is not None and not isinstance(opener, _Limited):
+            pool._network_backend = _Limited(opener)
+
+@contextmanager
+def limited(
+    seconds: float | None = None,  # Without an answer or progress; None: those of SAE_NB_HUB_SECONDS
+    stop: threading.Event | None = None,  # Ends the requests when it is set
+) -> Iterator[None]:
+    "Raise TimeoutError if a request to the hub in this block stays without an answer, or without progress"
+    _limit_connections()
+    token = _wait.set(_Wait(seconds or _seconds(), stop))
     try:
-        last, since = progress(), time.monotonic()
-        while not done.wait(max(0.01, min(0.5, patience))):
-            if (now := progress()) != last:
-                last, since = now, time.monotonic()
-            elif time.monotonic() - since > patience:
-                raise TimeoutError(f"no complete answer in {patience:.0f} seconds; SAE_NB_HUB_SECONDS sets the limit")
-    except BaseException:
-        _stop(thread)
-        raise
-    if errors:
-        raise errors[0]
-    return result[0]
+        yield
+    finally:
+        _wait.reset(token)
 
 _temporary_status = (408, 429, 500, 502, 503, 504)
 _temporary_kinds = ("ReadTimeout", "ReadError", "WriteError", "WriteTimeout", "RemoteProtocolError", "PoolTimeout",
@@ -228,7 +300,7 @@ def _pause(error: BaseException | None, attempt: int) -> float | None:
         if _status(error) in _temporary_status:
             after = str(error.response.headers.get("Retry-After", ""))  # type: ignore[attr-defined]
             return float(after) if re.fullmatch(r"\d{1,6}", after) else float(attempt)
-        if type(error).__name__ in _temporary_kinds:
+        if type(error).__name__ in _temporary_kinds or "Consistency check failed" in str(error):  # a wrong length
             return float(attempt)
         error = error.__cause__ or error.__context__
     return None
@@ -237,20 +309,18 @@ def ask_hub(
     repo_id: str,  # "owner/name"
     wanted: str,  # A file, or what else is requested, for messages
     call: Callable[[], T],  # Makes the request
-    patience: float | None = None,  # Seconds without an answer or progress; None: those of SAE_NB_HUB_SECONDS
-    progress: Callable[[], int] = lambda: 0,  # Bytes received so far
     errors: Callable[[str, str], Any] = clear_hub_errors,  # Context manager that makes errors clear
+    stop: threading.Event | None = None,  # Ends the request when it is set
 ) -> T:
     "Make a request within a limited time; repeat it after temporary failures, with a message"
-    attempts, seconds = _limit("SAE_NB_HUB_ATTEMPTS", 3), _limit("SAE_NB_HUB_SECONDS", 60)
-    end = time.monotonic() + (patience or seconds)
+    attempts = _limit("SAE_NB_HUB_ATTEMPTS", 3)
     for attempt in range(1, attempts + 1):
         try:
-            with errors(repo_id, wanted):
-                return _in_thread(call, max(1.0, end - time.monotonic()) if patience is None else patience, progress)
+            with errors(repo_id, wanted), limited(stop=stop):
+                return call()
         except (ConnectionError, FileNotFoundError) as error:
             pause = _pause(error, attempt)
-            if pause is None or attempt == attempts or time.monotonic() + pause > end:
+            if pause is None or attempt == attempts or pause > _seconds():
                 raise
             print(f"{repo_id}: {wanted}: {_why(error.__cause__ or error)}; attempt {attempt + 1} of {attempts} in "
                   f"{pause:.0f} s", file=sys.stderr)
@@ -359,10 +429,14 @@ class HubFiles:
         folder = safe_name(folder)
         return [name for name in self.all_files() if name.rpartition("/")[0] == folder]
 
+    def _folder(self) -> Path:
+        "Return the folder of the repository in the cache"
+        from huggingface_hub.constants import HF_HUB_CACHE
+        return Path(HF_HUB_CACHE) / f"models--{self.repo_id.replace('/', '--')}"
+
     def _snapshot(self) -> Path | None:
         "Return the cache folder of the commit, if it is known without a request"
-        from huggingface_hub.constants import HF_HUB_CACHE
-        folder = Path(HF_HUB_CACHE) / f"models--{self.repo_id.replace('/', '--')}"
+        folder = self._folder()
         branch = folder / "refs" / (self.revision or "main")
         commit = self.commit or (branch.read_text() if branch.is_file() else self.revision or "main")
         return folder / "snapshots" / commit if (folder / "snapshots" / commit).is_dir() else None
@@ -424,17 +498,30 @@ class HubFiles:
         commit = self.commit or about.commit_hash
         if before is not None and commit in before.parts:
             return before
-        blobs, interrupted = Path(constants.HF_HUB_CACHE), self.interrupted
-        blobs = blobs / f"models--{self.repo_id.replace('/', '--')}" / "blobs"
-        def received() -> int:
-            if interrupted.is_set():
-                raise _Stopped
-            return _size_of_parts(blobs)
-        patience = hub_seconds(min(about.size or 0, constants.DOWNLOAD_CHUNK_SIZE))  # files grow in such steps
-        file = ask_hub(self.repo_id, name, lambda: Path(hf_hub_download(
+        self._wait_for_others(name, about.etag)
+        return ask_hub(self.repo_id, name, lambda: Path(hf_hub_download(
             self.repo_id, name, revision=commit if self.commit or self.revision == commit else self.revision,
-            token=self.token, force_download=self.force_download)), patience, received)
-        return file
+            token=self.token, force_download=self.force_download)), stop=self.interrupted)
+
+    def _wait_for_others(self, name: str, etag: str) -> None:
+        "Wait while another process downloads the same file; raise ConnectionError if its download makes no progress"
+        from filelock import FileLock, Timeout
+        lock = self._folder().parent / ".locks" / self._folder().name / f"{etag}.lock"
+        last, since = None, time.monotonic()
+        while lock.exists():
+            try:
+                with suppress(NotImplementedError), FileLock(lock, timeout=0.5, mode=0o664):
+                    return
+            except Timeout:
+                if last is None:
+                    print(f"{self.repo_id}: {name}: waiting for another download of it", file=sys.stderr)
+                if (size := _size_of_parts(self._folder() / "blobs")) != last:
+                    last, since = size, time.monotonic()
+                elif self.interrupted.is_set() or time.monotonic() - since > _seconds():
+                    raise ConnectionError(f"{self.repo_id}: {name}: another download of it makes no progress; end the "
+                                          f"process that holds {lock}") from None
+            except OSError:  # a cache that cannot be written, or no locks there
+                return
 
     def _verify(self, file: Path, name: str) -> None:
         "Compare a large file with its hash; delete it and raise ConnectionError if they differ"
@@ -532,14 +619,6 @@ class _Source:
     hints: dict[str, Any]  # Facts that the files do not contain
     row: PublishedSAE | None = None  # Its row in the release table
 
-def _only(release: str, ids: list[str]) -> str:
-    "Return the only SAE id; raise ValueError if there are several"
-    if len(ids) != 1:
-        shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
-        raise ValueError(f"{release} has {len(ids)} SAEs; choose one by sae_id: {shown}" if ids else
-                         f"{release} has no SAE")
-    return ids[0]
-
 def _find_source(
     release: str,  # Name of a release, or a repository "owner/name"
     sae_id: str | None = None,  # Id in the release; folder or file in the repository; None: the only SAE
@@ -551,7 +630,7 @@ def _find_source(
     row = None
     if is_release(release):
         ids = [row.sae_id for row in find_saes(release=release) if row.release == release]
-        sae_id = _only(release, ids) if sae_id is None else sae_id
+        sae_id = only_one(release, ids) if sae_id is None else sae_id
         row = lookup_sae(release, sae_id)
     elif release.count("/") != 1:
         releases = ["demo", *(row.release for row in list_releases())]
@@ -575,44 +654,13 @@ def _folders_with_weights(files: HubFiles) -> list[str]:
 def _folder_with_weights(files: HubFiles) -> str:
     "Return the top level of a repository if it has weights, else the only folder that has some"
     folders = _folders_with_weights(files)
-    return "" if "" in folders else _only(files.repo_id, folders)
+    return "" if "" in folders else only_one(files.repo_id, folders)
 
 # %% ../nbs/29_hub.ipynb #6ed313b5
-def _demo_saes() -> dict[str, Path]:
-    "Return the folders of the bundled SAEs, by id"
-    return {file.parent.name: file.parent for file in sorted((assets() / "demo_sae").glob(f"*/{config_file}"))}
-
-def _demo_folder(sae_id: str | None) -> Path:
-    "Return the folder of a bundled SAE, the first one by default; raise ValueError for an unknown id"
-    found = _demo_saes()
-    sae_id = next(iter(found), "") if sae_id is None else sae_id
-    if sae_id not in found:
-        raise ValueError(unknown("SAE id", sae_id, found))
-    return found[sae_id]
-
-def _format_of(path: Path) -> str | None:
-    "Return the format of a local checkpoint, None if the path is not a checkpoint"
-    try:
-        return detect_format(*open_local(path))
-    except ValueError:
-        return None
-
 def _local_folder(release: str | Path, sae_id: str | None) -> Path | None:
     "Return the local folder or file that a release means; None for a release of the table, or a repository"
-    if isinstance(release, str) and (not release or is_release(release)):
-        return None
-    path = local_path(release)
-    is_path = isinstance(release, Path) or release.startswith(("/", "~", "./", "../", ".\\")) or path.is_absolute()
-    if not path.exists() and not is_path:
-        return None
-    folder = path if sae_id is None else path / safe_name(sae_id)
-    if not folder.exists():
-        raise FileNotFoundError(f"{folder}: no such folder or file")
-    if sae_id is None and folder.is_dir() and _format_of(folder) is None:
-        inside = sorted(item.relative_to(folder).as_posix() for item in folder.rglob("*") if item.is_dir() and
-                        _format_of(item))
-        folder = folder / _only(str(folder), inside) if inside else folder
-    return folder
+    named = isinstance(release, str) and (not release or is_release(release))
+    return None if named else find_local(release, sae_id)
 
 def _exists(source: _Source) -> bool:
     "Return True if the path exists in the repository; rows of the release table are assumed to exist"
@@ -665,7 +713,7 @@ def from_pretrained(
     FileNotFoundError if it does not exist, PermissionError if it is gated, ConnectionError if the hub is unreachable"""
     device = as_device(device)
     if release == "demo":
-        return load_from_disk(_demo_folder(sae_id), device=device, dtype=dtype, hints=overrides)
+        return load_from_disk(demo_folder(sae_id), device=device, dtype=dtype, hints=overrides)
     if revision is None and (folder := _local_folder(release, sae_id)) is not None:
         return load_from_disk(folder, device, dtype, format, overrides, converter)
     source = _find_source(str(release), sae_id, revision, token, force_download)
@@ -681,7 +729,7 @@ def sae_config(
 ) -> SAEConfig:
     "Return the configuration of a published SAE; of safetensors and `.npz` files, only headers are downloaded"
     if release == "demo":
-        return load_from_disk(_demo_folder(sae_id)).cfg
+        return load_from_disk(demo_folder(sae_id)).cfg
     if revision is None and (folder := _local_folder(release, sae_id)) is not None:
         return read_checkpoint(*open_local(folder), format=format, converter=converter).cfg
     source = _find_source(str(release), sae_id, revision, token)
@@ -696,7 +744,7 @@ def sae_sparsity(
 ) -> Float[Tensor, "d_sae"] | None:
     "Return log10 of the fraction of tokens on which each latent fires; None if it was not published"
     if release == "demo":
-        return read_sparsity(*open_local(_demo_folder(sae_id)))
+        return read_sparsity(*open_local(demo_folder(sae_id)))
     if revision is None and (folder := _local_folder(release, sae_id)) is not None:
         return read_sparsity(*open_local(folder))
     source = _find_source(str(release), sae_id, revision, token)
@@ -713,7 +761,7 @@ def load_sae_or_saes(
 ) -> SAE | dict[str, SAE]:
     "Load an SAE, or a dictionary of all SAEs in a folder; raise ValueError or FileNotFoundError if there is none"
     if local_path(path).exists():
-        return _load_local(local_path(path), device, dtype)
+        return load_folder(path, device, dtype)
     release, _, sae_id = str(path).partition("/")
     if release == "demo" or is_release(release):
         return from_pretrained(release, sae_id or None, device, dtype)
@@ -738,22 +786,8 @@ def _single_name(path: str | Path, sae: SAE) -> str:
         files, name = open_local(os.path.abspath(local_path(path)))
         name = recognize_checkpoint(files, name)[1] or files.folder.name  # a file can mean the folder around it
     elif name == "demo":
-        name = next(iter(_demo_saes()))
+        name = next(iter(demo_saes()))
     elif is_release(name):
         name = str(sae.cfg.metadata.to_dict()["sae_id"])
     suffix = next((suffix for suffix in _weight_suffixes if name.endswith(suffix)), "")
     return name.removesuffix(suffix).rpartition("/")[2]
-
-def _load_local(path: Path, device: str | torch.device, dtype: str | torch.dtype | None) -> SAE | dict[str, SAE]:
-    "Load the SAE or all SAEs of a file or folder"
-    files, name = open_local(path)
-    format = _format_of(path)
-    if format is None and path.is_dir():
-        folders = sorted(folder for folder in path.rglob("*") if folder.is_dir() and _format_of(folder))
-        if folders:
-            return {folder.relative_to(path).as_posix(): load_from_disk(folder, device, dtype) for folder in folders}
-    config = join_path(name, "config.yaml")  # missing if the path is one layer of a set
-    if format == "circuit_tracer" and files.exists(config) and read_yaml(
-            files, config).get("model_kind", str) == "transcoder_set":
-        return {f"layer_{layer}": sae for layer, sae in enumerate(load_transcoder_set(files, name, device, dtype))}
-    return load_from_disk(path, device, dtype)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['load_from_disk']
+__all__ = ['load_from_disk', 'demo_saes', 'demo_folder', 'only_one', 'find_local', 'load_folder']
 
 # %% ../../nbs/27_all.ipynb #e6be73dd
 from collections.abc import Mapping
@@ -15,9 +15,15 @@ from typing import Any
 
 import torch
 
+from ..core import assets, local_path
+from ..display import unknown
+
 # formats register themselves on import; the first one that fits is used
 from . import circuits, google, linear, openmoss, saelens  # noqa: F401
-from .base import Converter, load_sae, open_local
+from .base import Converter, detect_format, load_sae, open_local
+from .circuits import load_transcoder_set
+from .files import join_path, read_yaml, safe_name
+from .saelens import config_file
 from ..sae import SAE
 
 # %% ../../nbs/27_all.ipynb #d83b3548
@@ -31,3 +37,72 @@ def load_from_disk(
 ) -> SAE:
     "Read an SAE in eval mode; raise ValueError if the files are damaged or not an SAE"
     return load_sae(*open_local(path), device=device, dtype=dtype, format=format, hints=hints, converter=converter)
+
+# %% ../../nbs/27_all.ipynb #a1936263
+def demo_saes() -> dict[str, Path]:
+    "Return the folders of the bundled SAEs, by id"
+    return {file.parent.name: file.parent for file in sorted((assets() / "demo_sae").glob(f"*/{config_file}"))}
+
+def demo_folder(
+    sae_id: str | None,  # None: the first one
+) -> Path:
+    "Return the folder of a bundled SAE; raise ValueError for an unknown id"
+    found = demo_saes()
+    sae_id = next(iter(found), "") if sae_id is None else sae_id
+    if sae_id not in found:
+        raise ValueError(unknown("SAE id", sae_id, found))
+    return found[sae_id]
+
+def _format_of(path: Path) -> str | None:
+    "Return the format of a local checkpoint, None if the path is not a checkpoint"
+    try:
+        return detect_format(*open_local(path))
+    except ValueError:
+        return None
+
+def only_one(
+    place: str,  # Where the SAEs are, for the message
+    ids: list[str],
+) -> str:
+    "Return the only SAE id; raise ValueError if there are several"
+    if len(ids) != 1:
+        shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+        raise ValueError(f"{place} has {len(ids)} SAEs; choose one by sae_id: {shown}" if ids else f"{place} has no SAE")
+    return ids[0]
+
+def find_local(
+    place: str | Path,  # A file or folder
+    sae_id: str | None,  # Folder in it; None: the only SAE
+) -> Path | None:
+    "Return the local folder or file of an SAE; None if the text is no path and there is no such file or folder"
+    path = local_path(place)
+    is_path = isinstance(place, Path) or place.startswith(("/", "~", "./", "../", ".\\")) or path.is_absolute()
+    if not path.exists() and not is_path:
+        return None
+    folder = path if sae_id is None else path / safe_name(sae_id)
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder}: no such folder or file")
+    if sae_id is None and folder.is_dir() and _format_of(folder) is None:
+        inside = sorted(item.relative_to(folder).as_posix() for item in folder.rglob("*") if item.is_dir() and
+                        _format_of(item))
+        folder = folder / only_one(str(folder), inside) if inside else folder
+    return folder
+
+def load_folder(
+    path: str | Path,  # A file or folder
+    device: str | torch.device = "cpu",
+    dtype: str | torch.dtype | None = None,  # None: as stored
+) -> SAE | dict[str, SAE]:
+    "Load the SAE, or all SAEs, of a file or folder"
+    path = local_path(path)
+    files, name = open_local(path)
+    format = _format_of(path)
+    if format is None and path.is_dir():
+        folders = sorted(folder for folder in path.rglob("*") if folder.is_dir() and _format_of(folder))
+        if folders:
+            return {folder.relative_to(path).as_posix(): load_from_disk(folder, device, dtype) for folder in folders}
+    config = join_path(name, "config.yaml")  # missing if the path is one layer of a set
+    if format == "circuit_tracer" and files.exists(config) and read_yaml(
+            files, config).get("model_kind", str) == "transcoder_set":
+        return {f"layer_{layer}": sae for layer, sae in enumerate(load_transcoder_set(files, name, device, dtype))}
+    return load_from_disk(path, device, dtype)
