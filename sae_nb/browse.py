@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from .cards import latent_card, latent_table, relative_text, shade_style
-from .core import unknown
+from .display import unknown
 from .display import Html, format_number
 from .lens import LogitLens
 from .reading import Prompt, peaks

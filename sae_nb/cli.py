@@ -27,8 +27,8 @@ from torch import Tensor
 
 import sae_nb
 from .config import TrainConfig, read_settings
-from .core import (SAEConfig, architecture, architecture_names, as_device, default_device, field_types,
-                         local_path, unknown)
+from .core import SAEConfig, architecture, architecture_names, as_device, default_device, field_types, local_path
+from .display import unknown
 from .crosscoder import MultiHookConfig
 from .disk import write_safely
 from .docstrings import parameters

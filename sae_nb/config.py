@@ -24,8 +24,8 @@ import torch
 from torch import nn
 
 import sae_nb.architectures  # noqa: F401  (so that every architecture is registered)
-from .core import (SAEConfig, as_device, default_device, dtype_name, local_path, unknown,
-                         whole_number)
+from .core import SAEConfig, as_device, default_device, dtype_name, local_path, whole_number
+from .display import unknown
 from .formats.files import CheckpointError, LocalFiles, read_json
 from .sae import SAE
 from .tokens import TokenMask
@@ -228,8 +228,8 @@ def read_settings(
     try:
         return read_json(LocalFiles(path.parent), path.name).values
     except CheckpointError as error:
-        raise CheckpointError(f"{path} is damaged: {error}; TrainConfig(..., out=folder, resume=True) with the settings "
-                              "of the run resumes it all the same") from None
+        raise CheckpointError(f"{path} is damaged: {error}; TrainConfig(..., out=folder, resume=True) with the same "
+                              "settings resumes the run all the same") from None
 
 # %% ../nbs/46_config.ipynb #e61cccd3
 def _init_seed(

@@ -18,7 +18,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from . import selection
-from .core import SAEConfig, register, unknown
+from .core import SAEConfig, register
+from .display import unknown
 from .encoder import Encoder
 from .jumprelu import jump
 from .sae import SAE, LossInputs, SAELoss, reconstruction_loss

@@ -30,13 +30,13 @@ _host = socket.gethostname().replace("-", "_") or "host"
 
 def temporary_path(
     path: Path,  # A file that will be written
-    kind: str = "new",  # Tells two temporary files of the same thread apart
+    kind: str = "new",  # Distinguishes two temporary files of the same thread
 ) -> Path:
     "Return the name of a temporary file next to `path`, which no other process or thread uses"
     return path.with_name(f".sae_nb-{_host[:40]}-{os.getpid()}-{threading.get_ident()}-{kind}.tmp")
 
 def gigabytes(
-    n_bytes: float,
+    n_bytes: float,  # Size
 ) -> str:
     "Format a number of bytes in GB, or in MB if it is small"
     return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.1f} MB"
@@ -47,7 +47,7 @@ def _is_full(error: BaseException | None) -> bool:
         return False
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    if "No space left" in str(error) or "quota exceeded" in str(error).lower():
+    if any(reason in str(error) for reason in ("No space left", "Disk quota exceeded", "File too large")):
         return True
     return _is_full(error.__cause__ or error.__context__)
 
@@ -67,8 +67,10 @@ def write_safely(
 ) -> Path:
     "Write a file so that `path` holds either the old content or the complete new content, even after a crash"
     path = local_path(path)
-    temporary = temporary_path(path)
+    folder = temporary_path(path)  # some writers have temporary files of their own, next to the file
+    temporary = folder / "file"
     try:
+        folder.mkdir()
         temporary.touch()
         mode = temporary.stat().st_mode  # permissions of a new file; some writers set stricter ones
         write(temporary)
@@ -83,8 +85,7 @@ def write_safely(
             raise
         raise raised from error
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
     return path
 
 def _flush_folder(folder: Path) -> None:
@@ -98,7 +99,7 @@ def _flush_folder(folder: Path) -> None:
 
 # %% ../nbs/19_disk.ipynb #735f174b
 def remove_leftovers(
-    folder: str | Path,
+    folder: str | Path,  # Where files were written
 ) -> list[str]:
     "Remove temporary files that killed processes of this machine left in a folder; return their names"
     removed = []
@@ -106,7 +107,7 @@ def remove_leftovers(
         _, host, process = (*path.stem.split("-"), "", "")[:3]
         if host == _host[:40] and process.isdigit() and not _is_alive(int(process)):
             with suppress(OSError):
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
                 removed.append(path.name)
     return removed
 
@@ -160,7 +161,7 @@ class Lock:
         path: str | Path,  # The lock file, which is removed at the end
         what: str,  # What is locked, for the message
     ):
-        self.path = local_path(path)
+        self.path = local_path(path).absolute()
         self._number = -1
         for other in list(_held):
             if other.idle and other.path.absolute() == self.path.absolute():

@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .core import explains_arguments, whole_number
+from .core import whole_number
+from .display import explains_arguments
 from .display import Table, format_interval, format_number, new_figure
 from .metrics import (Metrics, Sums, all_metrics, bootstrap_interval, check_same_text, cross_entropy, frac_dead,
                             firing_counts, kl_divergence, reconstruction_sums)

@@ -26,7 +26,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .clt import CrossLayerTranscoder
-from .core import SAEMetadata, unknown
+from .core import SAEMetadata
+from .display import unknown
 from .formats.base import left_out_file
 from .formats.files import safe_name
 from .formats.saelens import save_model

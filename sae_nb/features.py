@@ -204,8 +204,7 @@ def collect_features(
     prepend_bos: bool | None = None,  # Begin contexts with BOS, for text to pack; None: as in the SAE's training
 ) -> FeatureStats:
     "Collect statistics, top and random contexts, and logit effects for every latent in one pass over the text"
-    out = _check_out(out, resume)
-    reader = SAEReader.of(sae, model, hook, mask)
+    out, reader = _check_out(out, resume), SAEReader.of(sae, model, hook, mask)
     settings: dict[str, Any] = {
         "hooks": list(reader.inputs), "batch_size": batch_size, "n_top": n_top, "n_random": n_random, "before": before,
         "after": after, "mask": reader.mask.to_dict(), "seed": seed, "pair_capacity": pair_capacity,

@@ -24,7 +24,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .core import SAEConfig, as_device, assets, local_path, unknown
+from .core import SAEConfig, as_device, assets, local_path
+from .display import unknown
 from .formats.all import load_from_disk
 from .formats.base import (Checkpoint, Converter, build_from_checkpoint, detect_format, formats, open_local,
                                  read_checkpoint, recognize_checkpoint)

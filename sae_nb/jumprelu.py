@@ -17,7 +17,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from . import selection
-from .core import SAEConfig, register, unknown
+from .core import SAEConfig, register
+from .display import unknown
 from .encoder import Encoder
 from .matryoshka import MatryoshkaMixin, prefix_widths
 from .sae import SAE, LossInputs, SAELoss

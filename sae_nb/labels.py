@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from .core import local_path, shown
+from .core import local_path
+from .display import shown
 from .formats.files import CheckpointError
 
 # %% ../nbs/59_labels.ipynb #ded943bd

@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .compare import random_rows
-from .core import unknown
+from .display import unknown
 from .directions import logit_effects, unembedding
 from .display import Table, format_number, new_figure
 from .models import check_processing

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .core import unknown
+from .display import unknown
 from .disk import write_safely
 from .display import Table, format_interval, format_number, new_figure
 from .sparse import SparseCodes

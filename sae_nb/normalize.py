@@ -18,7 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .core import no_autocast, unknown
+from .core import no_autocast
+from .display import unknown
 from .sae import SAE
 
 # %% ../nbs/40_normalize.ipynb #fa3efb0e

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .core import unknown
+from .display import unknown
 from .sae import SAE
 
 # %% ../nbs/41_optim.ipynb #dad38987
@@ -80,16 +80,29 @@ class SAEOptimizer:
         factor: float = 1.0,  # Factor of the learning rate
     ) -> Float[Tensor, ""]:
         "Update the weights at `factor` times the learning rate; return the gradient norm before clipping"
+        norm = self.prepare()
+        self.apply(factor)
+        return norm
+
+    @torch.no_grad()
+    def prepare(self) -> Float[Tensor, ""]:
+        "Clip the gradients, which is all of a step that changes no weights; return their norm before clipping"
         if self.sae.unit_norm_decoder and self.sae.W_dec.grad is not None:
             _remove_parallel(self.sae.W_dec.grad, self.sae.W_dec)
-        norm = self.clip()
+        return self.clip()
+
+    @torch.no_grad()
+    def apply(
+        self,
+        factor: float = 1.0,  # Factor of the learning rate
+    ) -> None:
+        "Update the weights with the gradients that `prepare` clipped"
         self.adam.param_groups[0]["lr"] = self.lr * factor
         self.adam.step()
         self.adam.zero_grad(set_to_none=True)
         if self.sae.unit_norm_decoder:
             _normalize_rows(self.sae.W_dec)
         self.sae.constrain()
-        return norm
 
     def clip(self) -> Float[Tensor, ""]:
         "Clip the gradients by their joint norm, inside fused Adam where possible; return the norm before clipping"

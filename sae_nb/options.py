@@ -12,7 +12,7 @@ __all__ = ['check_options', 'in_shell_words']
 import re
 from collections.abc import Sequence
 
-from .core import elsewhere
+from .display import elsewhere
 
 # %% ../nbs/88_options.ipynb #ef9fb8cc
 def check_options(

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .core import unknown
+from .display import unknown
 from .display import Table, new_figure
 from .evals import progress_bar
 from .models import begin_id, evaluation_mode

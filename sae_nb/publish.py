@@ -24,7 +24,8 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .core import local_path, unknown
+from .core import local_path
+from .display import unknown
 from .display import format_interval, format_number
 from .formats.all import load_from_disk
 from .formats.files import safe_name

@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from .core import assets, unknown
+from .core import assets
+from .display import unknown
 from .display import Table, format_number
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['metrics_file', 'fit_to_model', 'Estimate', 'estimate', 'Run', 'make_store', 'start_run', 'train']
+__all__ = ['metrics_file', 'fit_to_model', 'estimate', 'Run', 'make_store', 'start_run', 'train']
 
 # %% ../nbs/47_run.ipynb #077a4437
 import copy
@@ -28,7 +28,8 @@ import torch
 from torch import nn
 
 from .activations import ActivationsStore
-from .checkpoint import load_checkpoint, previous_checkpoint, remove_checkpoints, save_checkpoint
+from .checkpoint import (Interruption, load_checkpoint, previous_checkpoint, remove_checkpoints,
+                               save_checkpoint)
 from .config import TrainConfig, new_saes, read_settings, settings_file
 from .core import SAEConfig, SAEMetadata, as_device, assets, default_device, local_path
 from .disk import Lock, check_space, gigabytes, remove_leftovers, write_safely
@@ -36,7 +37,7 @@ from .hooks import closed_blocks, compiled, find_hook_point, hook_width, read_ac
 from .models import _processing_of, begin_id, load_model, model_device, model_identity, run_logits
 from .rows import identity_changes
 from .sae import SAE
-from .timing import TimeReport, TrainingExample, best_of, time_report, time_step
+from .timing import Estimate, TimeReport, TrainingExample, best_of, time_report, time_step
 from .tokens import TokenStream
 from .track import JSONLines, Progress, Tracker, Trackers, WandB, _wandb_file
 from .trainer import DivergenceError, Trainer, outside_inference_mode
@@ -91,7 +92,9 @@ def _check_content(folder: Path, resumed: bool, resume: str, in_shell: bool) -> 
         raise FileExistsError(f"out={str(folder)!r} is not empty: give another folder{way}")
     if resumed and not there and (has_saes or not begun):  # a run without a checkpoint begins again
         keep = "--keep-checkpoint" if in_shell else "keep_checkpoint=True"
-        why = f"the run is finished; {keep} would have kept its checkpoint" if begun else "it is not the folder of a run"
+        why = "it is not the folder of a run"
+        if begun:
+            why = f"the run is finished; {keep} would have kept its checkpoint"
         raise FileNotFoundError(f"{resume}, but there is no {_checkpoint_file} in {folder}: {why}")
 
 def _new_folder(cfg: TrainConfig) -> Path:
@@ -196,30 +199,6 @@ def _plain_saes(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
 # %% ../nbs/47_run.ipynb #0fbbbe13
 _passes_of_evaluation = 4  # of the complete model: clean, with the SAE, and with two kinds of ablation
 
-@dataclass
-class Estimate:
-    "Expected time and memory of a run, and of what the command line does after it"
-    model_seconds: float  # Forward passes of the model
-    sae_seconds: float  # Training steps
-    gigabytes: float  # Weights, optimizer, shuffle buffer and the largest temporary tensors
-    evaluation_seconds: float = 0.0  # Evaluation on held-out text
-    feature_seconds: float = 0.0  # Collecting features, for a page about them
-
-    def __str__(self) -> str:
-        total = self.model_seconds + self.sae_seconds
-        parts = f"model {self.model_seconds / total:.0%}, SAE {self.sae_seconds / total:.0%}"
-        text = f"about {_duration(total)} ({parts}) and {self.gigabytes:.1f} GB"
-        after = {"evaluation": self.evaluation_seconds, "features": self.feature_seconds}
-        named = [f"{name} about {_duration(seconds)}" for name, seconds in after.items() if seconds]
-        if named:
-            text += f"; then {', '.join(named)}: {_duration(total + sum(after.values()))} in all"
-        return text
-
-def _duration(seconds: float) -> str:
-    "Format a number of seconds, minutes or hours"
-    unit, name = (1, "s") if seconds < 120 else (60, "min") if seconds < 7200 else (3600, "h")
-    return f"{seconds / unit:.3g} {name}" if seconds < 10 or unit > 1 else f"{seconds:.0f} s"
-
 def _step_seconds(sae: SAE, cfg: TrainConfig) -> float:
     "Return the time of one training step, on a copy of the SAE"
     generator = torch.Generator(device=sae.device).manual_seed(0)
@@ -252,61 +231,6 @@ def estimate(
     after = {"evaluation_seconds": eval_tokens * (len(saes) * _passes_of_evaluation * whole + per_token),
              "feature_seconds": feature_tokens * (len(saes) * forward + 2 * per_token)}
     return Estimate(forward * cfg.tokens, sum(steps.values()) * cfg.steps, total / 1e9, **after)
-
-# %% ../nbs/47_run.ipynb #2e0d86bf
-class _Interruption:
-    "What happens when the user or the system interrupts a run"
-    def __init__(
-        self,
-        nothing_to_save: Callable[[], bool] = lambda: False,  # If it returns True, an interrupt raises KeyboardInterrupt
-        announce: Callable[[int], None] = lambda count: None,  # Called at each interrupt with their number
-    ):
-        self.nothing_to_save = nothing_to_save
-        self.announce = announce
-        self.count = 0  # interrupts so far
-        self.saving = False  # whether files are being written
-        self.waiting = False  # whether the run waits for activations, so that it can stop at once
-
-    @property
-    def requested(self) -> bool:
-        "True after the first interrupt"
-        return self.count > 0
-
-    def handle(self, number: int, frame: Any) -> None:
-        "Ask the run to stop; raise KeyboardInterrupt at the second interrupt if it waits for activations"
-        if self.nothing_to_save() and not self.saving:
-            raise KeyboardInterrupt
-        self.count += 1
-        with suppress(RuntimeError):  # the signal may arrive while something is printed
-            self.announce(self.count)
-        if self.count > 1 and self.waiting:
-            raise KeyboardInterrupt
-
-    @contextmanager
-    def no_stop(self) -> Iterator[None]:
-        "Write files without being stopped by an interrupt"
-        before, self.saving = self.saving, True
-        try:
-            yield
-        finally:
-            self.saving = before
-
-    @contextmanager
-    def signals(self) -> Iterator[None]:
-        "Handle Ctrl-C, the end of a batch job and a closed terminal; restore the handlers at the end"
-        if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-            yield
-            return
-        numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-        before = {number: signal.getsignal(number) for number in numbers}
-        for number, handler in before.items():
-            if handler is not signal.SIG_IGN:  # as under nohup
-                signal.signal(number, self.handle)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 # %% ../nbs/47_run.ipynb #bdcdc03a
 @dataclass
@@ -466,7 +390,7 @@ class _Session:
 
     def __post_init__(self) -> None:
         self.steps_before = self.trainer.steps_done
-        self.interruption = _Interruption(self.nothing_to_save, self.announce)
+        self.interruption = Interruption(self.nothing_to_save, self.announce)
         self.home = self.folder.absolute()  # where files go, even if the working folder changes
         self.checkpoint = self.home / _checkpoint_file
         self.saved_at = time.monotonic()
@@ -499,6 +423,7 @@ class _Session:
         self.trainer.check_finite()
         self._check_position()
         with self.interruption.no_stop():
+            self.home.mkdir(parents=True, exist_ok=True)  # someone may have removed it
             if self.metrics is not None:
                 self.metrics.sync()
             about = {**self.about, "step": self.trainer.steps_done, "tokens": self.trainer.tokens_done}
@@ -507,8 +432,7 @@ class _Session:
 
     def _check_position(self) -> None:
         "Raise RuntimeError if the trainer and the stream are at different positions, as after a stop between the two"
-        pending = self.trainer.pending or {}
-        waiting = max((len(x) for x, _ in pending.values()), default=0)
+        waiting = max((len(x) for x, _ in self.trainer.waiting.values()), default=0)
         trained = min(run.tokens_done for run in self.trainer.runs.values())
         given = self.store.n_read - self.store.buffer.n_unread
         if trained + waiting != given:
@@ -613,7 +537,9 @@ class _Session:
         if isinstance(error, _memory_errors) or "allocate memory" in str(error):
             traceback.clear_frames(error.__traceback__)  # frees the tensors of the step that failed
         try:
-            if not isinstance(error, DivergenceError):
+            if not isinstance(error, DivergenceError) or not self.checkpoint.is_file():  # better than none
+                if self.trainer.row_due and self.metrics is not None:
+                    self.metrics.log(self.trainer.metrics())
                 self.save_checkpoint()
         except Exception as problem:
             _say(f"\nthe present state could not be saved: {problem}")

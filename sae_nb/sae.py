@@ -87,8 +87,7 @@ class SAELoss:
         return SAELoss(sum(terms.values(), x_hat.new_zeros(())), terms, x_hat, as_codes(codes))
 
 def reconstruction_loss(
-    x_hat: Float[Tensor, "tokens d_out"],  # Reconstruction
-    target: Float[Tensor, "tokens d_out"],
+    x_hat: Float[Tensor, "tokens d_out"], target: Float[Tensor, "tokens d_out"],  # Reconstruction, wanted value
 ) -> Float[Tensor, ""]:
     "Return the squared error, summed over dimensions and averaged over tokens"
     return (x_hat - target).square().sum(-1).mean() if len(target) else x_hat.sum() * 0
@@ -107,20 +106,21 @@ class InputNorm:
         kind: str,  # `SAEConfig.normalize_activations`
     ) -> InputNorm | None:
         "Compute the mean and scale of each vector; return None if `kind` does not normalize"
+        if kind not in ("layer_norm", "constant_norm_rescale"):
+            return None
+        x = x.to(torch.promote_types(x.dtype, torch.float32))  # 16 bits are too few for a mean or a norm
         if kind == "layer_norm":
             return InputNorm(x.mean(-1, keepdim=True), x.std(-1, keepdim=True), 1e-5)
-        if kind == "constant_norm_rescale":
-            norms = x.norm(dim=-1, keepdim=True)
-            return InputNorm(torch.zeros_like(norms), norms.masked_fill(norms == 0, 1) / x.shape[-1] ** 0.5)
-        return None
+        norms = x.norm(dim=-1, keepdim=True)
+        return InputNorm(torch.zeros_like(norms), norms.masked_fill(norms == 0, 1) / x.shape[-1] ** 0.5)
 
     def normalize(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_in"]:
         "Subtract the mean and divide by the scale"
-        return (x - self.shift) / (self.scale + self.epsilon)
+        return ((x - self.shift) / (self.scale + self.epsilon)).to(x.dtype)
 
     def restore(self, x_hat: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_in"]:
         "Multiply by the scale and add the mean"
-        return x_hat * self.scale + self.shift
+        return (x_hat * self.scale + self.shift).to(x_hat.dtype)
 
 # %% ../nbs/06_sae.ipynb #bae87955
 _rules = ("activate", "select", "select_chunks")

@@ -11,6 +11,7 @@ __all__ = ['weighted_rows', 'dot_products', 'transformed', 'Codes', 'DenseCodes'
 
 # %% ../nbs/03_sparse.ipynb #6113ba65
 import math
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,10 +38,12 @@ def weighted_rows(
     weights = values.to(matrix.dtype)
     return F.embedding_bag(indices, matrix, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True)
 
+_quiet = threading.Lock()  # filters of warnings are the same for all threads
+
 def _pattern(indices: Tensor, offsets: Tensor, x: Tensor, matrix: Tensor) -> Tensor:
     "Return a PyTorch sparse CSR matrix with explicit zeros at the entries"
     zeros = torch.zeros(len(indices), dtype=x.dtype, device=x.device)
-    with warnings.catch_warnings():  # PyTorch warns once per process that these matrices are in beta
+    with _quiet, warnings.catch_warnings():  # PyTorch warns once per process that these matrices are in beta
         warnings.simplefilter("ignore", UserWarning)
         return torch.sparse_csr_tensor(offsets, indices, zeros, (len(x), len(matrix)), check_invariants=False)
 

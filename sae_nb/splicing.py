@@ -10,12 +10,11 @@ __all__ = ['At', 'Edit', 'SAEs', 'Edits', 'positions_to_change', 'ForwardPass', 
            'scale_latents', 'add_to', 'SplicedSAE', 'Spliced', 'splice', 'run_with_saes', 'run_with_cache_with_saes']
 
 # %% ../nbs/65_splicing.ipynb #fe4a0216
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from functools import partial, wraps
+from functools import partial
 from itertools import product
 from typing import Any, TypeAlias, cast
 
@@ -23,12 +22,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .core import explains_arguments, plain
+from .core import plain
+from .display import explains_arguments
 from .hooks import as_vectors, find_hook_point, replace_at, watch_at
 from .models import check_processing, evaluation_mode, model_inputs, run_logits
 from .reading import MaskLike, check_kind, resolve_mask
 from .sae import SAE, hook_points
 from .temporal import TemporalSAE
+from .threads import acting_hooks, around_calls, own_hook, silent_hooks
 from .tokens import TokenMask
 from .transcoder import TranscoderMixin
 
@@ -111,7 +112,7 @@ def _prompt_length(args: tuple[Any, ...], keywords: dict[str, Any]) -> int | Non
     return given.shape[1] if isinstance(given, Tensor) and given.ndim > 1 else None
 
 # %% ../nbs/65_splicing.ipynb #7cad4f55
-@dataclass
+@dataclass(eq=False)
 class ForwardPass:
     "Tokens of the running forward pass, and where they are in the whole text"
     tokens: Tensor | None = None  # None: the model was not given token ids
@@ -136,37 +137,28 @@ class ForwardPass:
         roles = {base if isinstance(base, nn.Module) else inner: "base", model: "bridge", inner: "model"}
         with ExitStack() as stack:
             for module, role in roles.items():
-                stack.callback(module.register_forward_pre_hook(partial(self._begin, role), with_kwargs=True).remove)
-                stack.callback(module.register_forward_hook(partial(self._end, role), always_call=True).remove)
+                begin, end = partial(self._begin, role), partial(self._end, role)
+                stack.callback(own_hook(module.register_forward_pre_hook, begin, with_kwargs=True).remove)
+                stack.callback(own_hook(module.register_forward_hook, end, always_call=True).remove)
             if isinstance(embedding, nn.Module):
-                stack.callback(embedding.register_forward_pre_hook(self._set_tokens, with_kwargs=True).remove)
+                stack.callback(own_hook(embedding.register_forward_pre_hook, self._set_tokens, with_kwargs=True).remove)
             for module, name in product(roles, ("generate", "hf_generate")):
                 if callable(getattr(module, name, None)):
-                    stack.enter_context(self._watch_generate(module, name))
+                    stack.enter_context(around_calls(module, name, self._generating))
             yield
 
     @contextmanager
-    def _watch_generate(self, module: nn.Module, name: str) -> Iterator[None]:
-        "Record whether a method that generates text is running, while the context is open"
-        before, method = vars(module).get(name), getattr(module, name)
-        @wraps(method)
-        def generate(*args: Any, **keywords: Any) -> Any:
-            if not self.in_generate:
-                self.prompt_end, self.prompt_length = None, None
-                self.n_generated = 0
-            self.prompt_length = self.prompt_length or _prompt_length(args, keywords)
-            self.in_generate += 1
-            try:
-                return method(*args, **keywords)
-            finally:
-                self.in_generate -= 1
-        vars(module)[name] = generate
+    def _generating(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> Iterator[None]:
+        "Record a call of `generate` with these arguments while the context is open"
+        if not self.in_generate:
+            self.prompt_end, self.prompt_length = None, None
+            self.n_generated = 0
+        self.prompt_length = self.prompt_length or _prompt_length(args, keywords)
+        self.in_generate += 1
         try:
             yield
         finally:
-            vars(module).pop(name)
-            if before is not None:
-                vars(module)[name] = before
+            self.in_generate -= 1
 
     def _begin(self, role: str, module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         "Record a call of the model, as a forward pre-hook"
@@ -411,20 +403,7 @@ def add_to(
 def _has_hooks(sae: SAE) -> bool:
     "Return True if there are hooks at the SAE's hook points"
     points = [sae.get_submodule(name) for name in hook_points]
-    return any(point._forward_hooks or point._forward_pre_hooks for point in points)
-
-@contextmanager
-def _without_hooks(sae: SAE) -> Iterator[None]:
-    "Disable the hooks at the SAE's hook points while the context is open"
-    points = [sae.get_submodule(name) for name in hook_points]
-    before = [(point._forward_hooks, point._forward_pre_hooks) for point in points]
-    for point in points:
-        point._forward_hooks, point._forward_pre_hooks = OrderedDict(), OrderedDict()
-    try:
-        yield
-    finally:
-        for point, (hooks, pre_hooks) in zip(points, before):
-            point._forward_hooks, point._forward_pre_hooks = hooks, pre_hooks
+    return any(acting_hooks(point) for point in points)
 
 # %% ../nbs/65_splicing.ipynb #3963498e
 @dataclass
@@ -510,7 +489,7 @@ class SplicedSAE:
         "Return the reconstruction without edits and without hooks"
         if not _has_hooks(self.sae):
             return self.sae.reconstruct(x, z)
-        with _without_hooks(self.sae):
+        with silent_hooks([self.sae.get_submodule(name) for name in hook_points]):
             return self.sae.reconstruct(x, self.sae.encode(x))
 
     @contextmanager
@@ -519,7 +498,7 @@ class SplicedSAE:
         with ExitStack() as stack:
             for name in names:
                 hook = partial(self._keep_output, name)
-                stack.callback(self.sae.get_submodule(name).register_forward_hook(hook).remove)
+                stack.callback(own_hook(self.sae.get_submodule(name).register_forward_hook, hook).remove)
             yield
 
     def _keep_output(self, name: str, point: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:

@@ -23,7 +23,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .coactivation import CoactivatingLatents
-from .core import local_path, shown
+from .core import local_path
+from .display import shown
 from .disk import write_safely
 from .firing import Contexts, bin_edges, bin_of, equal_bins, favorite_tokens, hash_to_uniform
 from .firing import lowest_per_group, n_bins, quartile_bins, sample_from_bins

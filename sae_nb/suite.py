@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from .core import local_path, unknown, whole_number
+from .core import local_path, whole_number
+from .display import unknown
 from .disk import write_safely
 from .evals import evaluate_each, fingerprint
 from .formats.files import LocalFiles, read_json

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import selection
-from .core import SAEConfig, register, unknown
+from .core import SAEConfig, register
+from .display import unknown
 from .encoder import AffineEncoder, Encoder
 from .sae import SAE, InputNorm, LossInputs, SAELoss, reconstruction_loss
 from .sparse import Codes, SparseCodes, as_codes, transformed
@@ -62,9 +63,12 @@ class _ContextAttention(nn.Module):
         parts = (self.q_target(latents), self.k_ctx(context), self.v_ctx(context))
         query, key, value = (part.unflatten(-1, (self.n_heads, part.shape[-1] // self.n_heads)).transpose(1, 2)
                              for part in parts)
+        if latents.dtype == torch.float16:  # the scores are squares of activations, which overflow
+            query, key = query.float(), key.float()
+            value = value.float()
         with sdpa_kernel(SDPBackend.MATH) if transformed() else nullcontext():  # the others lack some derivatives
             attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return self.c_proj(attended.transpose(1, 2).flatten(2))
+        return self.c_proj(attended.to(latents.dtype).transpose(1, 2).flatten(2))
 
 # %% ../nbs/14_temporal.ipynb #5abcdca5
 @dataclass(kw_only=True)
@@ -156,7 +160,8 @@ class TemporalSAE(SAE):
         for attend in self.attn_layers:
             guess = attend(self.encoder_for(left, dtype).dense().relu()).relu()
             part = guess @ self.W_dec
-            scale = (part * left).sum(-1, keepdim=True) / (part.norm(dim=-1, keepdim=True) + 1e-6).square()
+            p, x = (part.float(), left.float()) if part.dtype == torch.float16 else (part, left)  # squares overflow
+            scale = ((p * x).sum(-1, keepdim=True) / (p.norm(dim=-1, keepdim=True) + 1e-6).square()).to(left.dtype)
             predicted, left = predicted + scale * guess, left - scale * part
         return predicted.view(*prepared.shape[:-1], self.cfg.d_sae), left.view_as(prepared)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['best_of', 'best_of_each', 'product_seconds', 'TrainingExample', 'time_step', 'floor_seconds', 'TimeReport',
-           'time_report']
+           'time_report', 'Estimate']
 
 # %% ../nbs/45_timing.ipynb #51d25840
 import copy
@@ -190,3 +190,28 @@ def time_report(
     return TimeReport({"text": seconds["text"], "model": seconds["model"] + seconds["SAE"] - of_sae,
                        "shuffle buffer": seconds["shuffle buffer"], **divided, "rest": rest},
                       {part: floor for part, floor in floors.items() if floor}, steps, tokens)
+
+# %% ../nbs/45_timing.ipynb #e7e09959
+@dataclass
+class Estimate:
+    "Expected time and memory of a run, and of what the command line does after it"
+    model_seconds: float  # Forward passes of the model
+    sae_seconds: float  # Training steps
+    gigabytes: float  # Weights, optimizer, shuffle buffer and the largest temporary tensors
+    evaluation_seconds: float = 0.0  # Evaluation on held-out text
+    feature_seconds: float = 0.0  # Collecting features, for a page about them
+
+    def __str__(self) -> str:
+        total = self.model_seconds + self.sae_seconds
+        parts = f"model {self.model_seconds / total:.0%}, SAE {self.sae_seconds / total:.0%}"
+        text = f"about {_duration(total)} ({parts}) and {self.gigabytes:.1f} GB"
+        after = {"evaluation": self.evaluation_seconds, "features": self.feature_seconds}
+        named = [f"{name} about {_duration(seconds)}" for name, seconds in after.items() if seconds]
+        if named:
+            text += f"; then {', '.join(named)}: {_duration(total + sum(after.values()))} in all"
+        return text
+
+def _duration(seconds: float) -> str:
+    "Format a number of seconds, minutes or hours"
+    unit, name = (1, "s") if seconds < 120 else (60, "min") if seconds < 7200 else (3600, "h")
+    return f"{seconds / unit:.3g} {name}" if seconds < 10 or unit > 1 else f"{seconds:.0f} s"

@@ -23,7 +23,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .core import Settings, as_dtype, no_autocast, unknown, whole_number
+from .activations import as_rows, as_tensor, is_activations, is_list_of_activations
+from .core import Settings, as_dtype, no_autocast, whole_number
+from .display import unknown
 from .normalize import (InputTransform, check_fold, estimate_transform, geometric_median, input_normalizations,
                               transform_from_state)
 from .optim import L0Controller, SAEOptimizer, lr_factor, resample_dead, schedules, start_at_l0
@@ -171,6 +173,7 @@ class SAETraining:
         self.warm_up = min(1000, cfg.steps // 20) if cfg.lr_warm_up_steps is None else cfg.lr_warm_up_steps
         self.sparse_path = False
         self.last: SAELoss | None = None
+        self.last_metrics: dict[str, float | int] = {}  # of a step before a checkpoint; used until the next step
         self.last_batch: tuple[Tensor, Tensor | None] | None = None  # inputs and targets, transformed
 
     @outside_inference_mode()
@@ -213,7 +216,7 @@ class SAETraining:
         out = self._loss(x, target)
         self.updating = True
         self.last_factor = self._lr_factor()
-        self.optimizer.step(self.last_factor)
+        self.optimizer.apply(self.last_factor)
         self._count(out, len(x))
         if self.steps_done % _review_every == 0:
             self._review(out)
@@ -234,7 +237,7 @@ class SAETraining:
         return self.last_batch
 
     def _loss(self, x: Tensor, target: Tensor | None) -> SAELoss:
-        "Compute the loss of a batch and its gradients; an error leaves the state as it was"
+        "Compute the loss of a batch and its gradients; an error does not change the state"
         first = self.input_transform is None  # the first step also changes the weights, in `start`
         kept = self.sae.state_dict() if first else dict(self.sae.named_buffers())  # buffers are thresholds, for example
         kept = {name: tensor.clone() for name, tensor in kept.items()}
@@ -247,6 +250,7 @@ class SAETraining:
                 out.loss.backward()
             if out.loss.device.type == "cpu":  # other devices would have to wait: `metrics` checks there
                 self._check_loss(out.loss.item(), self.steps_done + 1)
+            self.optimizer.prepare()
             return out
         except BaseException:
             self.optimizer.adam.zero_grad(set_to_none=True)
@@ -267,8 +271,8 @@ class SAETraining:
         for name, part in zip(("inputs", "targets"), self.last_batch):
             if part is not None and not part.isfinite().all():
                 rows = int((~part.isfinite()).any(-1).sum())
-                cause = cause or f"{rows} of {len(part)} {name} of its batch are NaN or infinite; find out where they " \
-                                 "come from, or leave them out"
+                cause = cause or (f"{rows} of {len(part)} {name} of its batch are NaN or infinite; find out where they "
+                                  "come from, or leave them out")
         if not cause:
             half = ", and bfloat16 has few digits" if cfg.autocast or self.sae.dtype == torch.bfloat16 else ""
             cause = (f"its batch is finite, so lr={cfg.learning_rate:g} is probably too large{half}; try "
@@ -317,7 +321,7 @@ class SAETraining:
     def metrics(self) -> dict[str, float | int]:
         "Return metrics of the last batch, under SAELens' names; raise DivergenceError if the loss is not finite"
         if self.last is None:
-            return {}
+            return self.last_metrics
         out = self.last
         assert out.target is not None
         variance = (out.target - out.target.mean(0)).square().sum().clamp_min(1e-12)
@@ -371,80 +375,6 @@ class SAETraining:
         self.tokens_since_fired.copy_(state["tokens_since_fired"])
         self.dead = None if state["dead"] is None else state["dead"].to(self.sae.device)
         self.updating = False
-
-# %% ../nbs/44_trainer.ipynb #f13ea427
-def _as_tensor(
-    x: Any,  # A tensor, an array, or a list of vectors or numbers
-) -> Tensor:
-    "Convert activations to a tensor of floating-point numbers; raise TypeError if they are something else"
-    if isinstance(x, (list, tuple)) and len(x) and all(hasattr(row, "shape") for row in x):
-        shapes = {tuple(row.shape) for row in x}
-        if len(shapes) > 1 or len(x[0].shape) != 1:
-            listed = ", ".join(map(str, sorted(shapes)))
-            raise TypeError(f"a batch is a {type(x).__name__} of {len(x)} tensors of shapes {listed}: must be one "
-                            "tensor [n, d_in], or a dictionary with a tensor for each name that inputs= and targets= "
-                            "give")
-        x = torch.stack([_as_tensor(row) for row in x])
-    if not isinstance(x, Tensor):
-        x = _from_array(x)
-    if not x.is_floating_point():
-        raise TypeError(f"a batch has the data type {str(x.dtype).removeprefix('torch.')}: activations must be "
-                        "floating-point numbers; `ActivationsStore` makes them from tokens")
-    return x
-
-def _from_array(x: Any) -> Tensor:
-    "Convert an array or nested lists of numbers to a tensor; raise TypeError if they hold something else"
-    try:
-        array = np.asarray(x)
-    except ValueError:  # rows of different lengths
-        array = np.asarray(None)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"a batch is of the type {type(x).__name__}: must be a tensor or array [n, d_in] of "
-                        "activations, or a dictionary of them")
-    native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-    return torch.from_numpy(native if native.flags.writeable else native.copy())
-
-def _is_activations(x: Any) -> bool:
-    "Return True for a tensor or array of floating-point vectors, or several of them in a list"
-    if isinstance(x, (Tensor, np.ndarray)):
-        return x.ndim > 1 and (x.is_floating_point() if isinstance(x, Tensor) else x.dtype.kind == "f")
-    return _is_list_of_activations(x)
-
-def _is_list_of_activations(x: Any) -> bool:
-    "Return True for a list or tuple of tensors or arrays of floating-point vectors"
-    return isinstance(x, (list, tuple)) and len(x) > 0 and all(map(_is_activations, x))
-
-def _side_by_side(
-    parts: Sequence[Any],  # Activations at each hook point
-    widths: Sequence[int],  # Their widths
-) -> Float[Tensor, "n d"]:
-    "Concatenate activations at several hook points; raise ValueError if they do not fit together"
-    tensors = [_as_tensor(part) for part in parts]
-    shapes = [tuple(tensor.shape) for tensor in tensors]
-    if [shape[-1] for shape in shapes] != list(widths) or len({shape[:-1] for shape in shapes}) > 1:
-        raise ValueError(f"a batch has tensors of the shapes {', '.join(map(str, shapes))}, but the hook points are "
-                         f"{', '.join(map(str, widths))} wide: must be one [n, width] for each, with the same rows")
-    return torch.cat(tensors, -1)
-
-def _as_rows(
-    x: Any,
-    widths: Sequence[int],  # Widths of the hook points, side by side
-    what: str,  # What the rows are, for the message
-    heads: bool = False,  # Whether there may be an axis for attention heads
-) -> Float[Tensor, "n d"]:
-    "Return activations with one row per token; raise ValueError if the shape does not fit"
-    if _is_list_of_activations(x) and len(x) == len(widths) > 1:
-        x = _side_by_side(x, widths)
-    x, width = _as_tensor(x), sum(widths)
-    if x.ndim >= 3 and x.shape[-1] != width:
-        axis_of_hooks = len(widths) > 1 and tuple(x.shape[-2:]) == (len(widths), widths[0]) and len({*widths}) == 1
-        if axis_of_hooks or (heads and x.shape[-2] * x.shape[-1] == width):
-            x = x.flatten(-2)
-    if x.ndim < 2 or x.shape[-1] != width:
-        hint = "; a stream gives batches, not single rows: TensorStream or a DataLoader makes them"
-        hint = hint if x.ndim < 2 else ""
-        raise ValueError(f"a batch has the shape {tuple(x.shape)}, but {what}={width}: must be [n, {width}]{hint}")
-    return x.flatten(0, -2)
 
 # %% ../nbs/44_trainer.ipynb #6ff5ef7c
 _Keys = str | Sequence[str]  # One or several keys of a dictionary batch
@@ -516,7 +446,9 @@ class Trainer:
         self.keys_found: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}  # in the first batch
         self.hooks_first = False  # whether batches are stacked as [hooks, n, width]
         self.steps_done = 0
+        self.refused: _Parts | None = None  # a batch whose loss was not finite
         self.pending: _Parts | None = None  # a batch that some SAEs were not trained on, because a step failed
+        self.row_due = False  # whether the metrics of the last step could not be logged, because of an error
         self.seconds = 0.0  # spent in steps by `fit`
 
     def _keys_of(self, name: str, inputs: _Keys | Mapping[str, _Keys] | None,
@@ -553,10 +485,10 @@ class Trainer:
                 try:
                     run.step(*parts[name])
                 except DivergenceError as error:
-                    self.pending = None  # it would diverge again
+                    self.pending, self.refused = None, parts  # this trainer goes on without it, if at all
                     raise DivergenceError(f"SAE {name!r}: {error}" if self.several else str(error)) from None
         self.steps_done += 1
-        self.pending = None
+        self.pending = self.refused = None
 
     def start(self, x: Batch) -> None:
         "Estimate input transforms and initial biases from a given sample, instead of the first batch"
@@ -572,10 +504,10 @@ class Trainer:
             source, target = self._tensors_of(name, x)
             cfg = run.sae.cfg
             heads, label = cfg.reshape_activations == "hook_z", f"the SAE {name!r} has " if self.several else ""
-            source = _as_rows(self._hooks_last(source, cfg.input_widths), cfg.input_widths, f"{label}d_in", heads)
+            source = as_rows(self._hooks_last(source, cfg.input_widths), cfg.input_widths, f"{label}d_in", heads)
             if target is not None:
                 target = self._hooks_last(target, cfg.output_widths)
-                target = _as_rows(target, cfg.output_widths, f"{label}d_out", heads)
+                target = as_rows(target, cfg.output_widths, f"{label}d_out", heads)
                 if len(target) != len(source):
                     raise ValueError(f"a batch has {len(source)} inputs, but {len(target)} targets")
             parts[name] = source, target
@@ -595,14 +527,14 @@ class Trainer:
         inputs, targets = keys
         if inputs == targets and len(inputs) == 1:
             return self._pair(name, x[inputs[0]]) or (x[inputs[0]], None)
-        source, target = ([_as_tensor(x[key]) for key in own] for own in keys)
+        source, target = ([as_tensor(x[key]) for key in own] for own in keys)
         return torch.cat(source, -1), None if inputs == targets else torch.cat(target, -1)
 
     def _pair(self, name: str, x: Any) -> tuple[Any, Any] | None:
         "Return input and target if a batch is a pair of them, and the SAE needs both; else None"
         inputs, targets = self.keys[name]
         both = self.runs[name].sae.needs_target or inputs != targets
-        return (x[0], x[1]) if both and _is_list_of_activations(x) and len(x) == 2 else None
+        return (x[0], x[1]) if both and is_list_of_activations(x) and len(x) == 2 else None
 
     def _by_position(self, name: str, x: Any) -> tuple[Any, Any]:
         "Return what an SAE reads and reconstructs of a batch without keys; raise ValueError if that is not clear"
@@ -625,7 +557,7 @@ class Trainer:
         if self.several and self.runs.keys() <= x.keys():  # by name of the SAE
             return (name,), (name,)
         sae = self.runs[name].sae
-        about, tensors = sae.cfg.metadata, [key for key, value in x.items() if _is_activations(value)] or list(x)
+        about, tensors = sae.cfg.metadata, [key for key, value in x.items() if is_activations(value)] or list(x)
         hooks = _key_tuple(about.hook_name), _key_tuple(about.hook_name_out or about.hook_name)
         if hooks[0] and {*hooks[0], *hooks[1]} <= x.keys():
             return hooks
@@ -648,7 +580,7 @@ class Trainer:
         if shape[-2] == n and not self.hooks_first:  # [n, hooks, width], unless earlier batches had the other order
             return x
         self.hooks_first = True
-        return _as_tensor(x).movedim(0, -2)
+        return as_tensor(x).movedim(0, -2)
 
     @outside_inference_mode()
     def fit(
@@ -664,9 +596,11 @@ class Trainer:
         def write() -> None:
             nonlocal logged
             logged, seconds = self.steps_done, max(time.perf_counter() - started, 1e-9)
+            self.row_due = True
             row = self.metrics()
             if log is not None:
                 log({**row, "details/tokens_per_second": (self.tokens_done - before) / seconds})
+            self.row_due = False
         while self.steps_done < self.cfg.steps:
             parts = self._next_parts(batches)
             if parts is None:
@@ -717,9 +651,17 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         "Return everything that changes during training"
-        waiting = {} if self.pending is None else self.pending
+        waiting = self.waiting
+        ahead = {name: {"metrics": run.metrics(), "factor": run.last_factor} for name, run in self.runs.items()
+                 if run.steps_done > self.steps_done}  # trained on a batch on which another SAE failed
         return {"steps_done": self.steps_done, "pending": {name: list(part) for name, part in waiting.items()},
+                "ahead": ahead,
                 "runs": {name: run.state_dict() for name, run in self.runs.items()}}
+
+    @property
+    def waiting(self) -> _Parts:
+        "The batch that the stream has given and that is not in the weights, because its step failed; else empty"
+        return self.pending or self.refused or {}
 
     def check_finite(self) -> None:
         "Raise DivergenceError if a weight or an average of an optimizer is NaN or infinite"
@@ -734,3 +676,6 @@ class Trainer:
         self.pending = {name: (x, target) for name, (x, target) in state["pending"].items()} or None
         for name, run in self.runs.items():
             run.load_state_dict(state["runs"][name])
+            run.last = None
+            if name in (ahead := state.get("ahead", {})):
+                run.last_metrics, run.last_factor = ahead[name]["metrics"], ahead[name]["factor"]

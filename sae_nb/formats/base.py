@@ -25,8 +25,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 import sae_nb.architectures  # noqa: F401  (registers every architecture)
-from ..core import (SAEConfig, architecture, as_device, as_dtype, field_types, local_path, misspelling_of,
-                         shown, shown_names, unknown)
+from ..core import SAEConfig, architecture, as_device, as_dtype, field_types, local_path
+from ..display import misspelling_of, shown, shown_names, unknown
 from .files import (CheckpointError, ConfigValues, Files, LocalFiles, content_problem, join_path,
                                   opened_settings, read_json)
 from ..sae import SAE

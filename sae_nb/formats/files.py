@@ -27,7 +27,8 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from ..core import local_path, misspelling_of, shown, shown_names
+from ..core import local_path
+from ..display import misspelling_of, shown, shown_names
 
 # %% ../../nbs/20_files.ipynb #88775685
 class CheckpointError(ValueError):

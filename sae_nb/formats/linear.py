@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..core import unknown
+from ..display import unknown
 from .base import (Checkpoint, Hints, file_format, full_path, has_files, layer_in_name, linear_names,
                                  match_in_name, per_latent_threshold, with_conversion)
 from .files import CheckpointError, Files, ConfigValues, TensorFile, join_path, read_json, read_yaml

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core import dtype_name, shown, unknown
+from ..core import dtype_name
+from ..display import shown, unknown
 from .base import Checkpoint, Hints, file_format, full_path, with_conversion
 from .files import CheckpointError, ConfigValues, Files, TensorFile, join_path, read_json
 

@@ -19,7 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import sae_nb
-from ..core import (SAEMetadata, architecture, architecture_names, field_types, local_path, misspelling_of)
+from ..core import SAEMetadata, architecture, architecture_names, field_types, local_path
+from ..display import misspelling_of
 from ..disk import write_safely
 from .base import (Checkpoint, Hints, file_format, fold_decoder_norms, has_files, per_latent_threshold,
                                  with_conversion)
