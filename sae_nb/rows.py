@@ -7,14 +7,18 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['usual_columns', 'test_split_names', 'chat_columns', 'chat_roles', 'is_message', 'InOrder', 'rows_in_memory',
-           'without_format', 'hash_of', 'file_identity', 'rows_identity', 'identity_changes', 'is_temporary']
+           'without_format', 'hash_of', 'file_identity', 'check_packing', 'rows_identity', 'identity_changes',
+           'is_temporary']
 
 # %% ../nbs/33_rows.ipynb #49bf6c94
 import hashlib
+import lzma
 import os
+import zlib
 from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -406,6 +410,47 @@ def file_identity(
         found.add("" if path.is_file() else file.relative_to(path).as_posix())
         size += _add_file(found, file)
     return {"files": len(files), "bytes": size, "content": str(found)}
+
+# %% ../nbs/33_rows.ipynb #2cdac741
+_unpacked_ratio, _unpacked_extra = 60, 2 ** 24  # A block of a packed file may unpack to its size times this, plus this
+
+def _unpacked(path: Path, file: Any) -> Any:
+    "Open the unpacked content of a gzip, bzip2, xz or zstd file; None for other files"
+    import pyarrow
+    kind = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}.get(path.suffix.lower())
+    if path.suffix.lower() == ".xz":
+        return lzma.LZMAFile(file)
+    return kind and pyarrow.CompressedInputStream(pyarrow.PythonFile(file, "r"), kind)
+
+def _check_parquet(path: Path) -> None:
+    "Raise ValueError if a parquet file states that it unpacks to more than 1,000 times its size"
+    from pyarrow import ArrowException, parquet
+    try:
+        about = parquet.read_metadata(path)
+    except ArrowException:  # the reader reports damage
+        return
+    unpacked = sum(about.row_group(n).total_byte_size for n in range(about.num_row_groups))
+    if unpacked > 1000 * path.stat().st_size + 2 ** 26:
+        raise ValueError(f"data set {str(path)!r}: unpacks to more than 1,000 times its size, which no text does")
+
+def check_packing(
+    path: Path,  # A file
+    most: int,  # Bytes of it to unpack; at least 1 MiB is unpacked
+) -> None:
+    "Raise ValueError if a packed file unpacks to far more than text does, in its first `most` bytes"
+    with suppress(OSError, EOFError, zlib.error, lzma.LZMAError), open(path, "rb") as file:  # the reader reports damage
+        if path.suffix.lower() == ".parquet":
+            return _check_parquet(path)
+        if (stream := _unpacked(path, file)) is None:
+            return
+        start, size = 0, 0
+        while file.tell() <= max(most, 2 ** 20) and (part := len(stream.read(2 ** 20))):
+            size += part
+            if size > _unpacked_extra + _unpacked_ratio * (file.tell() - start):
+                raise ValueError(f"data set {str(path)!r}: unpacks to more than {_unpacked_ratio} times its size, "
+                                 "which no text does")
+            if file.tell() - start > 2 ** 20:
+                start, size = file.tell(), 0
 
 # %% ../nbs/33_rows.ipynb #e2fb31b3
 def _add_column(found: _Hash, column: Any) -> bool:

@@ -448,8 +448,8 @@ class FeatureStats:
         if "schema" not in values:
             raise CheckpointError(f"{path} is not a file of feature statistics")
         if (schema := values.pop("schema")) != _schema:
-            raise CheckpointError(f"{path} has feature statistics in layout {shown(schema)}, but this version of sae_nb reads "
-                             f"layout {_schema}: run collect_features again")
+            raise CheckpointError(f"{path} has feature statistics in layout {shown(schema)}, but this version of sae_nb "
+                             f"reads layout {_schema}: run collect_features again")
         try:
             stats = cls._from_values(values)
             stats._check()

@@ -9,11 +9,9 @@ from __future__ import annotations
 __all__ = ['is_text', 'Texts', 'load_texts']
 
 # %% ../nbs/34_texts.ipynb #349e8b83
-import bz2
 import copy
 import glob
 import hashlib
-import lzma
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,10 +27,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from .core import assets, local_path
-from .display import unknown
+from .display import shown, unknown
 from .formats.files import LocalFiles, content_problem, read_json
-from .rows import (InOrder, chat_columns, chat_roles, file_identity, hash_of, is_message, rows_identity,
-                         rows_in_memory, test_split_names, usual_columns, without_format)
+from .rows import (InOrder, chat_columns, chat_roles, check_packing, file_identity, hash_of, is_message,
+                         rows_identity, rows_in_memory, test_split_names, usual_columns, without_format)
 
 # %% ../nbs/34_texts.ipynb #4f0e7aea
 _kinds = {".txt": "text", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".parquet": "parquet", ".csv": "csv",
@@ -59,27 +57,13 @@ def _demo_rows() -> list[dict[str, Any]]:
     columns = ["text", "split", "source"]
     return parquet.read_table(assets() / "demo" / "heldout.parquet", columns=columns).to_pylist()
 
-def _check_packing(path: Path) -> None:
-    "Raise ValueError if the first megabyte of a gzip, bzip2 or xz file unpacks to far more than text does"
-    unpackers: dict[str, Any] = {".gz": lambda: zlib.decompressobj(31), ".bz2": bz2.BZ2Decompressor,
-                                 ".xz": lambda: lzma.LZMADecompressor(memlimit=2 ** 28)}
-    if path.suffix.lower() not in unpackers:
-        return
-    with open(path, "rb") as file:
-        head = file.read(2 ** 20)
-    most, size = 2 ** 24 + 60 * len(head), 0
-    with suppress(OSError, EOFError, ValueError, zlib.error, lzma.LZMAError):  # damage is reported by the reader
-        size = len(unpackers[path.suffix.lower()]().decompress(head, most + 1))
-    if size > most:
-        raise ValueError(f"data set {str(path)!r}: unpacks to more than 60 times its size, which no text does")
-
 def _check_content(path: Path) -> None:
     "Raise ValueError if a file, or one of a folder, holds a git-lfs pointer or an error page instead of the data"
-    for file in [path] if path.is_file() else path.rglob("*"):
-        kind = _kinds.get(_suffix(file))
-        if kind is None or "\\" in file.name or not file.is_file():
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if "\\" not in file.name and file.is_file()]
+    for file in files:
+        if (kind := _kinds.get(_suffix(file))) is None:
             continue
-        _check_packing(file)
+        check_packing(file, 2 ** 26 // len(files))
         problem = content_problem(LocalFiles(file.parent), file.name)
         if problem and ("git-lfs" in problem or kind in ("parquet", "arrow")):
             raise ValueError(f"data set {str(file)!r}: {problem}")
@@ -115,7 +99,7 @@ def _errors_about(name: str) -> Iterator[None]:
             yield
     except StopIteration as error:
         raise ValueError(f"data set {name!r} is empty") from error
-    except (OSError, ValueError, EOFError, zlib.error, DatasetsError) as error:
+    except (OSError, ValueError, EOFError, RecursionError, zlib.error, DatasetsError) as error:
         if str(error).startswith("data set "):
             raise
         cause = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
@@ -124,7 +108,7 @@ def _errors_about(name: str) -> Iterator[None]:
             hint = "; give a text as a list, [text]"
         kind = ConnectionError if isinstance(error, ConnectionError) else ValueError
         kind = PermissionError if isinstance(error, DatasetNotFoundError) and "gated" in str(error) else kind
-        raise kind(f"data set {name!r}: {cause}{hint}") from error
+        raise kind(f"data set {name!r}: {str(cause)[:400]}{hint}") from error
 
 def _ask_hub(name: str) -> bool:
     """Ask the hub once for a data set, because `datasets` tries for a long time; return False if only the cache has it.
@@ -399,7 +383,10 @@ def _divide(texts: Texts, name: Literal["train", "test"]) -> _Part:
     "Choose the documents to hold out"
     sizes: dict[int, int] = {}
     found: list[int] = []
-    for n, row in enumerate(islice(texts.look(), _looked_at)):
+    read = (texts.column, "attention_mask", *usual_columns, *chat_columns)  # other columns may be large
+    columns = [] if texts.streamed else [name for name in getattr(texts.rows, "column_names", ()) if name in read]
+    rows = replace(texts, rows=texts.rows.select_columns(columns)) if columns else texts
+    for n, row in enumerate(islice(rows.look(), _looked_at)):
         if (document := texts.document(row, n)) is not None:
             sizes[_key(document)] = len(document)
             found.append(n)
@@ -468,7 +455,7 @@ class Texts:
     ) -> str | Int[np.ndarray, "position"] | None:
         "Return the text or tokens of a row, or its portion in this part; None if there is nothing"
         value = row.get(self.column) if isinstance(row, Mapping) else row
-        where = f"row {number} of the data set" if number is not None else "a row of the data set"
+        where = f"{'a row' if number is None else f'row {number}'} of the data set{self._named}"
         if _is_missing(value):
             if (other := _readable(row, self.column)) not in (None, self.column):
                 raise ValueError(f"{where}: has {other!r}, but others have {self.column!r}: must be rows of one kind")
@@ -481,11 +468,16 @@ class Texts:
             document = self.part(document, number)
         return document if document is not None and len(document) else None
 
+    @property
+    def _named(self) -> str:
+        "The name of a file or data set, for error messages; empty for data in memory"
+        return "" if self.name == "generator" or self.name.endswith(" in memory") else f" {shown(self.name, 200)}"
+
     def identity(self) -> dict[str, Any]:
         "Return what must be equal for the same documents to be read again, for JSON; see `identity_changes`"
         kind = "the folder" if self.path and self.path.is_dir() else "the file" if self.path else "the data set"
         named = repr(self.path.name if self.path else self.name)
-        what = f"the {self.name}" if self.name == "generator" or self.name.endswith(" in memory") else f"{kind} {named}"
+        what = f"{kind} {named}" if self._named else f"the {self.name}"
         part = None if self.part is None else f"{self.part.name}, {self.part.described}"
         found = {"what": what, "config": self.config, "split": self.split or "all", "part": part, "column": self.column,
                  "revision": _revision(self.rows), "first": self.first}
@@ -533,7 +525,7 @@ def _readable(row: Any, column: str) -> str | None:
         return column
     return next((name for name in (*usual_columns, *chat_columns) if not _is_missing(row.get(name))), None)
 
-def _check_one_kind(rows: Iterable[Any], column: str) -> None:
+def _check_one_kind(rows: Iterable[Any], column: str, named: str) -> None:
     "Raise ValueError if some rows have another column than others, because they would be left out"
     seen: dict[str, int] = {}
     for n, row in enumerate(rows):
@@ -541,7 +533,7 @@ def _check_one_kind(rows: Iterable[Any], column: str) -> None:
             seen.setdefault(name, n)
         if len(seen) > 1:
             (usual, first), (other, number) = seen.items()
-            raise ValueError(f"row {number} of the data set: has {other!r}, but row {first} has {usual!r}: must be "
+            raise ValueError(f"row {number} of the data set{named}: has {other!r}, but row {first} has {usual!r}: must be "
                              "rows of one kind")
 
 def _checked_text(value: Any, where: str) -> str:
@@ -599,7 +591,8 @@ def load_texts(
         rows = source.open(opened)
         first = list(islice(Texts(rows, "", False).look(), 100))
     if not first:
-        raise ValueError("the data set is empty" + ("" if not getattr(rows, "once", False) else (
+        named = "" if source.in_memory else f": {source.name}"
+        raise ValueError(f"the data set is empty{named}" + ("" if not getattr(rows, "once", False) else (
             ", or was read before: a generator can be read only once: give a list, or the function that returns it")))
     columns = getattr(rows, "column_names", None) or dict.fromkeys(name for row in first for name in row)
     texts = Texts(rows, "", False, source.name, opened, trained_on=overlap, config=name, path=source.path)
@@ -622,7 +615,7 @@ def _with_column(texts: Texts, first: Sequence[Any], columns: Sequence[str], col
         return replace(texts, column=found, render=partial(_render, tokenizer))
     tokenized = bool(values) and isinstance(values[0], (list, tuple, range, np.ndarray, Tensor))
     texts = replace(texts, column=found, tokenized=tokenized)
-    _check_one_kind(texts.rows if isinstance(texts.rows, list) else first, found)
+    _check_one_kind(texts.rows if isinstance(texts.rows, list) else first, found, texts._named)
     for n, row in enumerate(first):
         texts.document(row, n)  # Raises an error before work starts if the rows cannot be read
     return texts

@@ -18,7 +18,8 @@ from torch import Tensor
 from ..core import dtype_name
 from .base import (Checkpoint, Hints, build_from_checkpoint, canonical_names, file_format, full_path,
                                  match_in_name, prefetch, read_checkpoint)
-from .files import CheckpointError, ConfigValues, Files, LocalFiles, TensorFile, join_path, read_yaml, safe_name
+from .files import CheckpointError, ConfigValues, Files, LocalFiles, TensorFile, join_path, read_yaml
+from .files import safe_name
 from ..sae import SAE
 
 # %% ../../nbs/24_circuits.ipynb #aa276f7d
@@ -124,7 +125,8 @@ def _encoder_file(files: Files, folder: str, layer: int) -> TensorFile:
     shapes = {"b_enc": weights.shape("W_enc", 2)[1:], "threshold": weights.shape("W_enc", 2)[1:]}
     for name in ("b_enc", "b_dec", *(["threshold"] if "threshold" in weights else [])):
         if weights.shape(name, 1) != shapes.get(name, weights.shape(name, 1)):
-            raise CheckpointError(f"{weights.source}: tensor {name!r} has shape {weights.shape(name)}, not {shapes[name]}")
+            found = weights.shape(name)
+            raise CheckpointError(f"{weights.source}: tensor {name!r} has shape {found}, not {shapes[name]}")
     return weights
 
 def _decoder_file(files: Files, folder: str, layer: int) -> TensorFile:
@@ -153,7 +155,7 @@ def _check_layers(encoders: list[TensorFile], decoders: list[TensorFile], source
     "Check that the tensors of all layers match; raise ValueError if not"
     kinds = {(encoder.shape("W_enc"), encoder.shape("b_dec"), "threshold" in encoder) for encoder in encoders}
     if len(kinds) != 1:
-        raise CheckpointError(f"{source}: the {len(encoders)} layers of the set do not have the same sizes and thresholds")
+        raise CheckpointError(f"{source}: the {len(encoders)} layers of the set differ in their sizes or thresholds")
     d_sae, (d_out,) = encoders[0].shape("W_enc", 2)[1], encoders[0].shape("b_dec", 1)
     for layer, decoder in enumerate(decoders):
         expected = (d_sae, len(decoders) - layer, d_out)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['opened_settings', 'CheckpointError', 'safe_name', 'Files', 'LocalFiles', 'join_path', 'content_problem',
-           'ConfigValues', 'bounded', 'read_json', 'read_yaml', 'TensorInfo', 'TensorFile']
+           'ConfigValues', 'read_json', 'read_yaml', 'TensorInfo', 'TensorFile']
 
 # %% ../../nbs/20_files.ipynb #460deaf7
 import ast
@@ -36,9 +36,9 @@ class CheckpointError(ValueError):
     names the file. A missing file, a hub that cannot be reached and a lack of memory keep their own errors"""
     def __init__(
         self,
-        message: str,  # Shortened to 1,000 characters
+        message: str,  # Shortened to 500 characters
     ):
-        super().__init__(message if len(message) <= 1000 else f"{message[:700]} [...] {message[-280:]}")
+        super().__init__(message if len(message) <= 500 else f"{message[:340]} [...] {message[-150:]}")
 
 def safe_name(
     name: str,  # Relative name of a file or folder, with "/"
@@ -226,7 +226,7 @@ _longest_settings = 2 ** 20  # Bytes of a file of settings
 _most_values = 50_000  # Values of a file of settings, counting the copies that YAML's aliases stand for
 _deepest = 50  # Lists and dictionaries within each other
 
-def bounded(
+def _bounded(
     content: Any,  # Parsed JSON or YAML
     most: int = _most_values,  # Values allowed
 ) -> Any:
@@ -256,7 +256,7 @@ def _parse_file(files: Files, name: str, parse: Any) -> ConfigValues:
     try:
         if len(content) > _longest_settings:
             raise ValueError("larger than 1 MiB, too large for a settings file")
-        values = bounded(parse(content.decode("utf-8")))
+        values = _bounded(parse(content.decode("utf-8")))
     except (ValueError, RecursionError) as error:
         kind = Path(name).suffix[1:].upper()
         reason = content_problem(files, name) or f"not valid {kind} ({str(error)[:300]})"
@@ -346,8 +346,9 @@ _numpy_types = {"<f8": torch.float64, "<f4": torch.float32, "<f2": torch.float16
 
 def _shape(value: Any) -> tuple[int, ...] | None:
     "Convert a list or tuple of counts to a shape; return None for anything else"
-    good = isinstance(value, (list, tuple)) and len(value) <= 8 and all(type(n) is int and 0 <= n < 2 ** 63 for n in value)
-    return tuple(value) if good else None
+    if not isinstance(value, (list, tuple)) or len(value) > 8:
+        return None
+    return tuple(value) if all(type(n) is int and 0 <= n < 2 ** 63 for n in value) else None
 
 _longest_header = 2 ** 23  # Bytes; the largest published ones have less than 1 MB
 _most_tensors = 100_000  # Tensors of a file
@@ -370,11 +371,12 @@ def _safetensors_header(
     file.seek(0)
     length = struct.unpack("<Q", file.read(8))[0] if end >= 8 else 0
     if not 2 <= length <= min(end - 8, _longest_header):
-        raise CheckpointError(f"{source}: not a complete safetensors file (a header of {length} bytes in a file of {end})")
+        raise CheckpointError(f"{source}: not a complete safetensors file (header of {length} bytes, file of {end})")
     try:
         header = json.loads(file.read(length).decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{source}: not a safetensors file (its header is not JSON: {str(error)[:200]})") from None
+        reason = str(error)[:200]
+        raise CheckpointError(f"{source}: not a safetensors file (its header is not JSON: {reason})") from None
     if not isinstance(header, dict):
         raise CheckpointError(f"{source}: not a safetensors file (its header has no tensor names)")
     metadata, found = header.pop("__metadata__", None), {}
@@ -383,8 +385,7 @@ def _safetensors_header(
         shape, span = _shape(entry.get("shape")), _shape(entry.get("data_offsets"))
         dtype = _safetensors_types.get(entry["dtype"]) if isinstance(entry.get("dtype"), str) else None
         if dtype is None or shape is None or span is None or len(span) != 2:
-            raise CheckpointError(f"{source}: the header entry of tensor {shown(name)} is not valid: "
-                                  f"{shown(entry)}")
+            raise CheckpointError(f"{source}: the header entry of tensor {shown(name)} is not valid: {shown(entry)}")
         info = TensorInfo(dtype, shape, 8 + length + span[0])
         if span[1] - span[0] != info.n_bytes or 8 + length + span[1] > end:
             raise CheckpointError(f"{source}: not a complete safetensors file (tensor {shown(name)} of shape "
@@ -406,7 +407,8 @@ def _npy_header(stream: Any, size: int, source: str) -> tuple[TensorInfo, bool]:
     except (SyntaxError, TypeError, KeyError, ValueError, RecursionError, MemoryError):
         raise CheckpointError(f"{source}: not an array of numbers") from None
     if dtype is None or shape is None:
-        raise CheckpointError(f"{source}: an array of {shown(header['descr'])} and shape {shown(header['shape'])} is not supported")
+        raise CheckpointError(f"{source}: an array of {shown(header['descr'])} and shape "
+                              f"{shown(header['shape'])} is not supported")
     info = TensorInfo(dtype, shape, 8 + width + length)
     if info.start + info.n_bytes > size:
         raise CheckpointError(f"{source}: truncated (shape {shown(shape)} needs {shown(info.n_bytes)} bytes)")
@@ -590,7 +592,7 @@ class TensorFile:
     ) -> float:
         "Return a number that is stored as a tensor"
         if math.prod(self.shape(name)) != 1:
-            raise CheckpointError(f"{self.source}: tensor {name!r} has shape {self.shape(name)}; it must be a single number")
+            raise CheckpointError(f"{self.source}: tensor {name!r} has shape {self.shape(name)}, not a single number")
         return float(self.read(torch.float64, only=[name])[name])
 
     def _read_one(self, stored: str, dtype: torch.dtype | None, device: Any, by_column: bool) -> Tensor:

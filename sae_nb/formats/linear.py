@@ -33,8 +33,8 @@ def _infer_dictionary_class(names: Iterable[str], source: str) -> str:
     "Infer the class from the names of its tensors; raise ValueError if they fit two classes"
     names = set(names)
     if "b_dec" in names and "encoder.weight" in names and "threshold" in names:
-        raise CheckpointError(f"{source}: AutoEncoderTopK and BatchTopKSAE store the same tensors; without a config.json "
-                         "the hint dict_class must name the class")
+        raise CheckpointError(f"{source}: AutoEncoderTopK and BatchTopKSAE store the same tensors; without a "
+                              "config.json the hint dict_class must name the class")
     marks = {"group_sizes": "MatryoshkaBatchTopKSAE", "W_enc": "JumpReluAutoEncoder", "r_mag": "GatedAutoEncoder",
              "b_dec": "AutoEncoderTopK", "bias": "AutoEncoder"}
     return next((kind for mark, kind in marks.items() if mark in names), "AutoEncoderNew")

@@ -85,7 +85,8 @@ class _OpenMOSSFolder:
         if norm is None:
             return None
         if not 0 < norm < float("inf"):
-            raise CheckpointError(f"{self.config.source}: the average norm at {hook} is {norm}, not positive and finite")
+            raise CheckpointError(f"{self.config.source}: the average norm at {hook} is {norm}, not positive and "
+                                  "finite")
         return self.config.get("d_model", int) ** 0.5 / norm
 
     def metadata(self, hook: Any, hook_out: Any = None) -> dict[str, Any]:
@@ -103,8 +104,8 @@ def _check_shapes(weights: TensorFile, **shapes: tuple[int, ...]) -> None:
     "Check that the tensors present have these shapes and are floating point; raise ValueError if not"
     for name, info in weights.info.items():
         if info.shape != shapes.get(name, info.shape) or not info.dtype.is_floating_point:
-            raise CheckpointError(f"{weights.source}: tensor {name!r} has shape {info.shape} and type {info.dtype}, not "
-                             f"{shapes.get(name, info.shape)} and a floating-point type")
+            raise CheckpointError(f"{weights.source}: tensor {name!r} has shape {info.shape} and type {info.dtype}, "
+                             f"not {shapes.get(name, info.shape)} and a floating-point type")
 
 # %% ../../nbs/26_openmoss.ipynb #4ecda3fd
 @dataclass(frozen=True)
