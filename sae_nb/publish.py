@@ -28,10 +28,10 @@ from torch import Tensor
 from .core import local_path
 from .display import unknown
 from .display import format_interval, format_number
-from .formats.all import load_from_disk
+from .loading import load_from_disk
 from .formats.files import safe_name
 from .formats.saelens import config_file, save_model
-from .hub import ask_hub, clear_upload_errors, hub_seconds
+from .hub import ask_hub, clear_upload_errors
 from .reading import check_kind
 from .sae import SAE
 from .trainer import TrainerConfig
@@ -377,6 +377,4 @@ def _upload(folder: Path, repo_id: str, revision: str, private: bool | None, tok
         api.upload_folder(repo_id=repo_id, folder_path=folder, revision=revision, commit_message=message,
                           ignore_patterns=["README.md"] if kept else None)
         return url
-    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return ask_hub(repo_id, "the upload", upload, hub_seconds(size),
-                   errors=lambda repo_id, _: clear_upload_errors(repo_id))
+    return ask_hub(repo_id, "the upload", upload, errors=lambda repo_id, _: clear_upload_errors(repo_id))
