@@ -75,7 +75,7 @@ def _raise_clearly(repo_id: str, wanted: str, error: Exception) -> NoReturn:
     raise ConnectionError(f"{repo_id}: {wanted} cannot be read from the hub at {_address()} ({_why(error)}); "
                           "check the connection, or load a copy with SAE.load_from_disk") from error
 
-_disk_errors = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+_disk_errors = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 
 def _cache_error(repo_id: str, wanted: str, error: OSError) -> OSError:
     "Return the error for a cache folder that cannot be written"
@@ -132,8 +132,8 @@ def clear_upload_errors(
     except errors.HFValidationError as error:
         raise ValueError(f"{repo_id!r}: not a valid repository name, so nothing was uploaded ({error})") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ConnectionError(f"{repo_id}: the upload failed: the answer from {_address()} is not one of a hub; a sign-in "
-                              "page of the network, a proxy or a wrong HF_ENDPOINT may be the cause") from error
+        raise ConnectionError(f"{repo_id}: the upload failed: the answer from {_address()} is not one of a hub; a "
+                              "sign-in page of the network, a proxy or a wrong HF_ENDPOINT may be the cause") from error
     except Exception as error:
         if not _of_the_network(error) and not isinstance(error, errors.LocalTokenNotFoundError):
             raise
@@ -177,13 +177,14 @@ class _Wait:
         self.stop = stop
         self.spent = 0.0  # Seconds
         self.moved = 0  # Bytes in this time
+        self.answered = False
 
     def left(self) -> float:
         "Return the seconds that remain; raise TimeoutError if none do"
         if self.stop is not None and self.stop.is_set():
             raise _Interrupted("another download was interrupted")
         if self.spent >= self.seconds:
-            what = "less than 1 kB per second" if self.moved else "no answer"
+            what = "less than 1 kB per second" if self.answered else "no answer"
             raise TimeoutError(f"{what} for {self.seconds:.0f} seconds; SAE_NB_HUB_SECONDS sets the limit")
         return self.seconds - self.spent
 
@@ -240,15 +241,20 @@ class _Limited:
                 with wait.running():
                     found = self.inner.read(max_bytes, max(0.01, part))
                 wait.count(len(found))
+                wait.answered = wait.answered or bool(found)
                 return found
             except Exception as error:
                 if type(error).__name__ != "ReadTimeout" or time.monotonic() >= end:
                     raise
 
-def _refuse_pause(response: Any) -> None:
-    "Raise the error of an answer that asks to wait, which `huggingface_hub` would do silently and for any time"
+def _check_answer(response: Any) -> None:
+    "Raise an error for a web page, and for an answer that asks to wait, as `huggingface_hub` would for any time"
     from huggingface_hub.utils import hf_raise_for_status
-    if _wait.get() and (response.status_code in (408, 429) or "Retry-After" in response.headers):
+    if _wait.get() is None:
+        return
+    if response.status_code == 200 and response.headers.get("Content-Type", "").startswith("text/html"):
+        raise json.JSONDecodeError("a web page", "<html>", 0)
+    if response.status_code in (408, 429) or "Retry-After" in response.headers:
         response.read()
         hf_raise_for_status(response)
 
@@ -256,8 +262,8 @@ def _limit_connections() -> None:
     "Let the connections of `huggingface_hub`, which all libraries share, keep to the limit of a call"
     from huggingface_hub.utils import get_session
     session = get_session()
-    if _refuse_pause not in session.event_hooks["response"]:
-        session.event_hooks = {**session.event_hooks, "response": [*session.event_hooks["response"], _refuse_pause]}
+    if _check_answer not in session.event_hooks["response"]:
+        session.event_hooks = {**session.event_hooks, "response": [*session.event_hooks["response"], _check_answer]}
     for transport in (session._transport, *session._mounts.values()):  # directly, and through proxies
         pool = getattr(transport, "_pool", None)
         opener = getattr(pool, "_network_backend", None)
@@ -283,7 +289,7 @@ _temporary_kinds = ("ReadTimeout", "ReadError", "WriteError", "WriteTimeout", "R
 
 def _pause(error: BaseException | None, attempt: int) -> float | None:
     "Return the seconds to wait before the next attempt; None if the failure is not temporary"
-    while error is not None:
+    while error is not None and type(error) is not TimeoutError:  # the time is over
         if _status(error) in _temporary_status:
             after = str(error.response.headers.get("Retry-After", ""))  # type: ignore[attr-defined]
             return float(after) if re.fullmatch(r"\d{1,6}", after) else float(attempt)

@@ -43,6 +43,9 @@ class _Server(ThreadingHTTPServer):
     connections: list[socket.socket] = []
     daemon_threads = True
 
+    def handle_error(self, *_: object) -> None:
+        "Say nothing when a client closes its connection"
+
     def get_request(self) -> tuple:
         "Remember the connection, so that it ends with the server"
         request = super().get_request()
@@ -146,12 +149,16 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def break_down(self, kind: str) -> None:
-        """Answer wrongly: "silent", "slow", "cut", "html", "json" (not JSON), "list" (JSON, but nonsense), "loop", a status
+        """Answer wrongly: "silent", "headers", "slow", "cut", "html", "json" (not JSON), "list" (JSON, but nonsense), "loop", a status
         such as "503", or a status with "Retry-After" in seconds, such as "429 2" """
         self.close_connection = True
         if kind == "silent":
             self.server_hub.log.append(f"{self.command} {self.path} silent")
             time.sleep(300)
+        elif kind == "headers":  # a byte per second from the first one on
+            for letter in b"HTTP/1.1 200 OK\r\nServer: " + b"x" * 300:
+                self.wfile.write(bytes([letter]))
+                time.sleep(1)
         elif kind in ("slow", "cut"):
             self.send_response(200)
             self.send_header("Content-Length", "1000")
