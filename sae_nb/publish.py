@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = ['Evaluation', 'model_card', 'push_to_hub']
 
 # %% ../nbs/81_publish.ipynb #2f99077b
+import hashlib
 import html
 import json
 import math
@@ -368,13 +369,41 @@ def _upload(folder: Path, repo_id: str, revision: str, private: bool | None, tok
             keep_card: bool) -> str:
     "Upload a folder in one commit, without its card if the repository has a card that should be kept"
     from huggingface_hub import HfApi
-    api = HfApi(token=token)
+    api, sent = HfApi(token=token), []  # `sent`: the files of a commit that may have arrived
     def upload() -> str:
         url = str(api.create_repo(repo_id, private=private, exist_ok=True))
         if revision != "main":
             api.create_branch(repo_id, branch=revision, exist_ok=True)
         kept = keep_card and api.file_exists(repo_id, "README.md", revision=revision)
+        names = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+        sent[:] = [name for name in names if not (kept and name == "README.md")]
         api.upload_folder(repo_id=repo_id, folder_path=folder, revision=revision, commit_message=message,
                           ignore_patterns=["README.md"] if kept else None)
         return url
-    return ask_hub(repo_id, "the upload", upload, errors=lambda repo_id, _: clear_upload_errors(repo_id))
+    try:
+        return ask_hub(repo_id, "the upload", upload, errors=lambda repo_id, _: clear_upload_errors(repo_id))
+    except ConnectionError as error:
+        arrived = _has_files(api, repo_id, revision, folder, sent) if sent else False
+        if arrived is None:
+            raise ConnectionError(f"{repo_id}: it is not known whether the SAEs were uploaded, because the answer was "
+                                  f"lost ({str(error.__cause__).strip().splitlines()[0]}); look at "
+                                  f"{api.endpoint}/{repo_id} before you publish again") from error
+        if not arrived:
+            raise
+        return f"{api.endpoint}/{repo_id}"
+
+def _has_files(api: Any, repo_id: str, revision: str, folder: Path, names: Sequence[str]) -> bool | None:
+    "Return True if a repository has these files of a folder, with the same content; None if the hub does not say"
+    try:
+        tree = ask_hub(repo_id, "the list of files", lambda: [*api.list_repo_tree(
+            repo_id, recursive=True, revision=revision)])
+    except (OSError, ValueError):
+        return None
+    there = {entry.path: entry for entry in tree if hasattr(entry, "blob_id")}
+    return all(name in there and _is_same(there[name], (folder / name).read_bytes()) for name in names)
+
+def _is_same(entry: Any, content: bytes) -> bool:
+    "Return True if a file on the hub has this content, by its hash"
+    if entry.lfs is not None:
+        return entry.lfs.sha256 == hashlib.sha256(content).hexdigest()
+    return entry.blob_id == hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

@@ -24,6 +24,11 @@ from urllib.parse import unquote, urlsplit
 LARGE = (".safetensors", ".npz", ".pt", ".pth")  # files that the hub stores outside git, behind a redirect
 
 
+def blob_id(content: bytes) -> str:
+    "Return the name that git gives to a file"
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
 @dataclass
 class Repository:
     "Commits by id, each with all its files, and branches that point to commits"
@@ -59,7 +64,8 @@ class Hub:
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.stored: dict[str, bytes] = {}  # large files by hash
-        # by file name: "cut", "short", "damage", "error", or "after NAME", which waits until NAME is requested too
+        # by file name: "cut", "short", "damage", "error", or "after NAME", which waits until NAME is requested too; for
+        # "commit": "lost", which makes the commit and closes the connection
         self.faults: dict[str, str] = {}  # each is used once
         # for requests "METHOD PATH" that match the pattern: a kind of `_Handler.trouble`, and how often
         self.troubles: dict[str, tuple[str, int]] = {}
@@ -214,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
             if rest and not recursive:
                 entries[prefix + first] = {"type": "directory", "path": prefix + first, "oid": "0" * 40, "size": 0}
                 continue
-            entries[name] = {"type": "file", "path": name, "oid": hashlib.sha1(content).hexdigest(), "size": len(content)}
+            entries[name] = {"type": "file", "path": name, "oid": blob_id(content), "size": len(content)}
             if name.endswith(LARGE):
                 entries[name]["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 1}
         self.answer(200, list(entries.values()))
@@ -322,6 +328,9 @@ class _Handler(BaseHTTPRequestHandler):
             elif line["key"] == "lfsFile":
                 files[value["path"]] = hub.stored[value["oid"]]
         commit = repository.commit(files, found[3])
+        if hub.faults.pop("commit", None) == "lost":
+            self.close_connection = True
+            return
         self.answer(200, {"success": True, "commitOid": commit, "commitUrl": f"{hub.url}/{found[1]}/commit/{commit}",
                           "hookOutput": ""})
 
