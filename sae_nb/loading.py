@@ -74,7 +74,8 @@ def _only_one(
     "Return the only SAE id; raise ValueError if there are several"
     if len(ids) != 1:
         shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
-        raise ValueError(f"{place} has {len(ids)} SAEs; choose one by sae_id: {shown}" if ids else f"{place} has no SAE")
+        raise ValueError(f"{place} has {len(ids)} SAEs; choose one by sae_id: {shown}" if ids else
+                         f"{place} has no SAE")
     return ids[0]
 
 def _find_local(

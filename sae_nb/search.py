@@ -10,6 +10,7 @@ __all__ = ['TokenLatents', 'LatentExamples', 'max_activating_examples', 'TextCon
 
 # %% ../nbs/75_search.ipynb #d0a0063f
 import html
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -235,9 +236,15 @@ def _tokens_cell(vocabulary: Vocabulary, tokens: Iterable[int]) -> Markup:
     shown = (f'<span style="{style}">{pieces_html(vocabulary.pieces(token))}</span>' for token in tokens)
     return Markup(" ".join(map(vocabulary.listed, tokens)), " ".join(shown))
 
+def _is_web_address(address: str) -> bool:
+    "Return True for http, https and relative addresses; a link with another scheme, such as javascript:, can run code"
+    visible = re.sub(r"[\x00-\x20]", "", address)  # browsers ignore these characters in a scheme
+    scheme = re.match(r"([^/?#]*?):", visible)
+    return scheme is None or scheme[1].lower() in ("http", "https")
+
 def _latent_cell(contrast: TextContrast, latent: int) -> Markup:
     "Return the number of a latent as a table cell, as a link if there is a page"
-    if contrast.page is None:
+    if contrast.page is None or not _is_web_address(contrast.page):
         return Markup(str(latent), f"<b>{latent}</b>")
     return Markup(str(latent), f'<b><a href="{html.escape(contrast.page)}#L{latent}">{latent}</a></b>')
 
