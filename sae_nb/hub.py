@@ -48,7 +48,7 @@ def clear_hub_errors(
         raise ValueError(f"{repo_id}: no such branch, tag or commit") from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         raise ConnectionError(f"{repo_id}: the hub cannot be reached{_offline()} and {wanted} is not in the cache; "
-                              "connect once to download it, or load a copy with SAE.load_from_disk") from error
+                              "connect once to download it, or load a copy that is on disk") from error
     except errors.EntryNotFoundError as error:
         raise FileNotFoundError(f"{repo_id}: the repository has no {wanted}") from error
     except errors.HFValidationError as error:
@@ -63,7 +63,7 @@ def clear_hub_errors(
         _raise_clearly(repo_id, wanted, error)
 
 def _raise_clearly(repo_id: str, wanted: str, error: Exception) -> NoReturn:
-    "Raise a PermissionError or ConnectionError for an error of the network, and any other error as it is"
+    "Raise a PermissionError or ConnectionError for an error of the network; raise any other error unchanged"
     from huggingface_hub import errors
     if isinstance(error, (FileNotFoundError, PermissionError)) or not _of_the_network(error):
         raise error
@@ -73,7 +73,7 @@ def _raise_clearly(repo_id: str, wanted: str, error: Exception) -> NoReturn:
     if isinstance(error, ConnectionError) and str(error).startswith(f"{repo_id}: "):
         raise error
     raise ConnectionError(f"{repo_id}: {wanted} cannot be read from the hub at {_address()} ({_why(error)}); "
-                          "check the connection, or load a copy with SAE.load_from_disk") from error
+                          "check the connection, or load a copy that is on disk") from error
 
 _disk_errors = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 
@@ -170,7 +170,7 @@ def _seconds() -> int:
     return _limit("SAE_NB_HUB_SECONDS", 60)
 
 class _Wait:
-    "The limit of one call: its time runs while it waits for the server, and begins anew with 1 kB for each second"
+    "The time limit of one call; only waiting for the server counts, and enough bytes restart the time"
 
     def __init__(self, seconds: float, stop: threading.Event | None = None):
         self.seconds = seconds

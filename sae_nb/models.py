@@ -19,7 +19,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -199,10 +199,9 @@ def _ask_hub(name: str, revision: str | None) -> None:
     "Ask the hub once for a model; raise ConnectionError, PermissionError or ValueError if it cannot be had"
     from huggingface_hub import HfApi, errors
 
-    from sae_nb.hub import clear_hub_errors
+    from sae_nb.hub import ask_hub
     try:
-        with clear_hub_errors(name, "the model"):
-            HfApi().model_info(name, revision=revision, timeout=10)
+        ask_hub(name, "the model", lambda: HfApi().model_info(name, revision=revision, timeout=10))
     except ConnectionError as error:
         raise ConnectionError(f"model {name!r}: the hub cannot be reached, and the model is not on this machine "
                               f"({str(error).removeprefix(f'{name}: the model: ')})") from error
@@ -217,6 +216,8 @@ def _ask_hub(name: str, revision: str | None) -> None:
 def _hub_access(path: str, revision: str | None) -> Iterator[None]:
     "Check that a model on the hub can be had, and explain errors of the download; without the hub, use the cache"
     from huggingface_hub import constants
+
+    from sae_nb.hub import limited
     offline = constants.HF_HUB_OFFLINE
     if not os.path.isdir(path) and not offline:
         try:
@@ -226,8 +227,9 @@ def _hub_access(path: str, revision: str | None) -> Iterator[None]:
                 raise
             constants.HF_HUB_OFFLINE = True
     try:
-        yield
-    except OSError as error:
+        with nullcontext() if os.path.isdir(path) else limited():
+            yield
+    except (OSError, json.JSONDecodeError) as error:  # the second: a web page instead of an answer
         if not os.path.isdir(path):
             _explain(path, error)
         raise
@@ -240,9 +242,9 @@ def _explain(path: str, error: BaseException) -> None:
 
     from sae_nb.hub import clear_hub_errors
     kinds = (errors.GatedRepoError, errors.RepositoryNotFoundError, errors.RevisionNotFoundError,
-             errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled)
+             errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, TimeoutError)
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, kinds):
+    while cause is not None and not isinstance(cause, kinds) and getattr(cause, "msg", "") != "a web page":
         cause = cause.__cause__ or cause.__context__
     if cause is not None:
         with clear_hub_errors(path, "the model"):

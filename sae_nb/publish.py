@@ -142,7 +142,7 @@ def _one_line(text: str) -> str:
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 def _escape(value: object) -> str:
-    "Format a value of a file, such as metadata of others, as text that Markdown shows as it is"
+    "Format a value of a file, such as metadata of others, as text that Markdown shows unchanged"
     text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
     text = html.escape(_one_line(text), quote=False)
     text = re.sub(r"([\\`*\[\]|~])", r"\\\1", text)

@@ -106,7 +106,7 @@ def _errors_about(name: str) -> Iterator[None]:
         hint = ": save the file as UTF-8" if isinstance(cause, UnicodeDecodeError) else ""
         if isinstance(error, DatasetNotFoundError) and not {"/", "."} & set(name):
             hint = "; give a text as a list, [text]"
-        kind = ConnectionError if isinstance(error, ConnectionError) else ValueError
+        kind = ConnectionError if isinstance(error, (ConnectionError, TimeoutError)) else ValueError
         kind = PermissionError if isinstance(error, DatasetNotFoundError) and "gated" in str(error) else kind
         raise kind(f"data set {name!r}: {str(cause)[:400]}{hint}") from error
 
@@ -116,12 +116,11 @@ def _ask_hub(name: str) -> bool:
     from datasets import config, load
     from huggingface_hub import HfApi, constants
 
-    from sae_nb.hub import clear_hub_errors
+    from sae_nb.hub import ask_hub
     if config.HF_HUB_OFFLINE or constants.HF_HUB_OFFLINE or "://" in name or name.startswith("buckets/"):
         return True  # `datasets` answers without waiting
     try:
-        with clear_hub_errors(name, "the data set"):
-            HfApi(endpoint=config.HF_ENDPOINT).dataset_info(name, timeout=10)
+        ask_hub(name, "the data set", lambda: HfApi(endpoint=config.HF_ENDPOINT).dataset_info(name, timeout=10))
     except ConnectionError as error:
         with suppress(FileNotFoundError):
             load.CachedDatasetModuleFactory(name).get_module()
@@ -138,8 +137,10 @@ def _ask_hub(name: str) -> bool:
 
 def _on_hub(name: str, options: dict[str, Any]) -> _Source:
     "Open a data set on the hub; its copy in the cache if the hub cannot be reached"
+    from sae_nb.hub import limited
     if _ask_hub(name):
-        return _with_splits(name, name, options)
+        with limited():
+            return _with_splits(name, name, options)
     with _offline():
         source = _with_splits(name, name, {**options, "streaming": False})
     return replace(source, open=_offline()(source.open))
@@ -648,8 +649,11 @@ def _how_made(dataset: str | Path) -> Mapping[str, Any] | None:
     path = local_path(dataset)
     if not path.exists():
         from huggingface_hub import hf_hub_download
+
+        from sae_nb.hub import limited
         try:
-            path = Path(hf_hub_download(str(dataset), "sae_lens.json", repo_type="dataset")).parent
+            with limited():
+                path = Path(hf_hub_download(str(dataset), "sae_lens.json", repo_type="dataset")).parent
         except Exception:  # Most data sets do not have the file
             return None
     if not (path / "sae_lens.json").is_file():

@@ -49,7 +49,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        "Say nothing when a client closes its connection"
+        "Ignore clients that close their connection"
 
     def get_request(self) -> tuple:
         "Remember the connection, so that it ends with the server"
