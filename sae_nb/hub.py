@@ -234,7 +234,7 @@ class _Limited:
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if (wait := _wait.get()) is None:
             return self.inner.read(max_bytes, _shorter(timeout))
-        end = time.monotonic() + (timeout or wait.seconds)
+        end = time.monotonic() + (timeout or float("inf"))
         while True:
             try:  # in parts of half a second, to notice when another download is interrupted
                 part = min(0.5, wait.left(), end - time.monotonic())
@@ -244,7 +244,7 @@ class _Limited:
                 wait.answered = wait.answered or bool(found)
                 return found
             except Exception as error:
-                if type(error).__name__ != "ReadTimeout" or time.monotonic() >= end:
+                if type(error).__name__ != "ReadTimeout" or wait.left() and time.monotonic() >= end:
                     raise
 
 def _check_answer(response: Any) -> None:
