@@ -477,7 +477,7 @@ class HubFiles:
 
     def _download(self, name: str, before: Path | None) -> Path:
         "Download a file unless the cached one is current; without an answer, return the cached one"
-        from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
         url = hf_hub_url(self.repo_id, name, revision=self.commit or self.revision)
         try:
             about = ask_hub(self.repo_id, name, lambda: get_hf_file_metadata(url, token=self.token, timeout=10))
