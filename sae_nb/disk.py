@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['temporary_path', 'gigabytes', 'write_safely', 'remove_leftovers', 'check_space', 'Lock']
+__all__ = ['temporary_path', 'gigabytes', 'write_safely', 'remove_leftovers', 'safe_name', 'check_space', 'Lock']
 
 # %% ../nbs/19_disk.ipynb #3477175c
 import errno
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -20,7 +21,7 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .core import local_path
@@ -122,6 +123,18 @@ def _is_alive(process: int) -> bool:
     except OSError:  # of another user
         return True
     return True
+
+# %% ../nbs/19_disk.ipynb #df0b30ec
+def safe_name(
+    name: str,  # Relative name of a file or folder, with "/"
+) -> str:
+    "Remove `.` and repeated `/` from a name; raise ValueError if it leads outside the folder"
+    parts = PurePosixPath(name).parts
+    if len(name) > 4000 or any(len(part) > 255 for part in parts):
+        raise ValueError(f"{shown(name, 80)}: too long for the name of a file")
+    if name.startswith("/") or ".." in parts or "\0" in name or "\\" in name or re.match(r"[A-Za-z]:[/\\]", name):
+        raise ValueError(f"{name!r}: not a relative name inside a folder or repository")
+    return "/".join(parts)
 
 # %% ../nbs/19_disk.ipynb #8aac0cd2
 def check_space(

@@ -93,7 +93,7 @@ def _save_part(work: _Pass, out: Path) -> None:
     try:
         save_checkpoint(_part_file(out), {"features": work})
     except OSError as error:
-        warnings.warn(f"the unfinished pass could not be saved: {error}")
+        warnings.warn(f"the unfinished pass could not be saved: {error}", stacklevel=2)
 
 def _run(work: _Pass, text: Documents, batch_size: int, out: Path | None, save_every: float, progress: bool) -> None:
     "Run the pass from its position to the end of the text"

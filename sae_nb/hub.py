@@ -30,7 +30,8 @@ from .formats.all import load_from_disk
 from .formats.base import (Checkpoint, Converter, build_from_checkpoint, detect_format, formats, open_local,
                                  read_checkpoint, recognize_checkpoint)
 from .formats.circuits import load_transcoder_set
-from .formats.files import LocalFiles, join_path, read_yaml, safe_name
+from .disk import safe_name
+from .formats.files import LocalFiles, join_path, read_yaml
 from .formats.saelens import config_file, read_sparsity
 from .releases import PublishedSAE, find_saes, is_release, list_releases, lookup_sae
 from .sae import SAE

@@ -12,14 +12,12 @@ __all__ = ['metrics_file', 'fit_to_model', 'estimate', 'Run', 'make_store', 'sta
 import copy
 import json
 import shlex
-import signal
 import tempfile
-import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +38,8 @@ from .sae import SAE
 from .timing import Estimate, TimeReport, TrainingExample, best_of, time_report, time_step
 from .tokens import TokenStream
 from .track import JSONLines, Progress, Tracker, Trackers, WandB, _wandb_file
-from .trainer import DivergenceError, Trainer, outside_inference_mode
+from .optim import DivergenceError
+from .trainer import Trainer, outside_inference_mode
 
 metrics_file = "metrics.jsonl"
 _checkpoint_file = "checkpoint.pt"
@@ -457,7 +456,7 @@ class _Session:
             self.save_checkpoint()
         except OSError as error:
             self.saved_at = time.monotonic()  # the next attempt is not in the next step
-            warnings.warn(f"no checkpoint could be written at step {self.trainer.steps_done}: {error}")
+            warnings.warn(f"no checkpoint could be written at step {self.trainer.steps_done}: {error}", stacklevel=2)
 
     def activations(self) -> Iterator[Any]:
         "Yield the batches of the stream; an interrupt may stop the wait for one"

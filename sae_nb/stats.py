@@ -448,8 +448,8 @@ class FeatureStats:
         if "schema" not in values:
             raise CheckpointError(f"{path} is not a file of feature statistics")
         if (schema := values.pop("schema")) != _schema:
-            raise CheckpointError(f"{path} has feature statistics in layout {shown(schema)}, but this version of sae_nb "
-                             f"reads layout {_schema}: run collect_features again")
+            raise CheckpointError(f"{path} has feature statistics in layout {shown(schema)}, but this version reads "
+                                  f"layout {_schema}: run collect_features again")
         try:
             stats = cls._from_values(values)
             stats._check()
@@ -484,7 +484,8 @@ class FeatureStats:
         values["labels"] = {int(latent): text for latent, text in values.get("labels", {}).items()}
         names = ("vocabulary", "token_lengths", "special")
         vocabulary = Vocabulary.from_tensors({name: values.pop(name) for name in names})
-        return cls(**values | {"vocabulary": vocabulary})
+        values["vocabulary"] = vocabulary
+        return cls(**values)
 
 def check_latent(
     index: Any,  # A whole number of any type; negative ones count from the end

@@ -533,8 +533,8 @@ def _check_one_kind(rows: Iterable[Any], column: str, named: str) -> None:
             seen.setdefault(name, n)
         if len(seen) > 1:
             (usual, first), (other, number) = seen.items()
-            raise ValueError(f"row {number} of the data set{named}: has {other!r}, but row {first} has {usual!r}: must be "
-                             "rows of one kind")
+            raise ValueError(f"row {number} of the data set{named}: has {other!r}, but row {first} has {usual!r}: must "
+                             "be rows of one kind")
 
 def _checked_text(value: Any, where: str) -> str:
     "Return a text; raise ValueError if it is something else"

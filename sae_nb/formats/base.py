@@ -158,7 +158,8 @@ def _as_checkpoint_error(location: str, format: str | None) -> Iterator[None]:
         if isinstance(error, ValueError) and location in str(error):
             raise CheckpointError(str(error)) from error
         reason = (str(error).strip().splitlines() or [""])[0]
-        raise CheckpointError(f"{location}: not a {format} checkpoint ({type(error).__name__}: {reason[:300]})") from error
+        reason = f"{type(error).__name__}: {reason[:300]}"
+        raise CheckpointError(f"{location}: not a {format} checkpoint ({reason})") from error
 
 def _select_reader(
     files: Files, path: str, format: str | None, converter: Converter | None

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['opened_settings', 'CheckpointError', 'safe_name', 'Files', 'LocalFiles', 'join_path', 'content_problem',
-           'ConfigValues', 'read_json', 'read_yaml', 'TensorInfo', 'TensorFile']
+__all__ = ['opened_settings', 'CheckpointError', 'Files', 'LocalFiles', 'join_path', 'content_problem', 'ConfigValues',
+           'read_json', 'read_yaml', 'TensorInfo', 'TensorFile']
 
 # %% ../../nbs/20_files.ipynb #460deaf7
 import ast
@@ -21,7 +21,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -29,6 +29,7 @@ from torch import Tensor
 
 from ..core import local_path
 from ..display import misspelling_of, shown, shown_names
+from ..disk import safe_name
 
 # %% ../../nbs/20_files.ipynb #88775685
 class CheckpointError(ValueError):
@@ -39,17 +40,6 @@ class CheckpointError(ValueError):
         message: str,  # Shortened to 500 characters
     ):
         super().__init__(message if len(message) <= 500 else f"{message[:340]} [...] {message[-150:]}")
-
-def safe_name(
-    name: str,  # Relative name of a file or folder, with "/"
-) -> str:
-    "Remove `.` and repeated `/` from a name; raise ValueError if it leads outside the folder"
-    parts = PurePosixPath(name).parts
-    if len(name) > 4000 or any(len(part) > 255 for part in parts):
-        raise ValueError(f"{shown(name, 80)}: too long for the name of a file")
-    if name.startswith("/") or ".." in parts or "\0" in name or "\\" in name or re.match(r"[A-Za-z]:[/\\]", name):
-        raise ValueError(f"{name!r}: not a relative name inside a folder or repository")
-    return "/".join(parts)
 
 class Files(Protocol):
     "A folder or repository of files; names are relative, with `/`"
@@ -495,7 +485,9 @@ class TensorFile:
             except ValueError as error:
                 if (problem := content_problem(self.files, self.name)) is not None:
                     raise CheckpointError(f"{self.source}: {problem}") from None
-                raise error if isinstance(error, CheckpointError) else CheckpointError(f"{self.source}: {error}")
+                if isinstance(error, CheckpointError):
+                    raise
+                raise CheckpointError(f"{self.source}: {error}") from error
         return self._stored
 
     def _read_headers(self) -> dict[str, TensorInfo]:
