@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['dense_rate', 'flag_names', 'Context', 'context_at', 'ActivationQuantile', 'Latent', 'Sources', 'FeatureStats',
-           'check_latent', 'peak_tokens', 'interest_scores', 'FoundLatents', 'contexts_with', 'word_fractions']
+           'peak_tokens', 'interest_scores', 'FoundLatents', 'contexts_with', 'word_fractions']
 
 # %% ../nbs/63_stats.ipynb #c0b035f6
 import json
@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .coactivation import CoactivatingLatents
+from .directions import check_latent
 from .core import local_path
 from .display import shown
 from .disk import write_safely
@@ -486,22 +487,6 @@ class FeatureStats:
         vocabulary = Vocabulary.from_tensors({name: values.pop(name) for name in names})
         values["vocabulary"] = vocabulary
         return cls(**values)
-
-def check_latent(
-    index: Any,  # A whole number of any type; negative ones count from the end
-    d_sae: int,  # Number of latents
-) -> int:
-    "Return the index of a latent, counted from 0; raise TypeError or IndexError if it is not one"
-    try:
-        if isinstance(index, bool):
-            raise TypeError
-        found = as_index(index)
-    except TypeError:
-        hint = f"; to find latents by word: stats.find({index!r})" if isinstance(index, str) else ""
-        raise TypeError(f"latent {index!r}: must be a number, a slice or a list of numbers{hint}") from None
-    if not -d_sae <= found < d_sae:
-        raise IndexError(f"latent {found}: the SAE has latents 0 to {d_sae - 1}")
-    return found % d_sae
 
 def _chosen(index: Any, d_sae: int) -> list[Any]:
     "Return the indices in a list, a range or a tensor of indices, or those at which a tensor of booleans is True"

@@ -162,8 +162,8 @@ def _check_layer(weights: TensorFile, first: TensorFile, n_layers: int) -> None:
         raise CheckpointError(f"{weights.source}: {shapes} do not match {n_layers} layers of {n} latents")
     skip = weights.shape("W_skip") if "W_skip" in weights else None
     if skip != ((d, d_out) if "W_skip" in first else None):
-        raise CheckpointError(f"{weights.source}: affine_skip_connection is {skip or 'missing'}; either all layers have "
-                              f"one of shape {(d, d_out)}, or none has")
+        raise CheckpointError(f"{weights.source}: affine_skip_connection is {skip or 'missing'}; either all layers "
+                              f"have one of shape {(d, d_out)}, or none has")
 
 def _read_clt(layers: list[TensorFile], dtype: torch.dtype | None, device: str | torch.device) -> dict[str, Tensor]:
     "Read all layers and join their tensors"
