@@ -340,7 +340,8 @@ class _OneAtATime:
 class _StepAtATime(_OneAtATime):
     "A generator method of a module: other threads may run the module between two of its steps"
     def __call__(self, *args: Any, **keywords: Any) -> Iterator[Any]:
-        steps, state, end = self._method()(*args, **keywords), {}, object()
+        state: dict[str, Any] = {}
+        steps, end = self._method()(*args, **keywords), object()
         try:
             while True:
                 with self.lock(), _own_cache(self.module, state):
