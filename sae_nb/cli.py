@@ -35,7 +35,7 @@ from .docstrings import parameters
 from .documents import Documents, read_documents
 from .evals import Metrics, run_evals
 from .export import export_sae, exporter_of, new_folder
-from .hub import load_sae_or_saes, load_saes
+from .loading import load_sae_or_saes, load_saes
 from .models import load_model
 from .options import check_options, in_shell_words
 from .publish import push_to_hub

@@ -11,6 +11,7 @@ __all__ = ['has_unembedding', 'unembedding', 'LogitEffects', 'measure_logit_effe
 
 # %% ../nbs/62_directions.ipynb #2e374cb4
 from dataclasses import dataclass
+from operator import index as as_index
 from typing import Any
 
 import torch

@@ -25,6 +25,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .core import local_path
+from .display import shown
 
 # %% ../nbs/19_disk.ipynb #e2594fb4
 _host = socket.gethostname().replace("-", "_") or "host"

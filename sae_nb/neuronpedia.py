@@ -33,8 +33,8 @@ def neuronpedia_id(
     if name is None:
         raise ValueError(f"{description}: no neuronpedia_id in the metadata; the SAE has no page there, or was not "
                          "loaded by its release and id")
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        raise ValueError(f"neuronpedia_id {name!r}: must be model/source")
+    if not isinstance(name, str) or not re.fullmatch(r"(?!\.+/)[A-Za-z0-9_.-]+/(?!\.+$)[A-Za-z0-9_.-]+", name):
+        raise ValueError(f"neuronpedia_id {name!r:.80}: must be model/source")
     return name
 
 def _check_latent(sae: SAE | PublishedSAE | str, latent: int) -> int:

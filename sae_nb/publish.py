@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = ['Evaluation', 'model_card', 'push_to_hub']
 
 # %% ../nbs/81_publish.ipynb #2f99077b
+import html
 import json
 import math
 import os
@@ -27,10 +28,10 @@ from torch import Tensor
 from .core import local_path
 from .display import unknown
 from .display import format_interval, format_number
-from .formats.all import load_from_disk
+from .loading import load_from_disk
 from .disk import safe_name
 from .formats.saelens import config_file, save_model
-from .hub import clear_upload_errors
+from .hub import ask_hub, clear_upload_errors
 from .reading import check_kind
 from .sae import SAE
 from .trainer import TrainerConfig
@@ -78,9 +79,9 @@ class Evaluation:
         parts = [f"{int(self.values['tokens']):,} tokens"] if "tokens" in self.values else []
         name = text.get("dataset") or self.about.get("dataset")
         split = text.get("split") or self.about.get("split")
-        parts += [f"of `{_fact(str(name), 'dataset')}`"] if name else []
-        line = " ".join(parts) + (f", split `{split}`" if split else "")
-        return line + (f" (held out: {text['held_out']})" if text.get("held_out") else "")
+        parts += [f"of {_as_code(_fact(str(name), 'dataset'))}"] if name else []
+        line = " ".join(parts) + (f", split {_as_code(str(split))}" if split else "")
+        return line + (f" (held out: {_escape(text['held_out'])})" if text.get("held_out") else "")
 
 def _finite_values(found: Mapping[str, Any]) -> dict[str, float]:
     "Return the finite numbers of a dictionary"
@@ -132,14 +133,28 @@ _main_metrics = ("explained_variance", "l0", "ce_loss_score", "kl_div_score", "m
                  "frac_dense")
 _counts = ("tokens", "tokens_ignored", "sequences")
 
-def _escape_cell(value: object) -> str:
-    "Format a value as text for one cell of a Markdown table"
-    text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-    return " ".join(text.replace("|", "\\|").split())
+class _Markdown(str):
+    "Text that is Markdown already, so it is not escaped"
 
-def _as_code(name: str) -> str:
+def _one_line(text: str) -> str:
+    "Return text in one line, without control characters and lone surrogates"
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+def _escape(value: object) -> str:
+    "Format a value of a file, such as metadata of others, as text that Markdown shows unchanged"
+    text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    text = html.escape(_one_line(text), quote=False)
+    text = re.sub(r"([\\`*\[\]|~])", r"\\\1", text)
+    text = text.replace("://", ":&#47;&#47;").replace("@", "&#64;")  # no links, no mentions
+    return re.sub(r"(?i)\bwww\.", lambda found: found[0][:-1] + "&#46;", text)
+
+def _escape_cell(value: object) -> str:
+    "Format a value for one cell of a Markdown table"
+    return value.replace("|", "\\|") if isinstance(value, _Markdown) else _escape(value)
+
+def _as_code(name: str) -> _Markdown:
     "Format a name as Markdown code"
-    return f"`{name.replace('`', '')}`"
+    return _Markdown(f"`{_one_line(name.replace('`', ''))}`")
 
 _text_or_model = ("dataset", "dataset_path", "model", "model_name", "tokenizer", "tokenizer_name")  # names, or paths
 _run_folders = ("out", "output_path", "checkpoint_path", "save_path", "save_dir", "cached_activations_path")
@@ -222,7 +237,14 @@ def _front_matter(facts: Mapping[str, list[str]]) -> str:
 
 def _loading_code(library: str, repo_id: str, sae_id: str) -> str:
     "Write the code that loads an SAE"
-    return f'```python\nfrom {library} import SAE\n\nsae = SAE.from_pretrained("{repo_id}", "{sae_id}")\n```'
+    call = f"SAE.from_pretrained({_python_text(repo_id)}, {_python_text(sae_id)})"
+    return f"```python\nfrom {library} import SAE\n\nsae = {call}\n```"
+
+def _python_text(text: str) -> str:
+    "Write a text as a Python literal in double quotes"
+    letters = ("\\" + letter if letter in '"\\' else letter if letter.isprintable() else
+               letter.encode("unicode_escape").decode() for letter in text)
+    return f'"{"".join(letters)}"'
 
 def _named(saes: Any, sae_id: str | None) -> dict[str, SAE]:
     "Return SAEs by id, loaded if they are folders; a single one without an id is called by its hook point"
@@ -271,7 +293,7 @@ def model_card(
     configs = {name: cfg for name, (cfg, _) in states.items()}
     thresholds = {name: tensors.get("threshold") for name, (_, tensors) in states.items()}
     facts = _known_facts(configs, runs)
-    sections = [_front_matter(facts), f"# {repo_id.rpartition('/')[2]}",
+    sections = [_front_matter(facts), f"# {_escape(repo_id.rpartition('/')[2])}",
                 "Sparse autoencoders for the activations of a language model.", _sae_table(configs, thresholds)]
     if rows := [[label, ", ".join(facts[key])] for key, label in _facts.items() if facts[key]]:
         sections += ["## Training", _markdown_table(["", ""], rows)]
@@ -339,7 +361,7 @@ def push_to_hub(
     with tempfile.TemporaryDirectory() as folder:
         for name, sae in ready.items():
             _write_folder(Path(folder) / safe_name(name), sae, densities.get(name), run_configs.get(name))
-        (Path(folder) / "README.md").write_text(text, encoding="utf-8")
+        (Path(folder) / "README.md").write_text(text, encoding="utf-8", errors="replace")
         return _upload(Path(folder), repo_id, revision, private, token, message, keep_card=card is None)
 
 def _upload(folder: Path, repo_id: str, revision: str, private: bool | None, token: str | None, message: str,
@@ -347,11 +369,12 @@ def _upload(folder: Path, repo_id: str, revision: str, private: bool | None, tok
     "Upload a folder in one commit, without its card if the repository has a card that should be kept"
     from huggingface_hub import HfApi
     api = HfApi(token=token)
-    with clear_upload_errors(repo_id):
+    def upload() -> str:
         url = str(api.create_repo(repo_id, private=private, exist_ok=True))
         if revision != "main":
             api.create_branch(repo_id, branch=revision, exist_ok=True)
         kept = keep_card and api.file_exists(repo_id, "README.md", revision=revision)
         api.upload_folder(repo_id=repo_id, folder_path=folder, revision=revision, commit_message=message,
                           ignore_patterns=["README.md"] if kept else None)
-    return url
+        return url
+    return ask_hub(repo_id, "the upload", upload, errors=lambda repo_id, _: clear_upload_errors(repo_id))

@@ -676,10 +676,10 @@ class SAE(nn.Module, metaclass=_SAEType):
         path: str | Path,  # A folder or a file of any known format
         device: str | torch.device = "cpu",
         dtype: str | torch.dtype | None = None,  # None: as stored
-        **settings: Any,  # `format`, `hints` and `converter`: see `formats.all.load_from_disk`
+        **settings: Any,  # `format`, `hints` and `converter`: see `loading.load_from_disk`
     ) -> SAE:
         "Load an SAE from a folder or file, in eval mode"
-        from sae_nb.formats.all import load_from_disk
+        from sae_nb.loading import load_from_disk
         return load_from_disk(path, device=device, dtype=dtype, **settings)
 
     @staticmethod
@@ -691,7 +691,7 @@ class SAE(nn.Module, metaclass=_SAEType):
         **settings: Any,  # `revision`, `format`, `converter`, `token` and more: see `hub.from_pretrained`
     ) -> SAE:
         "Download a published SAE and return it in eval mode"
-        from sae_nb.hub import from_pretrained
+        from sae_nb.loading import from_pretrained
         return from_pretrained(release, sae_id, device=device, dtype=dtype, **settings)
 
     @staticmethod

@@ -14,7 +14,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from operator import index as as_index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 

@@ -28,7 +28,7 @@ from .display import unknown
 from .disk import write_safely
 from .evals import evaluate_each, fingerprint
 from .formats.files import LocalFiles, read_json
-from .hub import load_sae_or_saes
+from .loading import load_sae_or_saes
 from .display import Table, format_number, new_figure
 from .metrics import Metrics
 from .models import load_model

@@ -153,7 +153,8 @@ def _as_checkpoint_error(location: str, format: str | None) -> Iterator[None]:
         raise
     except (ValueError, *_reader_errors) as error:
         of_caller = str(error).startswith(("device=", "hints:"))  # says what is wrong with an argument
-        if format is None or of_caller or isinstance(error, CheckpointError) and location in str(error):
+        of_hub = type(error.__cause__).__module__.startswith("huggingface_hub")  # no such repository, say
+        if format is None or of_caller or of_hub or isinstance(error, CheckpointError) and location in str(error):
             raise
         if isinstance(error, ValueError) and location in str(error):
             raise CheckpointError(str(error)) from error
