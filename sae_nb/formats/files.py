@@ -11,10 +11,12 @@ __all__ = ['opened_settings', 'CheckpointError', 'Files', 'LocalFiles', 'join_pa
 
 # %% ../../nbs/20_files.ipynb #460deaf7
 import ast
+import io
 import itertools
 import json
 import math
 import os
+import pickletools
 import re
 import struct
 import zipfile
@@ -404,6 +406,59 @@ def _npy_header(stream: Any, size: int, source: str) -> tuple[TensorInfo, bool]:
         raise CheckpointError(f"{source}: truncated (shape {shown(shape)} needs {shown(info.n_bytes)} bytes)")
     return info, by_column
 
+# %% ../../nbs/20_files.ipynb #047f30ba
+_most_opcodes = 200_000  # Instructions of a pickle; a tensor takes about 30
+
+def _check_opcodes(stream: BinaryIO) -> None:
+    "Read a pickle up to its end; raise ValueError if loading it would take far more time or memory than a file of tensors"
+    stack: list[tuple[int, int] | None] = []  # Size and depth of each value; None for a mark
+    memo: dict[Any, tuple[int, int]] = {}
+    steps = 0
+    for op, arg, _ in pickletools.genops(stream):
+        if "GLOBAL" in op.name and "bytearray" in str(arg):
+            raise ValueError("it allocates memory that the file does not fill")
+        if op.name in ("BINGET", "LONG_BINGET", "GET"):
+            stack.append(memo[arg])
+            steps += memo[arg][0]  # a value used twice counts twice
+        elif op.name in ("BINPUT", "LONG_BINPUT", "PUT"):
+            memo[arg] = stack[-1] or (1, 0)
+        elif op.name == "MARK":
+            stack.append(None)
+        else:
+            _apply_opcode(op, stack)
+        steps += 1
+        if steps > _most_opcodes:
+            raise ValueError(f"more than {_most_opcodes:,} values, too many for a file of tensors")
+
+def _apply_opcode(op: pickletools.OpcodeInfo, stack: list[tuple[int, int] | None]) -> None:
+    "Take the operands of an instruction from the stack and put its result there; raise ValueError if it is deep"
+    taken: list[tuple[int, int]] = []
+    operands = list(op.stack_before)
+    if pickletools.markobject in operands:
+        while (value := stack.pop()) is not None:
+            taken.append(value)
+        operands = operands[:operands.index(pickletools.markobject)]
+    taken += [stack.pop() or (1, 0) for _ in operands]  # a container comes last
+    collects = op.name.startswith(("TUPLE", "APPEND", "SETITEM", "ADDITEMS", "LIST", "DICT", "FROZENSET"))
+    inner = taken[:-1] if op.name.startswith(("APPEND", "SETITEM", "ADDITEMS")) else taken
+    depth = max([depth for _, depth in taken] + [depth + 1 for _, depth in inner if collects], default=0)
+    if depth > _deepest:
+        raise ValueError(f"nested more than {_deepest} deep, too much for a file of tensors")
+    stack.extend([(1 + sum(size for size, _ in taken), depth)] * len(op.stack_after))
+
+def _check_values(content: Any) -> None:
+    "Raise ValueError if the values in a loaded file are too many, counting shared ones each time"
+    waiting, count = [content], 0
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting.extend(value.values())
+        elif isinstance(value, (list, tuple, set)):
+            waiting.extend(value)
+        count += 1
+        if count + len(waiting) > _most_opcodes:
+            raise ValueError(f"more than {_most_opcodes:,} values, too many for a file of tensors")
+
 # %% ../../nbs/20_files.ipynb #ffee84b7
 _block_bytes = 2 ** 22
 _not_about_content = (FileNotFoundError, ConnectionError, PermissionError, TimeoutError)  # errors of a hub or a disk
@@ -637,18 +692,16 @@ class TensorFile:
 
     def _check_pickle(self, path: Path) -> bool:
         "Return True if a PyTorch file is a zip archive; raise ValueError if reading it would take far more memory"
-        if not zipfile.is_zipfile(path):
-            with open(path, "rb") as file:
-                old = any(b"bytearray" in part for part in iter(lambda: file.read(_block_bytes), b""))
-            if old:
-                raise ValueError("it allocates memory that the file does not fill")
-            return False
-        with zipfile.ZipFile(path) as archive:
-            _check_archive(archive)
-            for member in archive.namelist():
-                if member.endswith("data.pkl") and b"bytearray" in archive.read(member):
-                    raise ValueError("it allocates memory that the file does not fill")
-        return True
+        with open(path, "rb") as file:
+            zipped = file.read(4) == b"PK\x03\x04"  # torch.load looks here too, not at the end of the file
+            file.seek(0)
+            for _ in range(0 if zipped else 5):  # magic number, protocol, system, tensors, keys of the storages
+                _check_opcodes(file)
+        if zipped:
+            with zipfile.ZipFile(path) as archive:
+                _check_archive(archive)
+            _check_opcodes(io.BytesIO(torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")))
+        return zipped
 
     def _torch_load(self) -> dict[str, Any]:
         "Load a PyTorch file with memory-mapped tensors; refuse files that contain code"
@@ -659,6 +712,7 @@ class TensorFile:
                 content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
             except RuntimeError:
                 content = torch.load(path, map_location="cpu", weights_only=True)
+            _check_values(content)
         except Exception as error:  # damaged files raise many kinds of errors
             reason = str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__
             raise CheckpointError(f"{self.source}: not a PyTorch file of tensors ({reason[:300]})") from None
