@@ -230,7 +230,7 @@ class Interruption:
         self.saving = False  # whether files are being written
         self.waiting = False  # whether the run waits for activations, so that it can stop at once
         self.process = os.getpid()  # a process that is forked from it inherits the handlers
-        self.before: dict[int, Any] = {}  # handlers of the signals before the run
+        self.before: dict[Any, Any] = {}  # handlers of the signals before the run
 
     @property
     def requested(self) -> bool:

@@ -28,7 +28,7 @@ from typing import Any, BinaryIO, NoReturn, TypeVar, cast
 
 from .formats.base import detect_format
 from .disk import safe_name
-from .formats.files import LocalFiles
+from .disk import LocalFiles
 
 # %% ../nbs/27_hub.ipynb #fb01658a
 @contextmanager

@@ -28,7 +28,8 @@ from .formats.base import (Checkpoint, Converter, build_from_checkpoint, detect_
                                  open_local, read_checkpoint, recognize_checkpoint)
 from .formats.circuits import load_transcoder_set
 from .disk import safe_name
-from .formats.files import join_path, read_yaml
+from .disk import join_path
+from .formats.files import read_yaml
 from .formats.saelens import config_file, read_sparsity
 from .hub import HubFiles, weight_suffixes
 from .releases import PublishedSAE, find_saes, is_release, list_releases, lookup_sae

@@ -28,7 +28,8 @@ from torch import Tensor
 
 from .core import assets, local_path
 from .display import shown, unknown
-from .formats.files import LocalFiles, content_problem, read_json
+from .disk import LocalFiles
+from .formats.files import content_problem, read_json
 from .rows import (InOrder, chat_columns, chat_roles, check_packing, file_identity, hash_of, is_message,
                          rows_identity, rows_in_memory, test_split_names, usual_columns, without_format)
 

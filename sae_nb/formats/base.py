@@ -27,8 +27,8 @@ from torch.overrides import TorchFunctionMode
 import sae_nb.architectures  # noqa: F401  (registers every architecture)
 from ..core import SAEConfig, architecture, as_device, as_dtype, field_types, local_path
 from ..display import misspelling_of, shown, shown_names, unknown
-from .files import (CheckpointError, ConfigValues, Files, LocalFiles, content_problem, join_path,
-                                  opened_settings, read_json)
+from ..disk import Files, join_path, LocalFiles
+from .files import CheckpointError, ConfigValues, content_problem, opened_settings, read_json
 from ..sae import SAE
 
 # %% ../../nbs/21_formats.ipynb #1e6eac44

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['opened_settings', 'CheckpointError', 'Files', 'LocalFiles', 'join_path', 'content_problem', 'ConfigValues',
-           'read_json', 'read_yaml', 'TensorInfo', 'TensorFile']
+__all__ = ['opened_settings', 'CheckpointError', 'content_problem', 'ConfigValues', 'read_json', 'read_yaml', 'TensorInfo',
+           'TensorFile']
 
 # %% ../../nbs/20_files.ipynb #460deaf7
 import ast
@@ -24,14 +24,13 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from ..core import local_path
 from ..display import misspelling_of, shown, shown_names
-from ..disk import safe_name
+from ..disk import Files, join_path
 
 # %% ../../nbs/20_files.ipynb #88775685
 class CheckpointError(ValueError):
@@ -42,87 +41,6 @@ class CheckpointError(ValueError):
         message: str,  # Shortened to 500 characters
     ):
         super().__init__(message if len(message) <= 500 else f"{message[:340]} [...] {message[-150:]}")
-
-class Files(Protocol):
-    "A folder or repository of files; names are relative, with `/`"
-    label: str  # Name for error messages: the path of a folder or the id of a repository
-
-    def list_files(
-        self,
-        folder: str = "",  # Folder in the source; "" for the top
-    ) -> list[str]:
-        "Return the names of the files directly in a folder; an empty list if there is no such folder"
-        ...
-
-    def exists(
-        self,
-        name: str,  # Path of the file in the source
-    ) -> bool:
-        "Return True if the file exists"
-        ...
-
-    def local_path(
-        self,
-        name: str,  # Path of the file in the source
-    ) -> Path:
-        "Return the path of a local copy; raise FileNotFoundError if there is no such file"
-        ...
-
-    def open(
-        self,
-        name: str,  # Path of the file in the source
-    ) -> BinaryIO:
-        "Open the file to read parts of it; raise FileNotFoundError if there is no such file"
-        ...
-
-class LocalFiles:
-    "A folder on this machine"
-
-    def __init__(
-        self,
-        folder: str | Path,  # Folder on this machine
-    ):
-        self.folder = local_path(folder)
-        self.label = str(folder)
-
-    def list_files(
-        self,
-        folder: str = "",  # Folder below it; "" for the folder itself
-    ) -> list[str]:
-        "Return the names of the files directly in a folder; an empty list if there is no such folder"
-        path = self.folder / safe_name(folder)
-        found = os.scandir(path) if path.is_dir() else []
-        return sorted(safe_name(f"{folder}/{entry.name}".lstrip("/")) for entry in found
-                      if "\\" not in entry.name and entry.is_file())
-
-    def exists(
-        self,
-        name: str,  # Path of the file in the folder
-    ) -> bool:
-        "Return True if the file exists"
-        return (self.folder / safe_name(name)).is_file()
-
-    def local_path(
-        self,
-        name: str,  # Path of the file in the folder
-    ) -> Path:
-        "Return the path of the file; raise FileNotFoundError if there is no such file"
-        if not self.exists(name):
-            raise FileNotFoundError(f"{join_path(self.label, name)}: no such file")
-        return self.folder / safe_name(name)
-
-    def open(
-        self,
-        name: str,  # Path of the file in the folder
-    ) -> BinaryIO:
-        "Open the file for reading; raise FileNotFoundError if there is no such file"
-        return open(self.local_path(name), "rb")
-
-def join_path(
-    *parts: str,  # Names; empty ones are skipped
-) -> str:
-    "Join names with `/`, skipping empty ones"
-    return "/".join(part.rstrip("/") if len(part) > 1 else part for part in parts if part)
 
 # %% ../../nbs/20_files.ipynb #b5092eed
 def content_problem(
@@ -410,7 +328,7 @@ def _npy_header(stream: Any, size: int, source: str) -> tuple[TensorInfo, bool]:
 _most_opcodes = 200_000  # Instructions of a pickle; a tensor takes about 30
 
 def _check_opcodes(stream: BinaryIO) -> None:
-    "Read a pickle up to its end; raise ValueError if loading it would take far more time or memory than a file of tensors"
+    "Read a pickle up to its end; raise ValueError if loading it would take far more memory than tensors do"
     stack: list[tuple[int, int] | None] = []  # Size and depth of each value; None for a mark
     memo: dict[Any, tuple[int, int]] = {}
     steps = 0

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from .base import (Checkpoint, Hints, canonical_names, file_format, full_path, layer_in_name, prefetch,
                                  with_conversion)
-from .files import CheckpointError, Files, ConfigValues, TensorFile, join_path, read_json
+from ..disk import Files, join_path
+from .files import CheckpointError, ConfigValues, TensorFile, read_json
 from .saelens import apply_stored_settings
 
 _training = {"prepend_bos": True, "context_size": 1024, "dataset_path": "monology/pile-uncopyrighted"}
