@@ -229,6 +229,8 @@ class Interruption:
         self.count = 0  # interrupts so far
         self.saving = False  # whether files are being written
         self.waiting = False  # whether the run waits for activations, so that it can stop at once
+        self.process = os.getpid()  # a process that is forked from it inherits the handlers
+        self.before: dict[Any, Any] = {}  # handlers of the signals before the run
 
     @property
     def requested(self) -> bool:
@@ -241,6 +243,10 @@ class Interruption:
         frame: Any,  # Where it arrived
     ) -> None:
         "Ask the run to stop; raise KeyboardInterrupt at the second interrupt if it waits for activations"
+        if os.getpid() != self.process:
+            signal.signal(number, self.before.get(number) or signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
         if self.nothing_to_save() and not self.saving:
             raise KeyboardInterrupt
         self.count += 1
@@ -265,7 +271,7 @@ class Interruption:
             yield
             return
         numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-        before = {number: signal.getsignal(number) for number in numbers}
+        self.before = before = {number: signal.getsignal(number) for number in numbers}
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:  # as under nohup
                 signal.signal(number, self.handle)

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['has_unembedding', 'unembedding', 'LogitEffects', 'measure_logit_effects', 'logit_effects', 'nearest_directions']
+__all__ = ['has_unembedding', 'unembedding', 'LogitEffects', 'measure_logit_effects', 'logit_effects', 'nearest_directions',
+           'check_latent']
 
 # %% ../nbs/62_directions.ipynb #2e374cb4
 from dataclasses import dataclass
+from operator import index as as_index
 from typing import Any
 
 import torch
@@ -122,3 +124,20 @@ def nearest_directions(
         cosines.append(best.values)
         ids.append(best.indices.int())
     return torch.cat(cosines), torch.cat(ids)
+
+# %% ../nbs/62_directions.ipynb #5c771663
+def check_latent(
+    index: Any,  # A whole number of any type; negative ones count from the end
+    d_sae: int,  # Number of latents
+) -> int:
+    "Return the index of a latent, counted from 0; raise TypeError or IndexError if it is not one"
+    try:
+        if isinstance(index, bool):
+            raise TypeError
+        found = as_index(index)
+    except TypeError:
+        hint = f"; to find latents by word: stats.find({index!r})" if isinstance(index, str) else ""
+        raise TypeError(f"latent {index!r}: must be a number, a slice or a list of numbers{hint}") from None
+    if not -d_sae <= found < d_sae:
+        raise IndexError(f"latent {found}: the SAE has latents 0 to {d_sae - 1}")
+    return found % d_sae

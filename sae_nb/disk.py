@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['temporary_path', 'gigabytes', 'write_safely', 'remove_leftovers', 'check_space', 'Lock']
+__all__ = ['temporary_path', 'gigabytes', 'write_safely', 'remove_leftovers', 'safe_name', 'Files', 'LocalFiles', 'join_path',
+           'check_space', 'Lock']
 
 # %% ../nbs/19_disk.ipynb #3477175c
 import errno
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -20,10 +22,11 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, Protocol
 
 from .core import local_path
+from .display import shown
 
 # %% ../nbs/19_disk.ipynb #e2594fb4
 _host = socket.gethostname().replace("-", "_") or "host"
@@ -122,6 +125,100 @@ def _is_alive(process: int) -> bool:
     except OSError:  # of another user
         return True
     return True
+
+# %% ../nbs/19_disk.ipynb #df0b30ec
+def safe_name(
+    name: str,  # Relative name of a file or folder, with "/"
+) -> str:
+    "Remove `.` and repeated `/` from a name; raise ValueError if it leads outside the folder"
+    parts = PurePosixPath(name).parts
+    if len(name) > 4000 or any(len(part) > 255 for part in parts):
+        raise ValueError(f"{shown(name, 80)}: too long for the name of a file")
+    if name.startswith("/") or ".." in parts or "\0" in name or "\\" in name or re.match(r"[A-Za-z]:[/\\]", name):
+        raise ValueError(f"{name!r}: not a relative name inside a folder or repository")
+    return "/".join(parts)
+
+# %% ../nbs/19_disk.ipynb #459f1b0c
+class Files(Protocol):
+    "A folder or repository of files; names are relative, with `/`"
+    label: str  # Name for error messages: the path of a folder or the id of a repository
+
+    def list_files(
+        self,
+        folder: str = "",  # Folder in the source; "" for the top
+    ) -> list[str]:
+        "Return the names of the files directly in a folder; an empty list if there is no such folder"
+        ...
+
+    def exists(
+        self,
+        name: str,  # Path of the file in the source
+    ) -> bool:
+        "Return True if the file exists"
+        ...
+
+    def local_path(
+        self,
+        name: str,  # Path of the file in the source
+    ) -> Path:
+        "Return the path of a local copy; raise FileNotFoundError if there is no such file"
+        ...
+
+    def open(
+        self,
+        name: str,  # Path of the file in the source
+    ) -> BinaryIO:
+        "Open the file to read parts of it; raise FileNotFoundError if there is no such file"
+        ...
+
+class LocalFiles:
+    "A folder on this machine"
+
+    def __init__(
+        self,
+        folder: str | Path,  # Folder on this machine
+    ):
+        self.folder = local_path(folder)
+        self.label = str(folder)
+
+    def list_files(
+        self,
+        folder: str = "",  # Folder below it; "" for the folder itself
+    ) -> list[str]:
+        "Return the names of the files directly in a folder; an empty list if there is no such folder"
+        path = self.folder / safe_name(folder)
+        found = os.scandir(path) if path.is_dir() else []
+        return sorted(safe_name(f"{folder}/{entry.name}".lstrip("/")) for entry in found
+                      if "\\" not in entry.name and entry.is_file())
+
+    def exists(
+        self,
+        name: str,  # Path of the file in the folder
+    ) -> bool:
+        "Return True if the file exists"
+        return (self.folder / safe_name(name)).is_file()
+
+    def local_path(
+        self,
+        name: str,  # Path of the file in the folder
+    ) -> Path:
+        "Return the path of the file; raise FileNotFoundError if there is no such file"
+        if not self.exists(name):
+            raise FileNotFoundError(f"{join_path(self.label, name)}: no such file")
+        return self.folder / safe_name(name)
+
+    def open(
+        self,
+        name: str,  # Path of the file in the folder
+    ) -> BinaryIO:
+        "Open the file for reading; raise FileNotFoundError if there is no such file"
+        return open(self.local_path(name), "rb")
+
+def join_path(
+    *parts: str,  # Names; empty ones are skipped
+) -> str:
+    "Join names with `/`, skipping empty ones"
+    return "/".join(part.rstrip("/") if len(part) > 1 else part for part in parts if part)
 
 # %% ../nbs/19_disk.ipynb #8aac0cd2
 def check_space(

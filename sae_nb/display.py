@@ -166,7 +166,7 @@ def shown_names(
     length: int = 60,  # Most characters of a name
 ) -> str:
     "Join names for an error message; say how many there are beyond the first `n`"
-    listed = [str(name) for name in names]
+    listed = [name if (name := str(given)).isprintable() else repr(name)[1:-1] for given in names]
     first = [name if len(name) <= length else f"{name[:length]}..." for name in listed[:n]]
     more = [f"and {len(listed) - n:,} more"] if len(listed) > n else []
     return ", ".join([*first, *more]) or "none"

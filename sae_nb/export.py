@@ -29,7 +29,7 @@ from .clt import CrossLayerTranscoder
 from .core import SAEMetadata
 from .display import unknown
 from .formats.base import left_out_file
-from .formats.files import safe_name
+from .disk import safe_name
 from .formats.saelens import save_model
 from .sae import SAE
 

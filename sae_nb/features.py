@@ -10,6 +10,7 @@ __all__ = ['read_text', 'vocabulary_of', 'collect_features']
 
 # %% ../nbs/64_features.ipynb #ea92ac5b
 import hashlib
+import json
 import time
 import warnings
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ from .directions import has_unembedding, measure_logit_effects, nearest_directio
 from .disk import Lock, remove_leftovers
 from .documents import Documents, read_documents
 from .firing import Collector, count_repeats
-from .models import vocabulary_size
+from .models import model_identity, vocabulary_size
 from .reading import MaskLike, SAEReader, check_some_kept, gather_tokens, packing_of, token_source
 from .sae import SAE
 from .stats import FeatureStats, Sources
@@ -93,7 +94,7 @@ def _save_part(work: _Pass, out: Path) -> None:
     try:
         save_checkpoint(_part_file(out), {"features": work})
     except OSError as error:
-        warnings.warn(f"the unfinished pass could not be saved: {error}")
+        warnings.warn(f"the unfinished pass could not be saved: {error}", stacklevel=2)
 
 def _run(work: _Pass, text: Documents, batch_size: int, out: Path | None, save_every: float, progress: bool) -> None:
     "Run the pass from its position to the end of the text"
@@ -267,8 +268,7 @@ def _check_out(out: str | Path | None, resume: bool) -> Path | None:
 
 def _identity(reader: SAEReader, text: Documents, settings: dict[str, Any]) -> dict[str, Any]:
     "Return the settings and hashes that identify a pass"
-    parameters = list(reader.model.parameters())
-    about_model = [sum(p.numel() for p in parameters), str(parameters[0].dtype), _hash(parameters[0][:2])]
+    about_model = hashlib.blake2b(json.dumps(model_identity(reader.model)).encode(), digest_size=8).hexdigest()
     return {"sae": _hash(*reader.sae.state_dict().values()), "text": _hash(text.tokens, text.document, text.source_of),
             "model": about_model, **settings}
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TypeVar, cast
 
 from .formats.base import detect_format
-from .formats.files import LocalFiles, safe_name
+from .disk import LocalFiles, safe_name
 
 # %% ../nbs/27_hub.ipynb #fb01658a
 @contextmanager

@@ -23,8 +23,14 @@ from .formats.files import CheckpointError
 # %% ../nbs/59_labels.ipynb #ded943bd
 LabelsLike: TypeAlias = Mapping[Any, str] | Sequence[Mapping[str, Any]] | str | Path
 
+_largest_file = 2 ** 28  # Bytes
+
 def _unpacked(path: Path) -> bytes:
     "Return the content of a file, also a gzipped one; raise ValueError if it unpacks to far more than text does"
+    if path.exists() and not path.is_file():
+        raise ValueError("not a file")
+    if path.stat().st_size > _largest_file:
+        raise ValueError(f"larger than {_largest_file:,} bytes, too large for a file of labels")
     data = path.read_bytes()
     if data[:2] != b"\x1f\x8b":
         return data

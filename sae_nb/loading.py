@@ -27,7 +27,9 @@ from .formats import circuits, google, linear, openmoss, saelens  # noqa: F401
 from .formats.base import (Checkpoint, Converter, build_from_checkpoint, detect_format, formats, load_sae,
                                  open_local, read_checkpoint, recognize_checkpoint)
 from .formats.circuits import load_transcoder_set
-from .formats.files import join_path, read_yaml, safe_name
+from .disk import safe_name
+from .disk import join_path
+from .formats.files import read_yaml
 from .formats.saelens import config_file, read_sparsity
 from .hub import HubFiles, weight_suffixes
 from .releases import PublishedSAE, find_saes, is_release, list_releases, lookup_sae
@@ -74,8 +76,8 @@ def _only_one(
     "Return the only SAE id; raise ValueError if there are several"
     if len(ids) != 1:
         shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
-        raise ValueError(f"{place} has {len(ids)} SAEs; choose one by sae_id: {shown}" if ids else
-                         f"{place} has no SAE")
+        found = f"{len(ids)} SAEs; choose one by sae_id: {shown}" if ids else "no SAE"
+        raise ValueError(f"{place} has {found}")
     return ids[0]
 
 def _find_local(

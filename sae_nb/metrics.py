@@ -21,8 +21,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from .core import local_path
 from .display import unknown
-from .disk import write_safely
+from .disk import LocalFiles, write_safely
+from .formats.files import CheckpointError, TensorFile, read_json
 from .display import Table, format_interval, format_number, new_figure
 from .sparse import SparseCodes
 
@@ -289,11 +291,22 @@ class Metrics:
         cls,
         path: str | Path,  # JSON file
     ) -> Metrics:
-        "Read the files that `save` wrote"
-        from safetensors.torch import load_file
-        kept, tensors = json.loads(Path(path).read_text()), load_file(Path(path).with_suffix(".safetensors"))
+        "Read the files that `save` wrote; raise CheckpointError if they are something else"
+        path = local_path(path)
+        kept = read_json(LocalFiles(path.parent), path.name).values
+        tensors = TensorFile(LocalFiles(path.parent), path.with_suffix(".safetensors").name).read()
+        try:
+            return cls._from_values(kept, tensors)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(f"{path}: not metrics of an SAE ({type(error).__name__}: {error})") from error
+
+    @classmethod
+    def _from_values(cls, kept: Mapping[str, Any], tensors: dict[str, Tensor]) -> Metrics:
+        "Return the metrics that two files hold"
+        if not isinstance(kept["about"], dict):
+            raise TypeError("about is not a dictionary")
         def number(value: float | None) -> float:
-            return math.nan if value is None else value
+            return math.nan if value is None else float(value)
         values = {name: number(value) for group in _groups for name, value in kept.get(group, {}).items()}
         intervals = {name: (number(low), number(high)) for name, (low, high) in kept["intervals"].items()}
         def starting(prefix: str) -> dict[str, Tensor]:

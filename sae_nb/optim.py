@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['schedules', 'lr_factor', 'SAEOptimizer', 'start_at_l0', 'L0Controller', 'resample_dead']
+__all__ = ['schedules', 'lr_factor', 'DivergenceError', 'check_trainable_dtype', 'SAEOptimizer', 'start_at_l0', 'L0Controller',
+           'resample_dead']
 
 # %% ../nbs/41_optim.ipynb #ff79aabc
 import math
@@ -18,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .display import unknown
+from .core import as_dtype
 from .sae import SAE
 
 # %% ../nbs/41_optim.ipynb #dad38987
@@ -57,6 +59,18 @@ def _normalize_rows(
 ) -> None:
     "Scale each row to norm 1"
     rows /= torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(1e-8)
+
+# %% ../nbs/41_optim.ipynb #17e1fd91
+class DivergenceError(ValueError):
+    "The loss or the weights of an SAE are NaN or infinite"
+
+def check_trainable_dtype(
+    dtype: str | torch.dtype,  # Data type of an SAE's weights
+) -> None:
+    "Raise ValueError for float16: squared gradients and Adam's epsilon are below its smallest number"
+    if as_dtype(dtype) == torch.float16:
+        raise ValueError("dtype='float16': an SAE cannot be trained in float16, because Adam's averages underflow; use "
+                         "'float32' or 'bfloat16', and convert the trained SAE with sae.to(torch.float16)")
 
 # %% ../nbs/41_optim.ipynb #71eeb757
 class SAEOptimizer:

@@ -30,7 +30,7 @@ from .core import local_path
 from .display import unknown
 from .display import format_interval, format_number
 from .loading import load_from_disk
-from .formats.files import safe_name
+from .disk import safe_name
 from .formats.saelens import config_file, save_model
 from .hub import ask_hub, clear_upload_errors
 from .reading import check_kind

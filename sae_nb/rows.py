@@ -440,7 +440,8 @@ def check_packing(
     "Raise ValueError if a packed file unpacks to far more than text does, in its first `most` bytes"
     with suppress(OSError, EOFError, zlib.error, lzma.LZMAError), open(path, "rb") as file:  # the reader reports damage
         if path.suffix.lower() == ".parquet":
-            return _check_parquet(path)
+            _check_parquet(path)
+            return
         if (stream := _unpacked(path, file)) is None:
             return
         start, size = 0, 0

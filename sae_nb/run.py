@@ -11,15 +11,14 @@ __all__ = ['metrics_file', 'fit_to_model', 'estimate', 'Run', 'make_store', 'sta
 # %% ../nbs/47_run.ipynb #077a4437
 import copy
 import json
+import os
 import shlex
-import signal
 import tempfile
-import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,8 @@ from .sae import SAE
 from .timing import Estimate, TimeReport, TrainingExample, best_of, time_report, time_step
 from .tokens import TokenStream
 from .track import JSONLines, Progress, Tracker, Trackers, WandB, _wandb_file
-from .trainer import DivergenceError, Trainer, outside_inference_mode
+from .optim import DivergenceError
+from .trainer import Trainer, outside_inference_mode
 
 metrics_file = "metrics.jsonl"
 _checkpoint_file = "checkpoint.pt"
@@ -406,6 +406,10 @@ class _Session:
         "Return True if no step was taken"
         return self.trainer.steps_done == self.steps_before and not self.complete
 
+    def here(self) -> bool:
+        "Return False in a process that was forked from that of the run"
+        return os.getpid() == self.interruption.process
+
     def announce(self, count: int) -> None:
         "Print that the run is being interrupted"
         todo = "the SAE" if self.complete else "a checkpoint and the SAE"
@@ -424,6 +428,8 @@ class _Session:
         self._check_position()
         with self.interruption.no_stop():
             self.home.mkdir(parents=True, exist_ok=True)  # someone may have removed it
+            if not (self.home / settings_file).is_file():
+                _write_settings(self.cfg, self.home, None)
             if self.metrics is not None:
                 self.metrics.sync()
             about = {**self.about, "step": self.trainer.steps_done, "tokens": self.trainer.tokens_done}
@@ -457,7 +463,7 @@ class _Session:
             self.save_checkpoint()
         except OSError as error:
             self.saved_at = time.monotonic()  # the next attempt is not in the next step
-            warnings.warn(f"no checkpoint could be written at step {self.trainer.steps_done}: {error}")
+            warnings.warn(f"no checkpoint could be written at step {self.trainer.steps_done}: {error}", stacklevel=2)
 
     def activations(self) -> Iterator[Any]:
         "Yield the batches of the stream; an interrupt may stop the wait for one"
@@ -532,7 +538,7 @@ class _Session:
 
     def rescue(self, error: BaseException) -> None:
         "Write a checkpoint after an error, if there is something to save; say how to resume"
-        if self.nothing_to_save() or any(run.finished for run in self.trainer.runs.values()):
+        if self.nothing_to_save() or any(run.finished for run in self.trainer.runs.values()) or not self.here():
             return
         if isinstance(error, _memory_errors) or "allocate memory" in str(error):
             traceback.clear_frames(error.__traceback__)  # frees the tensors of the step that failed
@@ -547,7 +553,7 @@ class _Session:
 
     def discard(self) -> None:
         "Remove the folder of a new run that has no result"
-        if self.nothing_to_save() and not self.cfg.resume:
+        if self.nothing_to_save() and not self.cfg.resume and self.here():
             for file in (settings_file, metrics_file, _wandb_file):
                 with suppress(OSError):
                     (self.home / file).unlink(missing_ok=True)

@@ -30,7 +30,8 @@ from .models import max_context
 from .reading import MaskLike, Prompt, SAEReader, peaks, read_prompts
 from .sae import SAE
 from .sparse import SparseCodes
-from .stats import Context, FeatureStats, check_latent, context_at, dense_rate
+from .directions import check_latent
+from .stats import Context, FeatureStats, context_at, dense_rate
 from .texts import load_texts
 from .vocabulary import Vocabulary, pieces_html
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['dense_rate', 'flag_names', 'Context', 'context_at', 'ActivationQuantile', 'Latent', 'Sources', 'FeatureStats',
-           'check_latent', 'peak_tokens', 'interest_scores', 'FoundLatents', 'contexts_with', 'word_fractions']
+           'peak_tokens', 'interest_scores', 'FoundLatents', 'contexts_with', 'word_fractions']
 
 # %% ../nbs/63_stats.ipynb #c0b035f6
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from operator import index as as_index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .coactivation import CoactivatingLatents
+from .directions import check_latent
 from .core import local_path
 from .display import shown
 from .disk import write_safely
@@ -448,8 +448,8 @@ class FeatureStats:
         if "schema" not in values:
             raise CheckpointError(f"{path} is not a file of feature statistics")
         if (schema := values.pop("schema")) != _schema:
-            raise CheckpointError(f"{path} has feature statistics in layout {shown(schema)}, but this version of sae_nb "
-                             f"reads layout {_schema}: run collect_features again")
+            raise CheckpointError(f"{path} has feature statistics in layout {shown(schema)}, but this version reads "
+                                  f"layout {_schema}: run collect_features again")
         try:
             stats = cls._from_values(values)
             stats._check()
@@ -484,23 +484,8 @@ class FeatureStats:
         values["labels"] = {int(latent): text for latent, text in values.get("labels", {}).items()}
         names = ("vocabulary", "token_lengths", "special")
         vocabulary = Vocabulary.from_tensors({name: values.pop(name) for name in names})
-        return cls(**values | {"vocabulary": vocabulary})
-
-def check_latent(
-    index: Any,  # A whole number of any type; negative ones count from the end
-    d_sae: int,  # Number of latents
-) -> int:
-    "Return the index of a latent, counted from 0; raise TypeError or IndexError if it is not one"
-    try:
-        if isinstance(index, bool):
-            raise TypeError
-        found = as_index(index)
-    except TypeError:
-        hint = f"; to find latents by word: stats.find({index!r})" if isinstance(index, str) else ""
-        raise TypeError(f"latent {index!r}: must be a number, a slice or a list of numbers{hint}") from None
-    if not -d_sae <= found < d_sae:
-        raise IndexError(f"latent {found}: the SAE has latents 0 to {d_sae - 1}")
-    return found % d_sae
+        values["vocabulary"] = vocabulary
+        return cls(**values)
 
 def _chosen(index: Any, d_sae: int) -> list[Any]:
     "Return the indices in a list, a range or a tensor of indices, or those at which a tensor of booleans is True"

@@ -27,7 +27,8 @@ from .core import local_path, whole_number
 from .display import unknown
 from .disk import write_safely
 from .evals import evaluate_each, fingerprint
-from .formats.files import LocalFiles, read_json
+from .disk import LocalFiles
+from .formats.files import read_json
 from .loading import load_sae_or_saes
 from .display import Table, format_number, new_figure
 from .metrics import Metrics

@@ -28,7 +28,8 @@ from torch import Tensor
 
 from .core import assets, local_path
 from .display import shown, unknown
-from .formats.files import LocalFiles, content_problem, read_json
+from .disk import LocalFiles
+from .formats.files import content_problem, read_json
 from .rows import (InOrder, chat_columns, chat_roles, check_packing, file_identity, hash_of, is_message,
                          rows_identity, rows_in_memory, test_split_names, usual_columns, without_format)
 
@@ -534,8 +535,8 @@ def _check_one_kind(rows: Iterable[Any], column: str, named: str) -> None:
             seen.setdefault(name, n)
         if len(seen) > 1:
             (usual, first), (other, number) = seen.items()
-            raise ValueError(f"row {number} of the data set{named}: has {other!r}, but row {first} has {usual!r}: must be "
-                             "rows of one kind")
+            raise ValueError(f"row {number} of the data set{named}: has {other!r}, but row {first} has {usual!r}: must "
+                             "be rows of one kind")
 
 def _checked_text(value: Any, where: str) -> str:
     "Return a text; raise ValueError if it is something else"

@@ -300,15 +300,34 @@ def acting_hooks(
 # %% ../nbs/30_threads.ipynb #ac18feae
 _locks: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 
+_multiple = ("generate", "diffusion_generate", "run_with_cache", "run_with_hooks")
+_cache_names = ("_capture_hf_cache", "_last_hf_cache")  # where a bridge keeps the cache of the running generation
+
+@contextmanager
+def _own_cache(module: nn.Module, state: dict[str, Any]) -> Iterator[None]:
+    "Give a bridge this generation's state while the context is open, then what it had before"
+    held = vars(module)
+    before = {name: held.pop(name) for name in _cache_names if name in held}
+    held.update(state)
+    try:
+        yield
+    finally:
+        state.clear()
+        state.update({name: held.pop(name) for name in _cache_names if name in held})
+        held.update(before)
+
 class _OneAtATime:
-    "The `forward` of a module, for one thread at a time; a bridge has the lock of its model"
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        self.__signature__ = inspect.signature(type(module).forward.__get__(module))
+    "A method of a module, for one thread at a time; a bridge has the lock of its model"
+    def __init__(self, module: nn.Module, name: str = "forward") -> None:
+        self.module, self.name = module, name
+        self.__signature__ = inspect.signature(self._method())
+
+    def _method(self) -> Callable[..., Any]:
+        return getattr(type(self.module), self.name).__get__(self.module)
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
-        with self.lock():
-            return type(self.module).forward(self.module, *args, **keywords)
+        with self.lock(), nullcontext() if self.name == "forward" else _own_cache(self.module, {}):
+            return self._method()(*args, **keywords)
 
     def lock(self) -> Any:
         "Return the lock of the module"
@@ -316,7 +335,23 @@ class _OneAtATime:
             return _locks.setdefault(getattr(self.module, "original_model", self.module), threading.RLock())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.module,)
+        return type(self), (self.module, self.name)
+
+class _StepAtATime(_OneAtATime):
+    "A generator method of a module: other threads may run the module between two of its steps"
+    def __call__(self, *args: Any, **keywords: Any) -> Iterator[Any]:
+        state: dict[str, Any] = {}
+        steps, end = self._method()(*args, **keywords), object()
+        try:
+            while True:
+                with self.lock(), _own_cache(self.module, state):
+                    found = next(steps, end)
+                if found is end:
+                    return
+                yield found
+        finally:
+            with self.lock(), _own_cache(self.module, state):
+                steps.close()
 
 def one_at_a_time(
     module: nn.Module,  # A bridge, or the model in it
@@ -324,3 +359,9 @@ def one_at_a_time(
     "Let threads that run a module take turns; do nothing if its `forward` was replaced before"
     if "forward" not in vars(module):
         module.forward = _OneAtATime(module)
+    if not hasattr(module, "original_model"):
+        return
+    for name in (*_multiple, "generate_stream"):
+        if callable(getattr(type(module), name, None)) and name not in vars(module):
+            kind = _StepAtATime if inspect.isgeneratorfunction(getattr(type(module), name)) else _OneAtATime
+            vars(module)[name] = kind(module, name)

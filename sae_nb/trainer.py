@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Batch', 'TrainerConfig', 'outside_inference_mode', 'DivergenceError', 'check_trainable_dtype', 'SAETraining',
-           'Trainer']
+__all__ = ['Batch', 'TrainerConfig', 'outside_inference_mode', 'SAETraining', 'Trainer']
 
 # %% ../nbs/44_trainer.ipynb #d9f155bd
 import math
@@ -24,11 +23,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .activations import as_rows, as_tensor, is_activations, is_list_of_activations
-from .core import Settings, as_dtype, no_autocast, whole_number
+from .core import Settings, no_autocast, whole_number
 from .display import unknown
 from .normalize import (InputTransform, check_fold, estimate_transform, geometric_median, input_normalizations,
                               transform_from_state)
-from .optim import L0Controller, SAEOptimizer, lr_factor, resample_dead, schedules, start_at_l0
+from .optim import (DivergenceError, L0Controller, SAEOptimizer, check_trainable_dtype, lr_factor, resample_dead,
+                          schedules, start_at_l0)
 from .sae import SAE, SAELoss
 from .track import Row
 
@@ -138,17 +138,6 @@ def _make_trainable(sae: SAE) -> None:
         for name, buffer in module._buffers.items():
             if buffer is not None and buffer.is_inference():
                 module._buffers[name] = buffer.clone()
-
-class DivergenceError(ValueError):
-    "The loss or the weights of an SAE are NaN or infinite"
-
-def check_trainable_dtype(
-    dtype: str | torch.dtype,  # Data type of an SAE's weights
-) -> None:
-    "Raise ValueError for float16: squared gradients and Adam's epsilon are below its smallest number"
-    if as_dtype(dtype) == torch.float16:
-        raise ValueError("dtype='float16': an SAE cannot be trained in float16, because Adam's averages underflow; use "
-                         "'float32' or 'bfloat16', and convert the trained SAE with sae.to(torch.float16)")
 
 class SAETraining:
     "One SAE, and everything that changes while it is trained"

@@ -27,8 +27,8 @@ from torch.overrides import TorchFunctionMode
 import sae_nb.architectures  # noqa: F401  (registers every architecture)
 from ..core import SAEConfig, architecture, as_device, as_dtype, field_types, local_path
 from ..display import misspelling_of, shown, shown_names, unknown
-from .files import (CheckpointError, ConfigValues, Files, LocalFiles, content_problem, join_path,
-                                  opened_settings, read_json)
+from ..disk import Files, join_path, LocalFiles
+from .files import CheckpointError, ConfigValues, content_problem, opened_settings, read_json
 from ..sae import SAE
 
 # %% ../../nbs/21_formats.ipynb #1e6eac44
@@ -159,7 +159,8 @@ def _as_checkpoint_error(location: str, format: str | None) -> Iterator[None]:
         if isinstance(error, ValueError) and location in str(error):
             raise CheckpointError(str(error)) from error
         reason = (str(error).strip().splitlines() or [""])[0]
-        raise CheckpointError(f"{location}: not a {format} checkpoint ({type(error).__name__}: {reason[:300]})") from error
+        reason = f"{type(error).__name__}: {reason[:300]}"
+        raise CheckpointError(f"{location}: not a {format} checkpoint ({reason})") from error
 
 def _select_reader(
     files: Files, path: str, format: str | None, converter: Converter | None

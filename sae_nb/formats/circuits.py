@@ -18,8 +18,9 @@ from torch import Tensor
 from ..core import dtype_name
 from .base import (Checkpoint, Hints, build_from_checkpoint, canonical_names, file_format, full_path,
                                  match_in_name, prefetch, read_checkpoint)
-from .files import CheckpointError, ConfigValues, Files, LocalFiles, TensorFile, join_path, read_yaml
-from .files import safe_name
+from ..disk import Files, join_path, LocalFiles
+from .files import CheckpointError, ConfigValues, TensorFile, read_yaml
+from ..disk import safe_name
 from ..sae import SAE
 
 # %% ../../nbs/24_circuits.ipynb #aa276f7d

@@ -6,29 +6,31 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['opened_settings', 'CheckpointError', 'safe_name', 'Files', 'LocalFiles', 'join_path', 'content_problem',
-           'ConfigValues', 'read_json', 'read_yaml', 'TensorInfo', 'TensorFile']
+__all__ = ['opened_settings', 'CheckpointError', 'content_problem', 'ConfigValues', 'read_json', 'read_yaml', 'TensorInfo',
+           'TensorFile']
 
 # %% ../../nbs/20_files.ipynb #460deaf7
 import ast
+import io
 import itertools
 import json
 import math
 import os
+import pickletools
 import re
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from ..core import local_path
 from ..display import misspelling_of, shown, shown_names
+from ..disk import Files, join_path
 
 # %% ../../nbs/20_files.ipynb #88775685
 class CheckpointError(ValueError):
@@ -39,98 +41,6 @@ class CheckpointError(ValueError):
         message: str,  # Shortened to 500 characters
     ):
         super().__init__(message if len(message) <= 500 else f"{message[:340]} [...] {message[-150:]}")
-
-def safe_name(
-    name: str,  # Relative name of a file or folder, with "/"
-) -> str:
-    "Remove `.` and repeated `/` from a name; raise ValueError if it leads outside the folder"
-    parts = PurePosixPath(name).parts
-    if len(name) > 4000 or any(len(part) > 255 for part in parts):
-        raise ValueError(f"{shown(name, 80)}: too long for the name of a file")
-    if name.startswith("/") or ".." in parts or "\0" in name or "\\" in name or re.match(r"[A-Za-z]:[/\\]", name):
-        raise ValueError(f"{name!r}: not a relative name inside a folder or repository")
-    return "/".join(parts)
-
-class Files(Protocol):
-    "A folder or repository of files; names are relative, with `/`"
-    label: str  # Name for error messages: the path of a folder or the id of a repository
-
-    def list_files(
-        self,
-        folder: str = "",  # Folder in the source; "" for the top
-    ) -> list[str]:
-        "Return the names of the files directly in a folder; an empty list if there is no such folder"
-        ...
-
-    def exists(
-        self,
-        name: str,  # Path of the file in the source
-    ) -> bool:
-        "Return True if the file exists"
-        ...
-
-    def local_path(
-        self,
-        name: str,  # Path of the file in the source
-    ) -> Path:
-        "Return the path of a local copy; raise FileNotFoundError if there is no such file"
-        ...
-
-    def open(
-        self,
-        name: str,  # Path of the file in the source
-    ) -> BinaryIO:
-        "Open the file to read parts of it; raise FileNotFoundError if there is no such file"
-        ...
-
-class LocalFiles:
-    "A folder on this machine"
-
-    def __init__(
-        self,
-        folder: str | Path,  # Folder on this machine
-    ):
-        self.folder = local_path(folder)
-        self.label = str(folder)
-
-    def list_files(
-        self,
-        folder: str = "",  # Folder below it; "" for the folder itself
-    ) -> list[str]:
-        "Return the names of the files directly in a folder; an empty list if there is no such folder"
-        path = self.folder / safe_name(folder)
-        found = os.scandir(path) if path.is_dir() else []
-        return sorted(safe_name(f"{folder}/{entry.name}".lstrip("/")) for entry in found
-                      if "\\" not in entry.name and entry.is_file())
-
-    def exists(
-        self,
-        name: str,  # Path of the file in the folder
-    ) -> bool:
-        "Return True if the file exists"
-        return (self.folder / safe_name(name)).is_file()
-
-    def local_path(
-        self,
-        name: str,  # Path of the file in the folder
-    ) -> Path:
-        "Return the path of the file; raise FileNotFoundError if there is no such file"
-        if not self.exists(name):
-            raise FileNotFoundError(f"{join_path(self.label, name)}: no such file")
-        return self.folder / safe_name(name)
-
-    def open(
-        self,
-        name: str,  # Path of the file in the folder
-    ) -> BinaryIO:
-        "Open the file for reading; raise FileNotFoundError if there is no such file"
-        return open(self.local_path(name), "rb")
-
-def join_path(
-    *parts: str,  # Names; empty ones are skipped
-) -> str:
-    "Join names with `/`, skipping empty ones"
-    return "/".join(part.rstrip("/") if len(part) > 1 else part for part in parts if part)
 
 # %% ../../nbs/20_files.ipynb #b5092eed
 def content_problem(
@@ -414,6 +324,59 @@ def _npy_header(stream: Any, size: int, source: str) -> tuple[TensorInfo, bool]:
         raise CheckpointError(f"{source}: truncated (shape {shown(shape)} needs {shown(info.n_bytes)} bytes)")
     return info, by_column
 
+# %% ../../nbs/20_files.ipynb #047f30ba
+_most_opcodes = 200_000  # Instructions of a pickle; a tensor takes about 30
+
+def _check_opcodes(stream: BinaryIO) -> None:
+    "Read a pickle up to its end; raise ValueError if loading it would take far more memory than tensors do"
+    stack: list[tuple[int, int] | None] = []  # Size and depth of each value; None for a mark
+    memo: dict[Any, tuple[int, int]] = {}
+    steps = 0
+    for op, arg, _ in pickletools.genops(stream):
+        if "GLOBAL" in op.name and "bytearray" in str(arg):
+            raise ValueError("it allocates memory that the file does not fill")
+        if op.name in ("BINGET", "LONG_BINGET", "GET"):
+            stack.append(memo[arg])
+            steps += memo[arg][0]  # a value used twice counts twice
+        elif op.name in ("BINPUT", "LONG_BINPUT", "PUT"):
+            memo[arg] = stack[-1] or (1, 0)
+        elif op.name == "MARK":
+            stack.append(None)
+        else:
+            _apply_opcode(op, stack)
+        steps += 1
+        if steps > _most_opcodes:
+            raise ValueError(f"more than {_most_opcodes:,} values, too many for a file of tensors")
+
+def _apply_opcode(op: pickletools.OpcodeInfo, stack: list[tuple[int, int] | None]) -> None:
+    "Take the operands of an instruction from the stack and put its result there; raise ValueError if it is deep"
+    taken: list[tuple[int, int]] = []
+    operands = list(op.stack_before)
+    if pickletools.markobject in operands:
+        while (value := stack.pop()) is not None:
+            taken.append(value)
+        operands = operands[:operands.index(pickletools.markobject)]
+    taken += [stack.pop() or (1, 0) for _ in operands]  # a container comes last
+    collects = op.name.startswith(("TUPLE", "APPEND", "SETITEM", "ADDITEMS", "LIST", "DICT", "FROZENSET"))
+    inner = taken[:-1] if op.name.startswith(("APPEND", "SETITEM", "ADDITEMS")) else taken
+    depth = max([depth for _, depth in taken] + [depth + 1 for _, depth in inner if collects], default=0)
+    if depth > _deepest:
+        raise ValueError(f"nested more than {_deepest} deep, too much for a file of tensors")
+    stack.extend([(1 + sum(size for size, _ in taken), depth)] * len(op.stack_after))
+
+def _check_values(content: Any) -> None:
+    "Raise ValueError if the values in a loaded file are too many, counting shared ones each time"
+    waiting, count = [content], 0
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting.extend(value.values())
+        elif isinstance(value, (list, tuple, set)):
+            waiting.extend(value)
+        count += 1
+        if count + len(waiting) > _most_opcodes:
+            raise ValueError(f"more than {_most_opcodes:,} values, too many for a file of tensors")
+
 # %% ../../nbs/20_files.ipynb #ffee84b7
 _block_bytes = 2 ** 22
 _not_about_content = (FileNotFoundError, ConnectionError, PermissionError, TimeoutError)  # errors of a hub or a disk
@@ -495,7 +458,9 @@ class TensorFile:
             except ValueError as error:
                 if (problem := content_problem(self.files, self.name)) is not None:
                     raise CheckpointError(f"{self.source}: {problem}") from None
-                raise error if isinstance(error, CheckpointError) else CheckpointError(f"{self.source}: {error}")
+                if isinstance(error, CheckpointError):
+                    raise
+                raise CheckpointError(f"{self.source}: {error}") from error
         return self._stored
 
     def _read_headers(self) -> dict[str, TensorInfo]:
@@ -645,18 +610,16 @@ class TensorFile:
 
     def _check_pickle(self, path: Path) -> bool:
         "Return True if a PyTorch file is a zip archive; raise ValueError if reading it would take far more memory"
-        if not zipfile.is_zipfile(path):
-            with open(path, "rb") as file:
-                old = any(b"bytearray" in part for part in iter(lambda: file.read(_block_bytes), b""))
-            if old:
-                raise ValueError("it allocates memory that the file does not fill")
-            return False
-        with zipfile.ZipFile(path) as archive:
-            _check_archive(archive)
-            for member in archive.namelist():
-                if member.endswith("data.pkl") and b"bytearray" in archive.read(member):
-                    raise ValueError("it allocates memory that the file does not fill")
-        return True
+        with open(path, "rb") as file:
+            zipped = file.read(4) == b"PK\x03\x04"  # torch.load looks here too, not at the end of the file
+            file.seek(0)
+            for _ in range(0 if zipped else 5):  # magic number, protocol, system, tensors, keys of the storages
+                _check_opcodes(file)
+        if zipped:
+            with zipfile.ZipFile(path) as archive:
+                _check_archive(archive)
+            _check_opcodes(io.BytesIO(torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")))
+        return zipped
 
     def _torch_load(self) -> dict[str, Any]:
         "Load a PyTorch file with memory-mapped tensors; refuse files that contain code"
@@ -667,6 +630,7 @@ class TensorFile:
                 content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
             except RuntimeError:
                 content = torch.load(path, map_location="cpu", weights_only=True)
+            _check_values(content)
         except Exception as error:  # damaged files raise many kinds of errors
             reason = str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__
             raise CheckpointError(f"{self.source}: not a PyTorch file of tensors ({reason[:300]})") from None

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from .base import (Checkpoint, Hints, canonical_names, file_format, full_path, layer_in_name, prefetch,
                                  with_conversion)
-from .files import CheckpointError, Files, ConfigValues, TensorFile, join_path, read_json
+from ..disk import Files, join_path
+from .files import CheckpointError, ConfigValues, TensorFile, read_json
 from .saelens import apply_stored_settings
 
 _training = {"prepend_bos": True, "context_size": 1024, "dataset_path": "monology/pile-uncopyrighted"}
@@ -121,8 +122,8 @@ def gemma_3(files: Files, path: str, hints: Hints) -> Checkpoint:
     settings = join_path(path, "config.json")
     config = read_json(files, settings) if files.exists(settings) else ConfigValues({}, weights.source)
     if config.get("architecture", str, "jump_relu") != "jump_relu":
-        raise CheckpointError(f"{config.source}: architecture is {config.get('architecture', str)!r}; only 'jump_relu' is "
-                         "supported")
+        raise CheckpointError(f"{config.source}: architecture is {config.get('architecture', str)!r}; only "
+                              "'jump_relu' is supported")
     (d_in, d_sae), (_, *targets, d_out) = weights.shape("W_enc", 2), weights.shape("W_dec")
     location = full_path(files, path)
     is_transcoder = d_in != d_out or "W_skip" in weights or bool(re.search(r"(transcoder|clt)(_all)?/", location))
@@ -148,7 +149,8 @@ def _layer_files(
     matches = {name: re.fullmatch(pattern, name.rpartition("/")[2]) for name in files.list_files(path)}
     found = {int(match[1]): name for name, match in matches.items() if match}
     if missing := set(range(len(found))) - found.keys():
-        raise CheckpointError(f"{full_path(files, path)}: no file for layer {min(missing)}, but one for layer {max(found)}")
+        raise CheckpointError(f"{full_path(files, path)}: no file for layer {min(missing)}, but one for layer "
+                              f"{max(found)}")
     return [found[layer] for layer in sorted(found)]
 
 _clt_files = r"params_layer_(\d+)\.safetensors"
@@ -161,8 +163,8 @@ def _check_layer(weights: TensorFile, first: TensorFile, n_layers: int) -> None:
         raise CheckpointError(f"{weights.source}: {shapes} do not match {n_layers} layers of {n} latents")
     skip = weights.shape("W_skip") if "W_skip" in weights else None
     if skip != ((d, d_out) if "W_skip" in first else None):
-        raise CheckpointError(f"{weights.source}: affine_skip_connection is {skip or 'missing'}; either all layers have one "
-                         f"of shape {(d, d_out)}, or none has")
+        raise CheckpointError(f"{weights.source}: affine_skip_connection is {skip or 'missing'}; either all layers "
+                              f"have one of shape {(d, d_out)}, or none has")
 
 def _read_clt(layers: list[TensorFile], dtype: torch.dtype | None, device: str | torch.device) -> dict[str, Tensor]:
     "Read all layers and join their tensors"

@@ -18,7 +18,8 @@ from torch import Tensor
 from ..display import unknown
 from .base import (Checkpoint, Hints, file_format, full_path, has_files, layer_in_name, linear_names,
                                  match_in_name, per_latent_threshold, with_conversion)
-from .files import CheckpointError, Files, ConfigValues, TensorFile, join_path, read_json, read_yaml
+from ..disk import Files, join_path
+from .files import CheckpointError, ConfigValues, TensorFile, read_json, read_yaml
 
 _both_matrices = ("W_enc", "W_dec")
 

@@ -18,7 +18,8 @@ from torch import Tensor
 from ..core import dtype_name
 from ..display import shown, unknown
 from .base import Checkpoint, Hints, file_format, full_path, with_conversion
-from .files import CheckpointError, ConfigValues, Files, TensorFile, join_path, read_json
+from ..disk import Files, join_path
+from .files import CheckpointError, ConfigValues, TensorFile, read_json
 
 # %% ../../nbs/26_openmoss.ipynb #092f126f
 _weight_files = [f"{stem}.{suffix}" for stem in ("sae_weights", "checkpoints/pruned", "checkpoints/final")

@@ -24,7 +24,8 @@ from ..display import misspelling_of
 from ..disk import write_safely
 from .base import (Checkpoint, Hints, file_format, fold_decoder_norms, has_files, per_latent_threshold,
                                  with_conversion)
-from .files import CheckpointError, Files, ConfigValues, TensorFile, join_path, read_json
+from ..disk import Files, join_path
+from .files import CheckpointError, ConfigValues, TensorFile, read_json
 from ..sae import SAE
 
 config_file = "cfg.json"
