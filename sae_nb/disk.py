@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['temporary_path', 'gigabytes', 'write_safely', 'remove_leftovers', 'safe_name', 'Files', 'LocalFiles', 'join_path',
-           'check_space', 'Lock']
+           'check_space', 'InUseError', 'Lock']
 
 # %% ../nbs/19_disk.ipynb #3477175c
 import errno
@@ -57,7 +57,8 @@ def _is_full(error: BaseException | None) -> bool:
 def _disk_error(error: Exception, path: Path) -> Exception:
     "Return the error to raise when `path` cannot be written: an OSError with a reason if the disk is to blame"
     if _is_full(error):
-        return OSError(errno.ENOSPC, "the disk is full; what was there before is unchanged", str(path))
+        reason = "the disk is full, or a quota or limit is reached; what was there before is unchanged"
+        return OSError(errno.ENOSPC, reason, str(path))
     if isinstance(error, OSError) and error.errno is not None:
         gone = error.errno == errno.ENOENT and not path.parent.is_dir()
         reason = "its folder does not exist" if gone else error.strerror
@@ -249,58 +250,76 @@ except ImportError:  # Windows
 
 _no_locks = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # file systems without locks
 
+class InUseError(OSError):
+    "Another process, or other work of this process, uses a folder or file"
+
 class Lock:
-    "A lock that one process at a time can hold, until it calls `release` or ends"
+    "A lock on a folder or file that one process at a time can hold, until it calls `release` or ends"
     idle: bool = False  # Whether its work is done, so that another lock of this process may take its place
+    _number: int = -1  # Of the open lock file
+    _folder: int = -1  # Of the open folder, which another folder of the same name is not
 
     def __init__(
         self,
         path: str | Path,  # The lock file, which is removed at the end
         what: str,  # What is locked, for the message
     ):
-        self.path = local_path(path).absolute()
-        self._number = -1
+        self.path, self.what = local_path(path).absolute(), what
         for other in list(_held):
-            if other.idle and other.path.absolute() == self.path.absolute():
+            if other.idle and other.path == self.path:
                 other.release()
+        self._acquire()
+        with suppress(OSError):  # Windows does not open folders
+            self._folder = os.open(self.path.parent, os.O_RDONLY)
+        _held.add(self)
+
+    def _acquire(self) -> None:
+        "Lock the file and write who holds it; raise InUseError if another process has locked it"
         while self._number < 0:
             number = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
-                self._acquire(number, what)
-            except BaseException:
+                _lock_file(number)
+            except OSError as error:
+                if error.errno not in _no_locks:
+                    os.close(number)
+                    raise InUseError(f"{self.what} is being used by {_holder(self.path)}") from None
+            if _is_same_file(number, self.path):
+                self._number = number
+            else:  # it was removed in the meantime
                 os.close(number)
-                raise
-        _held.add(self)
+        with suppress(OSError):  # the disk may be full, and the lock holds all the same
+            os.ftruncate(self._number, 0)
+            os.write(self._number, json.dumps(_description()).encode())
 
-    def _acquire(self, number: int, what: str) -> None:
-        "Lock the file and write who holds it; do nothing if the file was removed in the meantime"
-        try:
-            _lock_file(number)
-        except OSError as error:
-            if error.errno not in _no_locks:
-                raise OSError(f"{what} is being used by {_holder(self.path)}") from None
-        if not _is_same_file(number, self.path):
-            os.close(number)
+    def check(self) -> None:
+        "Lock the folder again if the lock file is gone; raise InUseError if another folder has its name"
+        if _is_same_file(self._number, self.path):
             return
-        self._number = number
-        text = json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T"),
-                           "command": " ".join(sys.argv)[:200]})
-        os.ftruncate(number, 0)
-        os.pwrite(number, text.encode(), 0)
+        folder = self.path.parent
+        if not _is_same_file(self._folder, folder):  # it was moved or removed
+            if folder.is_dir() and any(folder.iterdir()):
+                raise InUseError(f"{self.what} is another folder now, and nothing is written to it")
+            folder.mkdir(parents=True, exist_ok=True)
+        self._close()
+        self._acquire()
+        with suppress(OSError):
+            self._folder = os.open(folder, os.O_RDONLY)
 
     def release(self) -> None:
         "Remove the lock file, and let others lock it"
-        if self._number >= 0:
-            if sys.platform != "win32" and _is_same_file(self._number, self.path):
-                with suppress(OSError):
-                    self.path.unlink()
-            self._close()
+        if self._number >= 0 and sys.platform != "win32" and _is_same_file(self._number, self.path):
+            with suppress(OSError):
+                self.path.unlink()
+        self._close()
 
     def _close(self) -> None:
-        "Close the lock file"
-        number, self._number = self._number, -1
-        with suppress(OSError):
-            os.close(number)
+        "Close the lock file and the folder"
+        numbers = (self._number, self._folder)
+        self._number = self._folder = -1
+        for number in numbers:
+            if number >= 0:
+                with suppress(OSError):
+                    os.close(number)
 
     def __enter__(self) -> Lock:
         return self
@@ -316,6 +335,11 @@ def _is_same_file(number: int, path: Path) -> bool:
     with suppress(OSError):
         return os.path.samestat(os.fstat(number), os.stat(path))
     return False
+
+def _description() -> dict[str, Any]:
+    "Describe this process"
+    return {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "command": " ".join(sys.argv)[:200]}
 
 def _holder(path: Path) -> str:
     "Describe the process that holds a lock"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['n_bins', 'lowest_per_group', 'hash_to_uniform', 'bin_of', 'bin_edges', 'equal_bins', 'quartile_bins',
-           'sample_from_bins', 'Events', 'find_events', 'count_repeats', 'Contexts', 'Collector', 'favorite_tokens']
+           'sample_from_bins', 'Events', 'find_events', 'count_repeats', 'Contexts', 'check_whole_numbers', 'Collector',
+           'favorite_tokens']
 
 # %% ../nbs/60_firing.ipynb #b548b912
 from collections import Counter
@@ -295,6 +296,30 @@ class Contexts:
         rows = slice(*self.offsets[latent:latent + 2].tolist())
         columns = {field.name: getattr(self, field.name)[rows] for field in fields(self)[1:]}
         return Contexts(self.offsets[latent:latent + 2] - rows.start, **columns)
+
+    def check(
+        self,
+        d_sae: int,  # Number of latents
+        n_tokens: int,  # Number of tokens in the text
+    ) -> None:
+        "Raise ValueError if the columns do not fit together, or do not fit the text"
+        rows = {len(getattr(self, part.name)) for part in fields(self)[1:]}
+        check_whole_numbers("offsets", self.offsets, max(rows) + 1)
+        check_whole_numbers("positions", self.position, n_tokens)
+        check_whole_numbers("windows", self.window, 128, least=-128)
+        ends = {0, int(self.offsets[-1])} if len(self.offsets) == d_sae + 1 and not self.offsets[0] else set()
+        if ends != {0, *rows} or (self.offsets.diff() < 0).any() or self.window.ndim != 2:
+            raise ValueError(f"the offsets do not fit {max(rows)} contexts of {d_sae} latents")
+
+def check_whole_numbers(
+    name: str,  # What the numbers are, for the message
+    table: Tensor,  # A table of whole numbers
+    end: int,  # They must be smaller than this
+    least: int = 0,  # The smallest number allowed
+) -> None:
+    "Raise ValueError unless all numbers of a table are whole and in a range"
+    if table.is_floating_point() or table.numel() and not least <= int(table.min()) <= int(table.max()) < end:
+        raise ValueError(f"{name} must be whole numbers from {least} to {end - 1}")
 
 def _contexts(entries: dict[str, Tensor], latent: Tensor, d_sae: int) -> Contexts:
     "Make contexts of entries that are ordered by latent"

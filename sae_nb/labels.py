@@ -81,9 +81,12 @@ def _labels(
         raise ValueError("labels: must be a dictionary of texts by latent, or explanations with index and description")
     labels: dict[int, str] = {}
     for latent, text in pairs:
-        decimal = len(shown(latent)) < 30 and str(latent).isdecimal()
+        decimal = len(shown(latent)) < 30 and str(latent).isascii() and str(latent).isdecimal()
         if not decimal or d_sae is not None and int(latent) >= d_sae or not isinstance(text, str):
             raise ValueError(f"label {shown(text)} of latent {shown(latent)}: must be a text, for one of the latents"
                              + ("" if d_sae is None else f" 0 to {d_sae - 1}"))
-        labels.setdefault(int(latent), " ".join(text.split()))
+        if int(latent) in labels and isinstance(found, Mapping):
+            raise ValueError(f"two labels of latent {int(latent)}")
+        valid = text.encode("utf-8", "replace").decode()  # half of a surrogate pair cannot be written to a page
+        labels.setdefault(int(latent), " ".join(valid.split()))
     return labels

@@ -31,15 +31,15 @@ from .checkpoint import (Interruption, load_checkpoint, previous_checkpoint, rem
                                save_checkpoint)
 from .config import TrainConfig, new_saes, read_settings, settings_file
 from .core import SAEConfig, SAEMetadata, as_device, assets, default_device, local_path
-from .disk import Lock, check_space, gigabytes, remove_leftovers, write_safely
+from .disk import InUseError, Lock, check_space, gigabytes, remove_leftovers, write_safely
 from .hooks import closed_blocks, compiled, find_hook_point, hook_width, read_activations
 from .models import _processing_of, begin_id, load_model, model_device, model_identity, run_logits
+from .optim import DivergenceError
 from .rows import identity_changes
 from .sae import SAE
 from .timing import Estimate, TimeReport, TrainingExample, best_of, time_report, time_step
 from .tokens import TokenStream
 from .track import JSONLines, Progress, Tracker, Trackers, WandB, _wandb_file
-from .optim import DivergenceError
 from .trainer import Trainer, outside_inference_mode
 
 metrics_file = "metrics.jsonl"
@@ -62,8 +62,8 @@ def _run_folder(
         folder.mkdir(parents=True, exist_ok=True)
         lock = _locked(folder)
     except OSError as error:
-        if " is being used by " in str(error):
-            raise OSError(f"{error}: wait for it to end, or give another folder") from None
+        if isinstance(error, InUseError):
+            raise InUseError(f"{error}: wait for it to end, or give another folder") from None
         raise OSError(error.errno, f"out={str(folder)!r} cannot be written: {error.strerror or error}") from error
     try:
         _check_content(folder, cfg.resume, resume, in_shell)
@@ -387,6 +387,7 @@ class _Session:
     store: ActivationsStore
     about: dict[str, Any]  # Facts that the checkpoints keep
     resume_with: str  # Command or call that resumes the run
+    lock: Lock  # On the folder
 
     def __post_init__(self) -> None:
         self.steps_before = self.trainer.steps_done
@@ -427,7 +428,7 @@ class _Session:
         self.trainer.check_finite()
         self._check_position()
         with self.interruption.no_stop():
-            self.home.mkdir(parents=True, exist_ok=True)  # someone may have removed it
+            self.lock.check()
             if not (self.home / settings_file).is_file():
                 _write_settings(self.cfg, self.home, None)
             if self.metrics is not None:
@@ -511,6 +512,7 @@ class _Session:
 
     def _save_saes(self, run: Run) -> None:
         "Save the SAEs, and remove files about earlier weights"
+        self.lock.check()
         for name, sae in run.saes.items():
             folder = self.home / name if run.several else self.home
             for file in _about_weights:
@@ -570,7 +572,7 @@ def _resume_with(cfg: TrainConfig, folder: Path, model: nn.Module | None, datase
 def _trackers(session: _Session) -> list[Tracker]:
     "Make the trackers that are configured"
     cfg, done = session.cfg, session.steps_before
-    session.metrics = JSONLines(session.home / metrics_file, done)
+    session.metrics = JSONLines(session.home / metrics_file, done, session.lock.check)
     trackers: list[Tracker] = [session.metrics]
     if cfg.progress:
         trackers.append(Progress(cfg.steps * cfg.batch_size, done * cfg.batch_size))
@@ -603,7 +605,7 @@ def start_run(
     try:
         cfg, model, store = _prepare(cfg, given, dataset)
         blocks = closed_blocks(model, cfg.all_hooks) if cfg.compile_model else []
-        session = _begin(cfg, folder, model, store, _resume_with(cfg, folder, given, dataset, in_shell))
+        session = _begin(cfg, folder, lock, model, store, _resume_with(cfg, folder, given, dataset, in_shell))
         try:
             _write_settings(cfg, folder, after_training)
             with compiled(blocks):
@@ -620,14 +622,15 @@ def start_run(
     lock.idle = True  # a later run of this process may take the folder
     return run
 
-def _begin(cfg: TrainConfig, folder: Path, model: nn.Module, store: ActivationsStore, resume_with: str) -> _Session:
+def _begin(cfg: TrainConfig, folder: Path, lock: Lock, model: nn.Module, store: ActivationsStore,
+           resume_with: str) -> _Session:
     "Make the SAEs, or restore a checkpoint; raise OSError if the disk has too little space"
     trainer = Trainer(new_saes(cfg), cfg)
     there = sum(path.stat().st_size for path in folder.glob("checkpoint*.pt"))
     check_space(folder, _bytes_needed(cfg, model, trainer, store) - there, "this run")
     about = _about(cfg, model, store)
     _restore_or_start(cfg, folder, model, trainer, store, about)
-    return _Session(cfg, folder, trainer, store, about, resume_with)
+    return _Session(cfg, folder, trainer, store, about, resume_with, lock)
 
 def _run_session(session: _Session, model: nn.Module, later: Mapping[str, Any]) -> Run:
     "Train and save; show the estimate before"
@@ -639,7 +642,7 @@ def _run_session(session: _Session, model: nn.Module, later: Mapping[str, Any]) 
             return _train_and_save(session, model, trackers)
     except BaseException as error:
         session.rescue(error)
-        with suppress(Exception):
+        if session.here():
             Trackers(trackers).close()
         raise
 

@@ -11,6 +11,7 @@ __all__ = ['dense_rate', 'flag_names', 'Context', 'context_at', 'ActivationQuant
 
 # %% ../nbs/63_stats.ipynb #c0b035f6
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -27,7 +28,7 @@ from .core import local_path
 from .display import shown
 from .disk import write_safely
 from .firing import Contexts, bin_edges, bin_of, equal_bins, favorite_tokens, hash_to_uniform
-from .firing import lowest_per_group, n_bins, quartile_bins, sample_from_bins
+from .firing import check_whole_numbers, lowest_per_group, n_bins, quartile_bins, sample_from_bins
 from .formats.files import CheckpointError
 from .labels import LabelsLike, read_labels
 from .vocabulary import Vocabulary
@@ -465,15 +466,18 @@ class FeatureStats:
             if getattr(self, name).ndim < 1 or len(getattr(self, name)) != len(self):
                 raise ValueError(f"{name} has shape {tuple(getattr(self, name).shape)} for {len(self)} latents")
         for name in ("top", "random", "silent"):
-            table, offsets = getattr(self, name), getattr(self, name).offsets
-            rows = {len(getattr(table, part.name)) for part in fields(table)[1:]}
-            whole = len(offsets) == len(self) + 1 and int(offsets[0]) == 0 and {int(offsets[-1])} == rows
-            if not whole or (offsets.diff() < 0).any():
-                raise ValueError(f"the offsets of {name} do not fit its {max(rows)} contexts")
-            if max(rows) and not 0 <= int(table.position.min()) <= int(table.position.max()) < self.tokens.numel():
-                raise ValueError(f"a context of {name} is outside the text")
-        if not (isinstance(self.about, dict) and isinstance(self.n_tokens, int) and isinstance(self.before, int)):
-            raise ValueError("about, n_tokens or before is missing")
+            getattr(self, name).check(len(self), self.tokens.numel())
+        ids = {"logit_tokens": len(self.vocabulary), "neighbors": len(self), "count": 2 ** 62, "outside": 2 ** 62}
+        for name, end in ids.items():
+            check_whole_numbers(name, getattr(self, name), end, least=-1 if end < 2 ** 62 else 0)
+        if self.coactivating is not None:
+            check_whole_numbers("coactivating", self.coactivating.latent, len(self), least=-1)
+        if not (isinstance(self.about, dict) and 0 < float(self.scale) < math.inf):
+            raise ValueError("about is missing, or the scale is not positive")
+        if not all(isinstance(n, int) and n >= 0 for n in (self.n_tokens, self.before)):
+            raise ValueError("n_tokens and before must be whole numbers")
+        if self.sources is not None and not all(isinstance(name, str) for name in self.sources.names):
+            raise ValueError("the names of sources must be texts")
 
     @classmethod
     def _from_values(cls, values: dict[str, Any]) -> FeatureStats:

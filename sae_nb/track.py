@@ -48,8 +48,10 @@ class JSONLines:
         self,
         path: str | Path,
         steps_done: int | None = None,  # Steps before this part of the run; rows of later steps are removed
+        check: Callable[[], None] = lambda: None,  # Raises OSError if the file must not be written
     ):
         self.path = Path(path)
+        self._check = check
         self._steps_done = steps_done
         self._file: io.FileIO | None = None
         self._size = 0  # Bytes of complete rows
@@ -104,6 +106,7 @@ class JSONLines:
         "Return the file, open for writing; open it again if it was removed"
         if self._file is not None and _leads_to(self.path, self._file):
             return self._file
+        self._check()
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -666,5 +666,5 @@ class Trainer:
         for name, run in self.runs.items():
             run.load_state_dict(state["runs"][name])
             run.last = None
-            if name in (ahead := state.get("ahead", {})):
+            if name in (ahead := state["ahead"]):
                 run.last_metrics, run.last_factor = ahead[name]["metrics"], ahead[name]["factor"]
