@@ -70,7 +70,8 @@ def _run_folder(
     except OSError:
         lock.release()
         raise
-    remove_leftovers(folder)
+    for place in (folder, *(folder / name for name in cfg.saes)):
+        remove_leftovers(place)
     return folder, lock
 
 def _locked(folder: Path) -> Lock:
