@@ -9,6 +9,8 @@ from __future__ import annotations
 __all__ = ['MatchingPursuitSAEConfig', 'MatchingPursuitSAE']
 
 # %% ../nbs/13_pursuit.ipynb #d87d6499
+_most_iterations = 2 ** 16  # Memory for all steps is reserved at the beginning
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -99,8 +101,9 @@ class MatchingPursuitSAEConfig(SAEConfig):
         super().__post_init__()
         if self.residual_threshold < 0:
             raise ValueError(f"residual_threshold={self.residual_threshold}: must not be negative")
-        if self.max_iterations is not None and self.max_iterations < 1:
-            raise ValueError(f"max_iterations={self.max_iterations}: must be at least 1, or None for d_in")
+        if self.max_iterations is not None and not 1 <= self.max_iterations <= _most_iterations:
+            raise ValueError(f"max_iterations={self.max_iterations}: must be at least 1 and at most "
+                             f"{_most_iterations:,}, or None for d_in")
 
 @register("matching_pursuit", MatchingPursuitSAEConfig)
 class MatchingPursuitSAE(SAE):

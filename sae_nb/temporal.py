@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import selection
-from .core import SAEConfig, register
+from .core import SAEConfig, register, whole_number
 from .display import unknown
 from .encoder import AffineEncoder, Encoder
 from .sae import SAE, InputNorm, LossInputs, SAELoss, reconstruction_loss
@@ -92,6 +92,10 @@ class TemporalSAEConfig(SAEConfig):
             raise ValueError(unknown("sae_diff_type", self.sae_diff_type, self.novelties))
         if self.kval_topk is not None and not 0 < self.kval_topk <= self.d_sae:
             raise ValueError(f"kval_topk={self.kval_topk}: must be more than 0 and at most d_sae={self.d_sae}")
+        for name, least in (("n_heads", 1), ("n_attn_layers", 0), ("bottleneck_factor", 1)):
+            setattr(self, name, whole_number(name, getattr(self, name), least))
+        if self.n_attn_layers > 1024:
+            raise ValueError(f"n_attn_layers={self.n_attn_layers}: must be at most 1,024")
         if self.d_sae % (self.bottleneck_factor * self.n_heads):
             raise ValueError(f"d_sae={self.d_sae}: must be a multiple of bottleneck_factor * n_heads = "
                              f"{self.bottleneck_factor} * {self.n_heads}")
