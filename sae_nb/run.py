@@ -40,7 +40,8 @@ from .sae import SAE
 from .timing import Estimate, TimeReport, TrainingExample, best_of, time_report, time_step
 from .tokens import TokenStream
 from .track import JSONLines, Progress, Tracker, Trackers, WandB, _wandb_file
-from .trainer import Trainer, outside_inference_mode
+from .trainer import Trainer
+from .training import outside_inference_mode
 
 metrics_file = "metrics.jsonl"
 _checkpoint_file = "checkpoint.pt"
