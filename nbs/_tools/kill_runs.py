@@ -122,6 +122,7 @@ def kinds(data: Path) -> list[Kind]:
     return [
         Kind("BatchTopK", {}),
         Kind("three SAEs, two hook points", {"sae": three, "hook": {"a": hooks[0], "b": hooks[1], "c": hooks[0]}}),
+        Kind("eight SAEs with their own k, lr and seed, two hook points", eight_saes(hooks)),
         Kind("JumpReLU, target L0", {"sae": JumpReLUSAEConfig(d_sae=128, target_l0=8), **file}),
         Kind("Standard, target L0", {"sae": StandardSAEConfig(d_sae=128, target_l0=8)}),
         Kind("Gated", {"sae": GatedSAEConfig(d_sae=128), **file}),
@@ -143,6 +144,15 @@ def kinds(data: Path) -> list[Kind]:
         Kind("default checkpoints, progress bar", {"checkpoint_every": None, "progress": True}),
         Kind("model and mask as objects", {**file}, model=hooked_model, mask=TokenMask(where=not_first_ids)),
     ]
+
+
+def eight_saes(hooks: list[str]) -> dict[str, Any]:
+    "Return the settings of a run with eight SAEs that differ in k, hook point, learning rate, schedule and seed"
+    own = {f"k={k},hook={i}": (k, hook) for k in (2, 4, 8, 12) for i, hook in enumerate(hooks)}
+    overrides = {name: {"seed": n, "lr": 1e-3 * (1 + n), "lr_schedule": "cosine" if n % 2 else "constant"}
+                 for n, name in enumerate(own)}
+    return {"sae": {name: BatchTopKSAEConfig(d_sae=128, k=k) for name, (k, _) in own.items()},
+            "hook": {name: hook for name, (_, hook) in own.items()}, "overrides": overrides, "drop_diverged": True}
 
 
 def short_file(data: Path) -> Path:
