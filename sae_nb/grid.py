@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Values', 'label_of', 'single_run', 'Member', 'members', 'group_by_stream', 'shared_run']
+__all__ = ['Values', 'label_of', 'Member', 'members', 'group_by_stream', 'shared_run']
 
 # %% ../nbs/481_grid.ipynb #fb47212a
 import hashlib
@@ -40,10 +40,10 @@ def label_of(
         return str(value)
     if isinstance(value, (list, tuple)):
         return "+".join(map(label_of, value))
-    raise ValueError(f"a value is of the type {type(value).__name__}: must be a number, a text, None or a list of these; "
-                     "give other values as a dictionary, {label: value}")
+    raise ValueError(f"a value is of the type {type(value).__name__}: must be a number, a text, None or a list of "
+                     "these; give other values as a dictionary, {label: value}")
 
-def _labelled(name: str, values: Values) -> list[tuple[str, Any]] | None:
+def _labeled(name: str, values: Values) -> list[tuple[str, Any]] | None:
     "Return the values of a field with their labels; None for a single value; raise ValueError if there are none"
     if isinstance(values, Mapping) and name != "schedules":
         pairs = [(str(label), value) for label, value in values.items()]
@@ -98,7 +98,7 @@ def _check_field(name: str, settings: SAEConfig) -> None:
     advice = elsewhere(name, "settings")
     raise ValueError(f"{name!r}: {advice}" if advice else unknown("field", name, _known_fields(settings)))
 
-def single_run(
+def _single_run(
     cfg: TrainConfig,  # Settings of all SAEs, with a single SAE
     values: Mapping[str, Any],  # Values of the fields that differ
 ) -> TrainConfig:
@@ -154,7 +154,7 @@ def members(
     if isinstance(cfg.sae, dict):
         raise ValueError(f"cfg.sae has several SAEs, {', '.join(cfg.sae)}: a sweep begins with one; to compare "
                          "configurations, give sae={label: configuration}")
-    pairs = {name: _labelled(name, own) for name, own in values.items()}
+    pairs = {name: _labeled(name, own) for name, own in values.items()}
     fixed = {name: _plain(values[name]) for name, own in pairs.items() if own is None}
     crossed = {name: own for name, own in pairs.items() if own is not None}
     own_points = _checked_points(points, values)
@@ -169,7 +169,7 @@ def members(
         chosen = {**fixed, **point, **{name: value for name, (_, value) in zip(crossed, combination)}}
         name = _folder_name(labels, found)
         try:
-            found[name] = Member(name, labels, chosen, single_run(cfg, chosen))
+            found[name] = Member(name, labels, chosen, _single_run(cfg, chosen))
         except (ValueError, TypeError) as error:
             raise ValueError(f"the SAE {name}: {error}" if len(labels) > 1 else str(error)) from None
     return list(found.values())
@@ -186,14 +186,14 @@ def _can_share(one: TrainConfig, two: TrainConfig) -> bool:
     return all(_same(getattr(one, f.name), getattr(two, f.name)) for f in fields(one) if f.name not in apart)
 
 def group_by_stream(
-    found: Sequence[Member],
+    found: Sequence[Member],  # Members of a sweep
     most: int | None = None,  # SAEs in one run; None: any number
 ) -> list[list[Member]]:
     "Divide members into as few groups as possible, each of which can be trained in one run"
     groups: list[list[Member]] = []
     for member in found:
-        fits = (group for group in groups if _can_share(group[0].cfg, member.cfg) and (most is None or len(group) < most))
-        group = next(fits, None)
+        free = (group for group in groups if most is None or len(group) < most)
+        group = next((group for group in free if _can_share(group[0].cfg, member.cfg)), None)
         groups.append([member]) if group is None else group.append(member)
     return groups
 

@@ -14,6 +14,7 @@ import html
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,7 +126,8 @@ class Sweep:
             rows.append((*(own.get(field, "") for field in self.fields), *cells, why))
         if not any(row[-1] for row in rows):
             rows = [row[:-1] for row in rows]
-        title = f"{len(self)} SAEs, {len({*self.runs.values()})} runs of the model"
+        n_runs = len({*self.runs.values()})
+        title = f"{len(self)} SAEs in {n_runs} run{'s' * (n_runs != 1)}"
         note = "± is half the width of the 95% interval over sequences" if metrics else ""
         return Table(title, (*self.fields, *(_columns[name] for name in metrics), *[""][:len(rows[0]) - len(self.fields)
                                                                                    - len(metrics)]),
@@ -230,7 +232,7 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
 
 @dataclass
 class _Plan:
-    "What `sweep.json` holds: the members by name, each with its labels, its settings and its run"
+    "Content of `sweep.json`: the members by name, each with its labels, its settings and its run"
     folder: Path
     members: dict[str, dict[str, Any]]
 
@@ -268,7 +270,8 @@ class _Plan:
                 plan.members[member.name] = {"labels": member.labels, "settings": _settings_of(member.cfg),
                                              "run": f"run-{i}"}
         if new:
-            write_safely(folder / _sweep_file, lambda file: file.write_text(json.dumps({"members": plan.members}, indent=2)))
+            text = json.dumps({"members": plan.members}, indent=2)
+            write_safely(folder / _sweep_file, lambda file: file.write_text(text))
         return plan
 
     @property
@@ -357,13 +360,16 @@ def _evaluate(plan: _Plan, run: str, cfg: TrainConfig, model: nn.Module | None, 
     saes = {name: load_from_disk(trained[name], device=cfg.device or "cpu") for name in names}
     tokens = _held_out(cfg, model, next(iter(saes.values())), dataset)
     (plan.folder / _evaluations).mkdir(exist_ok=True)
-    for name, found in evaluate_each(saes, model, tokens, n_tokens, mask=cfg.mask, progress=cfg.progress):
-        if isinstance(found, Exception):
-            raise found
-        found.about |= {"asked": asked, "training_tokens": saes[name].cfg.metadata.extra["training_tokens"]}
-        found.save(plan.folder / _evaluations / f"{name}.json")
-        text = json.dumps(found.to_dict(), indent=2)
-        write_safely(trained[name] / "eval.json", lambda file: file.write_text(text))
+    for name, metrics in evaluate_each(saes, model, tokens, n_tokens, mask=cfg.mask, progress=cfg.progress):
+        if isinstance(metrics, Exception):
+            raise metrics
+        metrics.about |= {"asked": asked, "training_tokens": saes[name].cfg.metadata.extra["training_tokens"]}
+        metrics.save(plan.folder / _evaluations / f"{name}.json")
+        write_safely(trained[name] / "eval.json", partial(_write_json, metrics.to_dict()))
+
+def _write_json(values: Mapping[str, Any], file: Path) -> None:
+    "Write values to a JSON file"
+    file.write_text(json.dumps(values, indent=2))
 
 def _train(plan: _Plan, run: str, cfg: TrainConfig, model: Any, dataset: Any) -> tuple[nn.Module | None, bool]:
     "Train a run, or resume it; return its model, and whether it was interrupted"
@@ -374,7 +380,8 @@ def _train(plan: _Plan, run: str, cfg: TrainConfig, model: Any, dataset: Any) ->
     except DivergenceError as error:  # none of its SAEs is left; those of other runs may be
         if "of its batch are NaN" in str(error):
             raise
-        note_diverged(plan.folder / run, {**dict.fromkeys(plan.runs[run], str(error)), **read_diverged(plan.folder / run)})
+        reasons = {**dict.fromkeys(plan.runs[run], str(error)), **read_diverged(plan.folder / run)}
+        note_diverged(plan.folder / run, reasons)
         print(f"{run}: {error}")
         return None, False
     done.close()
@@ -420,7 +427,7 @@ def sweep(
     saes_per_run: int | None = None,  # Most SAEs on one stream, if memory is short; None: all that can share it
     **values: Values,  # A list of values for each field that differs; a dictionary gives the values labels
 ) -> Sweep:
-    "Train and evaluate one SAE for each combination of values; go on with a sweep that is in the folder already"
+    "Train and evaluate one SAE for each combination of values; resume a sweep that is in the folder"
     found = members(cfg, points, **values)
     if saes_per_run is not None and saes_per_run < 1:
         raise ValueError(f"saes_per_run={saes_per_run}: must be at least 1")
@@ -429,14 +436,14 @@ def sweep(
         plan, given = _Plan.of(folder, found, saes_per_run), {member.name: member for member in found}
         kept = {name: getattr(cfg, name) for name in ("progress", "device", "checkpoint_minutes", "checkpoint_every",
                                                       "keep_checkpoint", "wandb_project", "log_every")}
-        for number, run in enumerate(plan.runs, 1):
+        for run in plan.runs:
             own, model = plan.config(run, given, **kept), None
             if not plan.finished(run, cfg.keep_checkpoint):
                 if cfg.progress:
                     print(f"{run} of {len(plan.runs)}: {len(plan.runs[run])} SAEs", flush=True)
                 model, interrupted = _train(plan, run, own, None, None)
                 if interrupted:
-                    print(f"the sweep goes on when it is started again with out={str(folder)!r}")
+                    print(f"to resume the sweep, call it again with out={str(folder)!r}")
                     break
             _evaluate(plan, run, own, model, eval_dataset, eval_tokens)
         results = read_sweep(folder)

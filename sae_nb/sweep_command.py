@@ -24,9 +24,9 @@ from .train_command import _parse_train, _PostTraining, _train_option_names
 # %% ../nbs/940_sweep_command.ipynb #238604be
 @dataclass(kw_only=True)
 class _SweepOptions:
-    """Train one SAE for each combination of values, and compare them on held-out text. All options of `sae-nb train` may
-    have several values, separated by commas: --k 8,16,32 --hook blocks.0.hook_resid_post,blocks.2.hook_resid_post. Those
-    of the SAE are also known without `--sae.`. Started again with the same --out, a sweep goes on where it stopped."""
+    """Train one SAE for each combination of values, and compare them on held-out text. Each option of `sae-nb train` may
+    have several values, separated by commas: --k 8,16,32 --lr 1e-3,3e-4. Options of the SAE may leave out `--sae.`. The
+    same command with the same --out resumes a sweep."""
     architecture: str = "batchtopk"  # Architecture, or several
     eval_dataset: str | None = None  # Data set with held-out text; None: the held-out part of the training data set
     eval_tokens: int = 50_000  # Tokens to evaluate on; 0: no evaluation
@@ -75,7 +75,7 @@ def _parse_sweep(
     for flag, words in _options_and_values(args):
         flag, name = _full_flag(flag, args), _setting(flag)
         if name == "resume":
-            raise ValueError("--resume: a sweep goes on by itself when it is started again with the same --out")
+            raise ValueError("--resume: leave it out, because the same command with the same --out resumes a sweep")
         if name in own and "." not in flag:
             own[name] = words[0] if words else None
         elif len(words) == 1 and "," in words[0]:
@@ -118,7 +118,7 @@ def _sweep_command(
     print(f"\n{found}\n\nwritten:")
     print(*(f"  {path}" for path in sorted(found.folder.iterdir()) if not path.name.startswith(".")), sep="\n")
     if found.unfinished:
-        print(f"\ngo on with: the same command and --out {found.folder}")
+        print(f"\nresume with: the same command and --out {found.folder}")
     return 130 if found.unfinished else 0
 
 def _sweep_option_names(

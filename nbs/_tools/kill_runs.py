@@ -122,7 +122,6 @@ def kinds(data: Path) -> list[Kind]:
     return [
         Kind("BatchTopK", {}),
         Kind("three SAEs, two hook points", {"sae": three, "hook": {"a": hooks[0], "b": hooks[1], "c": hooks[0]}}),
-        Kind("eight SAEs with their own k, lr and seed, two hook points", eight_saes(hooks)),
         Kind("JumpReLU, target L0", {"sae": JumpReLUSAEConfig(d_sae=128, target_l0=8), **file}),
         Kind("Standard, target L0", {"sae": StandardSAEConfig(d_sae=128, target_l0=8)}),
         Kind("Gated", {"sae": GatedSAEConfig(d_sae=128), **file}),
@@ -143,6 +142,7 @@ def kinds(data: Path) -> list[Kind]:
         Kind("Matryoshka", {"sae": MatryoshkaBatchTopKSAEConfig(d_sae=128, k=8, matryoshka_widths=[32, 64])}),
         Kind("default checkpoints, progress bar", {"checkpoint_every": None, "progress": True}),
         Kind("model and mask as objects", {**file}, model=hooked_model, mask=TokenMask(where=not_first_ids)),
+        Kind("eight SAEs with their own k, lr and seed, two hook points", eight_saes(hooks)),
     ]
 
 
