@@ -18,7 +18,7 @@ from .commands import Command, _given, _parse_options
 from .config import TrainConfig
 from .core import SAEConfig, architecture, architecture_names
 from .display import unknown
-from .sweep import sweep
+from .sweeps import sweep
 from .train_command import _parse_train, _PostTraining, _train_option_names
 
 # %% ../nbs/940_sweep_command.ipynb #238604be
