@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .config import TrainConfig, _folder_problem
 from .core import SAEConfig, architecture, architecture_names
-from .display import elsewhere, unknown
+from .display import elsewhere, misspelling_of, unknown
 from .tokens import TokenMask
 
 # %% ../nbs/481_grid.ipynb #6f11f1d6
@@ -50,6 +50,8 @@ def _labeled(name: str, values: Values) -> list[tuple[str, Any]] | None:
     elif isinstance(values, (Tensor, np.ndarray)) and values.ndim == 1 or isinstance(values, (list, tuple, range)):
         plain = values.tolist() if isinstance(values, (Tensor, np.ndarray)) else map(_plain, values)
         pairs = [(label_of(value), value) for value in plain]
+    elif isinstance(values, (set, frozenset)):
+        raise ValueError(f"{name}={values!r}: a set has no order; give a list")
     else:
         return None
     if not pairs:
@@ -67,6 +69,8 @@ def _plain(value: Any) -> Any:
 # %% ../nbs/481_grid.ipynb #39735afe
 _not_swept = ("out", "resume", "progress", "overrides", "drop_diverged", "metadata", "wandb_project", "d_in", "d_out",
               "allow_changed_data", "checkpoint_every", "checkpoint_minutes", "keep_checkpoint", "log_every")
+_usual_names = {"learning_rate": "lr", "learning_rates": "lr", "lrs": "lr", "layer": "hook", "layers": "hook",
+                "hook_name": "hook", "hook_names": "hook", "dict_size": "d_sae", "seeds": "seed", "ks": "k"}
 _by_sae = ("sae", "hook", "hook_out")  # Settings of a run that it has for each SAE
 
 def _of_architecture(settings: SAEConfig, name: str) -> SAEConfig:
@@ -95,8 +99,10 @@ def _check_field(name: str, settings: SAEConfig) -> None:
     if owners:
         raise ValueError(f"{name} is not a setting of {type(settings).__name__}, but of {', '.join(owners)}; points= "
                          "gives an architecture values of its own: [{\"architecture\": ..., \"" + name + "\": ...}]")
-    advice = elsewhere(name, "settings")
-    raise ValueError(f"{name!r}: {advice}" if advice else unknown("field", name, _known_fields(settings)))
+    meant = misspelling_of(name, _known_fields(settings)) or _usual_names.get(name)
+    advice = elsewhere(name, "settings") or meant and f"use {meant!r}"
+    raise ValueError(f"unknown field {name!r}: {advice}" if advice else
+                     unknown("field", name, _known_fields(settings)))
 
 def _single_run(
     cfg: TrainConfig,  # Settings of all SAEs, with a single SAE

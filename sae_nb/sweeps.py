@@ -282,12 +282,12 @@ class _Plan:
             found.setdefault(own["run"], []).append(name)
         return found
 
-    def config(self, run: str, given: Mapping[str, Member], **settings: Any) -> TrainConfig:
+    def config(self, run: str, given: Mapping[str, Member], device: str | None, **settings: Any) -> TrainConfig:
         "Return the settings of a run, with the objects of the members that were given"
         group = []
         for name in self.runs[run]:
             own = self.members[name]
-            cfg = given[name].cfg if name in given else TrainConfig.from_dict(own["settings"])
+            cfg = given[name].cfg if name in given else TrainConfig.from_dict({**own["settings"], "device": device})
             group.append(Member(name, own["labels"], {}, cfg))
         folder = self.folder / run
         return shared_run(group, out=str(folder), resume=(folder / settings_file).is_file(), **settings)
@@ -434,10 +434,10 @@ def sweep(
     folder, lock = _folder_for(cfg)
     try:
         plan, given = _Plan.of(folder, found, saes_per_run), {member.name: member for member in found}
-        kept = {name: getattr(cfg, name) for name in ("progress", "device", "checkpoint_minutes", "checkpoint_every",
+        kept = {name: getattr(cfg, name) for name in ("progress", "checkpoint_minutes", "checkpoint_every",
                                                       "keep_checkpoint", "wandb_project", "log_every")}
         for run in plan.runs:
-            own, model = plan.config(run, given, **kept), None
+            own, model = plan.config(run, given, cfg.device, **kept), None
             if not plan.finished(run, cfg.keep_checkpoint):
                 if cfg.progress:
                     print(f"{run} of {len(plan.runs)}: {len(plan.runs[run])} SAEs", flush=True)
