@@ -188,8 +188,7 @@ class ActivationsStore:
         self.autocast = autocast
         self.n_rows = n_rows
         self.skip_nonfinite = skip_nonfinite
-        self.n_read = 0
-        self.n_skipped = 0
+        self.n_read = self.n_skipped = 0
         self.exhausted = self.filling = False  # `filling`: True also after an error in the middle of filling
         self._pass = self.tokens.epoch, -1  # the pass over the data set, and the rows read before; -1: not known
         self._undo: tuple[Any, ...] | None = None  # What was before a step that failed or is under way
@@ -329,8 +328,8 @@ class ActivationsStore:
         "Raise ValueError if a whole pass over the data set gave no rows"
         if self.tokens.epoch != self._pass[0]:
             if self.n_read == self._pass[1]:
-                raise ValueError(f"epoch {self._pass[0]} of the data set gave no activations: the mask leaves out every "
-                                 "position")
+                raise ValueError(f"epoch {self._pass[0]} of the data set gave no activations: the mask leaves out "
+                                 "every position")
             self._pass = self.tokens.epoch, self.n_read
 
     @contextmanager

@@ -19,7 +19,7 @@ from torch import Tensor
 def random_state() -> dict[str, Tensor]:
     "Return the states of the global random generators of Python, numpy and PyTorch, as tensors"
     version, words, gauss = random.getstate()
-    _, keys, position, has_gauss, cached = np.random.get_state()
+    _, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002  (what users share)
     states = {"python": torch.tensor([version, *words]), "torch": torch.get_rng_state(),
               "python_gauss": torch.tensor([] if gauss is None else [gauss], dtype=torch.float64),
               "numpy": torch.from_numpy(np.array([*keys, position, has_gauss], dtype=np.int64)),
@@ -38,7 +38,8 @@ def set_random_state(
     gauss = state["python_gauss"].tolist()
     random.setstate((version, tuple(words), gauss[0] if gauss else None))
     *keys, position, has_gauss = state["numpy"].tolist()
-    np.random.set_state(("MT19937", np.array(keys, dtype=np.uint32), position, has_gauss, state["numpy_gauss"].item()))
+    words32, cached = np.array(keys, dtype=np.uint32), state["numpy_gauss"].item()
+    np.random.set_state(("MT19937", words32, position, has_gauss, cached))  # noqa: NPY002
     torch.set_rng_state(state["torch"].cpu())
     for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         if f"cuda:{i}" in state:

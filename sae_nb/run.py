@@ -465,8 +465,9 @@ def train(
     model: nn.Module | None = None,  # A loaded model; None: that of `cfg`
     dataset: Any = None,  # A data set object; None: that of `cfg`
 ) -> SAE | dict[str, SAE]:
-    """Train and save SAEs; return one, or a dictionary if `cfg.sae` is one. Ctrl-C returns them as trained so far; SIGTERM
-    and SIGHUP end the process once they are saved"""
+    """Train and save SAEs; return one, or a dictionary if `cfg.sae` is one
+
+    Ctrl-C returns them as trained so far. SIGTERM and SIGHUP end the process once they are saved."""
     run = start_run(cfg, model, dataset)
     run.close()
     run.pass_on_signal()
