@@ -456,8 +456,8 @@ def _train_and_save(session: _Session, model: nn.Module, trackers: list[Tracker]
     session.save(run)
     run.interrupted, run.ending = session.interruption.requested, session.interruption.ending
     if not run.interrupted and not session.complete:
-        warnings.warn(f"the data set ended after {session.progress()} tokens, and the learning rate had not fallen yet; "
-                      "give more text or a smaller tokens=", stacklevel=2)
+        warnings.warn(f"the data set ended after {session.progress()} tokens, before the learning rate fell; give more "
+                      "text, or a smaller tokens=", stacklevel=2)
     return run
 
 def train(
