@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['number_key', 'CacheStream', 'ActivationCache', 'RecordedModel']
+__all__ = ['CacheStream', 'ActivationCache', 'RecordedModel']
 
 # %% ../nbs/56_cache.ipynb #5f1cf75e
 import os
@@ -32,7 +32,7 @@ from .shards import Folder, Shard, StoredShard, json_digest, read_manifest
 from .tokens import TokenMask
 
 # %% ../nbs/56_cache.ipynb #3b08446d
-number_key = "#"  # Key of the row numbers in the buffer
+_number_key = "#"  # Key of the row numbers in the buffer
 
 class CacheStream:
     "Shuffled batches of a cache, with a state that can be saved"
@@ -71,7 +71,7 @@ class CacheStream:
                              f"cache, which are {2 * cache.rows_at_once} rows")
         kind = None if dtype is None else as_dtype(dtype)
         shapes = {name: (cache.hooks[name], kind or cache.row_type) for name in self.hooks}
-        self.buffer = ShuffleBuffer({**shapes, number_key: (1, torch.int64)}, size, device, seed)
+        self.buffer = ShuffleBuffer({**shapes, _number_key: (1, torch.int64)}, size, device, seed)
         self.numbers = torch.zeros(0, dtype=torch.int64)  # Numbers of the rows of the last batch
         self._begin(0)
 
@@ -117,7 +117,7 @@ class CacheStream:
         with self._timed("cache"):
             rows = self.cache.block(shard, block, self.hooks)
         with self._timed("shuffle buffer"):
-            numbers = torch.arange(len(rows[number_key]))
+            numbers = torch.arange(len(rows[_number_key]))
             self.buffer.add(rows, numbers)
         if self.last_use[shard] == self.position:
             self.cache.shards[shard].close()
@@ -147,7 +147,7 @@ class CacheStream:
 
     def _result(self, rows: dict[str, Tensor]) -> Rows:
         "Return rows as a tensor for one hook point, as a dictionary for several"
-        rows.pop(number_key)
+        rows.pop(_number_key)
         return next(iter(rows.values())) if self.single else rows
 
     def next_batch(self) -> Rows:
@@ -158,7 +158,7 @@ class CacheStream:
             raise StopIteration
         with self._timed("shuffle buffer"):
             rows = self.buffer.take(self.batch_size)
-        self.numbers = rows[number_key].squeeze(1).cpu()
+        self.numbers = rows[_number_key].squeeze(1).cpu()
         return self._result(rows)
 
     def __iter__(self) -> CacheStream:
@@ -191,7 +191,7 @@ class CacheStream:
         buffer = self.buffer.state_dict()
         return {"settings": dict(self.settings), "epoch": self.epoch, "position": self.position, "n_read": self.n_read,
                 "exhausted": self.exhausted, "size": buffer["size"], "generator": buffer["generator"],
-                "numbers": buffer["rows"][number_key].squeeze(1).cpu()}
+                "numbers": buffer["rows"][_number_key].squeeze(1).cpu()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         "Restore a saved state; raise ValueError if it belongs to another cache or to other settings"
@@ -199,7 +199,7 @@ class CacheStream:
             changed = next(name for name in self.settings if state["settings"].get(name) != self.settings[name])
             raise ValueError(f"the position was saved with {changed}={state['settings'].get(changed)!r}, but this "
                              f"stream has {changed}={self.settings[changed]!r}")
-        rows = {**self.cache.rows(state["numbers"], self.hooks), number_key: state["numbers"][:, None]}
+        rows = {**self.cache.rows(state["numbers"], self.hooks), _number_key: state["numbers"][:, None]}
         self.buffer.load_state_dict({"rows": rows, "size": state["size"], "generator": state["generator"]})
         self.n_read, self.exhausted = state["n_read"], state["exhausted"]
         self._begin(state["epoch"], state["position"])
@@ -217,12 +217,14 @@ class ActivationCache:
         row_type: torch.dtype = torch.float32,  # Number type of the rows as they are read
         complete: bool = True,  # False if it is still being written
     ):
-        self.path, self.about, self.hooks, self.shards = path, dict(about), dict(hooks), list(shards)
+        self.path, self.about = path, dict(about)
+        self.hooks, self.shards = dict(hooks), list(shards)
         self.row_type, self.complete = row_type, complete
         self._rows_before = np.cumsum([0, *(sum(rows for _, rows in shard.blocks) for shard in shards)])
         self._contexts_before = np.cumsum([0, *(sum(n for n, _ in shard.blocks) for shard in shards)])
         if not self.n_rows:
-            raise ValueError(f"{path} has no activations" + ("" if complete else " yet: the first shard is not written"))
+            why = "" if complete else " yet: the first shard is not written"
+            raise ValueError(f"{path} has no activations{why}")
         largest = max(rows for shard in shards for _, rows in shard.blocks)
         self.rows_at_once = max(int(self.about.get("rows_at_once") or 0), largest)
         self._text: tuple[Tensor, Tensor] | None = None
@@ -294,7 +296,7 @@ class ActivationCache:
         part = slice(start, start + found.blocks[block][1])
         first = int(self._rows_before[shard])
         return {**{hook: found.rows(hook, part) for hook in hooks},
-                number_key: torch.arange(first + part.start, first + part.stop)[:, None]}
+                _number_key: torch.arange(first + part.start, first + part.stop)[:, None]}
 
     def rows(
         self,

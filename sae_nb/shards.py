@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['storage_types', 'cache_format', 'cache_version', 'manifest_file', 'Folder', 'json_number', 'json_digest',
-           'encode_rows', 'tensor_names', 'decode_rows', 'Shard', 'shard_bytes_of', 'StoredShard', 'shard_name',
-           'entry_name', 'read_manifest']
+           'encode_rows', 'decode_rows', 'Shard', 'shard_bytes_of', 'StoredShard', 'shard_name', 'entry_name',
+           'read_manifest']
 
 # %% ../nbs/49_shards.ipynb #da1f829f
 import hashlib
@@ -143,7 +143,7 @@ def encode_rows(
     return {f"{name}.int8": (rest / scale).round_().to(torch.int8), f"{name}.scale": scale, f"{name}.mean": mean,
             f"{name}.columns": columns.int(), f"{name}.apart": apart.contiguous()}
 
-def tensor_names(
+def _tensor_names(
     name: str,  # Hook point
     kind: str,  # Number type of the file
 ) -> list[str]:
@@ -151,7 +151,7 @@ def tensor_names(
     return [name] if kind != "int8" else [f"{name}.{part}" for part in ("int8", "scale", "mean", "columns", "apart")]
 
 def decode_rows(
-    parts: Sequence[Tensor],  # The tensors of `tensor_names`
+    parts: Sequence[Tensor],  # The tensors of `_tensor_names`
     which: slice | Int[Tensor, "n"],  # Rows to return
 ) -> Float[Tensor, "n width"]:
     "Return rows as numbers: float32 if they are stored as int8, else the stored type"
@@ -191,7 +191,8 @@ def shard_bytes_of(
     parts = {}
     for name, about in json.loads(data[8:begin]).items():
         start, stop = (begin + end for end in about["data_offsets"])
-        parts[name] = {"dtype": str(tensors[name].dtype).removeprefix("torch."), "shape": about["shape"], "start": start, "stop": stop,
+        kind = str(tensors[name].dtype).removeprefix("torch.")
+        parts[name] = {"dtype": kind, "shape": about["shape"], "start": start, "stop": stop,
                        "crc32": zlib.crc32(view[start:stop])}
     return data, {"bytes": len(data), "header": [begin, zlib.crc32(view[:begin])], "tensors": parts}
 
@@ -243,7 +244,7 @@ class StoredShard:
         "Return rows of a hook point; raise ValueError if the file is damaged"
         for name in ("tokens", "mask"):  # small: check them, too
             self.tensor(name)
-        return decode_rows([self.tensor(name) for name in tensor_names(hook, self.kind)], which)
+        return decode_rows([self.tensor(name) for name in _tensor_names(hook, self.kind)], which)
 
     def close(self) -> None:
         "Free the memory"
@@ -268,7 +269,8 @@ def read_manifest(folder: Folder) -> tuple[dict[str, Any], list[dict[str, Any]]]
     manifest = folder.read_json(manifest_file)
     if (manifest.get("format"), manifest.get("version")) != (cache_format, cache_version):
         raise ValueError(f"{folder.name}/{manifest_file} has format={manifest.get('format')!r}, "
-                         f"version={manifest.get('version')!r}: this version of sae_nb reads {cache_format!r}, {cache_version}")
+                         f"version={manifest.get('version')!r}: this version of sae_nb reads {cache_format!r}, "
+                         f"{cache_version}")
     if "shards" in manifest:
         return manifest, manifest["shards"]
     names, entries = set(folder.names()), []
