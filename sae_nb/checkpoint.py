@@ -10,10 +10,12 @@ __all__ = ['Stateful', 'previous_checkpoint', 'save_checkpoint', 'remove_checkpo
            'load_checkpoint']
 
 # %% ../nbs/43_checkpoint.ipynb #f84d2d66
+import errno
 import hashlib
 import os
 import reprlib
 import shutil
+import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .disk import gigabytes, write_safely
+from .disk import gigabytes, temporary_path, write_safely
 
 class Stateful(Protocol):
     "An object whose state can be saved and restored"
@@ -93,7 +95,9 @@ def save_checkpoint(
     def write(file: Path) -> None:
         with open(file, "wb") as stream:
             torch.save({"format": _format, "version": _version, "checksums": checksums, **content}, stream)
-        _verified(file)
+        with zipfile.ZipFile(file) as written:  # reads all of it, and needs no memory for it
+            if (damaged := written.testzip()) is not None:
+                raise OSError(errno.EIO, f"the disk does not hold what was written to it ({damaged})", str(path))
         if path.is_file():
             _keep(path, previous_checkpoint(path))
     return write_safely(path, write)
@@ -103,13 +107,12 @@ def _check_room(path: Path, needed: int) -> None:
     with suppress(FileNotFoundError):
         free = shutil.disk_usage(path.parent).free
         if free < needed:
-            raise OSError(28, f"the disk has {gigabytes(free)} of free space, but a checkpoint needs "
+            raise OSError(errno.ENOSPC, f"the disk has {gigabytes(free)} of free space, but a checkpoint needs "
                           f"{gigabytes(needed)}; what was there before is unchanged", str(path))
 
 def _keep(path: Path, previous: Path) -> None:
     "Give a file a second name, replacing what has that name; `path` is there at every moment"
-    link = previous.with_name(f".{previous.name}.tmp")
-    link.unlink(missing_ok=True)
+    link = temporary_path(previous, "link")
     try:
         os.link(path, link)
     except OSError:  # the file system has no hard links
@@ -121,7 +124,7 @@ def remove_checkpoints(
 ) -> None:
     "Remove a checkpoint and the one before it, if they are there"
     path = Path(path)
-    for file in (path, previous_checkpoint(path)):
+    for file in (previous_checkpoint(path), path):  # a previous one alone would look like a lost checkpoint
         file.unlink(missing_ok=True)
 
 # %% ../nbs/43_checkpoint.ipynb #684716b8
@@ -134,7 +137,7 @@ class SavedState:
 def _verified(path: Path) -> SavedState:
     "Read a checkpoint and check it; raise ValueError if it is damaged or something else"
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
     except Exception as error:  # damaged files raise many kinds of errors
@@ -191,7 +194,7 @@ def load_checkpoint(
     try:
         for name, part in parts.items():
             before[name] = _copy(part.state_dict())
-            part.load_state_dict(_copy(saved.parts[name]))
+            part.load_state_dict(saved.parts[name])
     except Exception as error:
         for name, state in before.items():
             parts[name].load_state_dict(state)

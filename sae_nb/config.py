@@ -13,6 +13,8 @@ import hashlib
 import json
 import os
 import re
+import reprlib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -27,7 +29,7 @@ from .core import (SAEConfig, as_device, default_device, dtype_name, local_path,
 from .sae import SAE
 from .tokens import TokenMask
 from .topk import BatchTopKSAEConfig
-from .trainer import TrainerConfig
+from .trainer import TrainerConfig, check_trainable_dtype
 
 # %% ../nbs/46_config.ipynb #8ec58b55
 _Hooks = str | list[str] | dict[str, str | list[str]]
@@ -60,9 +62,11 @@ class TrainConfig(TrainerConfig):
     model_dtype: str = "float32"  # Data type of the language model's weights
     compile_model: bool = False  # Run the model's blocks through `torch.compile`, which takes about half a minute
     out: str | None = None  # Folder of the run, which must not exist yet; None: a new one in sae_nb_runs
-    checkpoint_every: int | None = None  # Steps between two checkpoints; None: only when interrupted
+    checkpoint_minutes: float | None = 10.0  # Minutes between two checkpoints; None: only as `checkpoint_every` says
+    checkpoint_every: int | None = None  # Steps between two checkpoints; None: only as `checkpoint_minutes` says
     keep_checkpoint: bool = False  # Keep the checkpoint at the end, to train longer: 3 times the weights and the buffer
     resume: bool = False  # Resume the run in `out` from its checkpoint
+    allow_changed_data: bool = False  # Resume even if the data, the tokenizer or the model has changed
     progress: bool = True  # Show a progress bar
     wandb_project: str | None = None  # Also log to this project of Weights & Biases
 
@@ -81,6 +85,8 @@ class TrainConfig(TrainerConfig):
             raise ValueError(f"mask={self.mask!r}: must be a TokenMask")
         self._check_names()
         self._check_data()
+        for sae in self.saes.values():
+            check_trainable_dtype(sae.dtype)
         self.model_dtype = dtype_name(self.model_dtype)
 
     def _check_data(self) -> None:
@@ -107,10 +113,7 @@ class TrainConfig(TrainerConfig):
             if isinstance(hook, dict) and not (isinstance(self.sae, dict) and hook.keys() == self.sae.keys()):
                 known = sorted(self.sae) if isinstance(self.sae, dict) else "a single one"
                 raise ValueError(f"{name} names the SAEs {sorted(hook)}, sae names {known}")
-        if isinstance(self.sae, dict) and not all(re.fullmatch(r"[^./\\][^/\\]*", name) for name in self.sae):
-            raise ValueError(f"sae names {sorted(self.sae)}: each becomes a folder, so no slashes and no leading dot")
-        if isinstance(self.sae, dict) and any(name.endswith(_run_files) for name in self.sae):
-            raise ValueError(f"sae names {sorted(self.sae)}: names that end in {', '.join(_run_files)} are reserved")
+        _check_folder_names(list(self.sae) if isinstance(self.sae, dict) else [])
 
     @property
     def token_between_documents(self) -> int | str | None:
@@ -175,6 +178,34 @@ class TrainConfig(TrainerConfig):
         values = read_settings(folder)
         return cls.from_dict({**values, "out": str(folder), **changed, "resume": True})
 
+def _check_folder_names(names: list[str]) -> None:
+    "Raise ValueError for names of SAEs that cannot be folders on every system"
+    for name in names:
+        problem = _folder_problem(name)
+        if problem is not None:
+            raise ValueError(f"sae has the name {reprlib.repr(name)}, which becomes a folder: {problem}")
+    seen: dict[str, str] = {}
+    for name in names:
+        plain = unicodedata.normalize("NFC", name).casefold()
+        if plain in seen:
+            raise ValueError(f"sae has the names {reprlib.repr(seen[plain])} and {reprlib.repr(name)}: some systems "
+                             "take them for the same folder")
+        seen[plain] = name
+
+def _folder_problem(name: str) -> str | None:
+    "Return why a name cannot be a folder, or None"
+    if not isinstance(name, str) or not re.fullmatch(r"[^./\\][^/\\]*", name, re.DOTALL):
+        return "it must not be empty, begin with a dot, or have slashes"
+    if name.endswith(_run_files):
+        return f"names that end in {', '.join(_run_files)} are reserved"
+    if name != name.strip() or name.endswith("."):
+        return "it must not begin or end with a space, or end with a dot"
+    if not name.isprintable() or any(character in '<>:"|?*' for character in name):
+        return 'it has a character that is not allowed, such as a control character or one of <>:"|?*'
+    if len(name.encode("utf-8", "surrogatepass")) > 200:
+        return "it is longer than 200 bytes"
+    return None
+
 def _sae_from(settings: SAEConfig | Mapping[str, Any]) -> SAEConfig:
     "Return the settings of an SAE from a dictionary"
     return settings if isinstance(settings, SAEConfig) else SAEConfig.from_dict(settings)
@@ -188,7 +219,14 @@ def read_settings(
     path = local_path(folder) / settings_file
     if not path.is_file():
         raise FileNotFoundError(f"there is no {settings_file} in {folder}: it is not the folder of a run")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: it is not valid JSON ({str(error)[:100]}); TrainConfig(..., out=folder, "
+                         "resume=True) with the settings of the run resumes it all the same") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} is damaged: it does not hold settings by name")
+    return values
 
 # %% ../nbs/46_config.ipynb #e61cccd3
 def _init_seed(

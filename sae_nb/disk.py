@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['gigabytes', 'write_safely', 'remove_leftovers', 'check_space', 'Lock']
+__all__ = ['temporary_path', 'gigabytes', 'write_safely', 'remove_leftovers', 'check_space', 'Lock']
 
 # %% ../nbs/19_disk.ipynb #3477175c
 import errno
@@ -28,9 +28,12 @@ from .core import local_path
 # %% ../nbs/19_disk.ipynb #e2594fb4
 _host = socket.gethostname().replace("-", "_") or "host"
 
-def _temporary(path: Path) -> Path:
+def temporary_path(
+    path: Path,  # A file that will be written
+    kind: str = "new",  # Tells two temporary files of the same thread apart
+) -> Path:
     "Return the name of a temporary file next to `path`, which no other process or thread uses"
-    return path.with_name(f".sae_nb-{_host[:40]}-{os.getpid()}-{threading.get_ident()}.tmp")
+    return path.with_name(f".sae_nb-{_host[:40]}-{os.getpid()}-{threading.get_ident()}-{kind}.tmp")
 
 def gigabytes(
     n_bytes: float,
@@ -64,7 +67,7 @@ def write_safely(
 ) -> Path:
     "Write a file so that `path` holds either the old content or the complete new content, even after a crash"
     path = local_path(path)
-    temporary = _temporary(path)
+    temporary = temporary_path(path)
     try:
         temporary.touch()
         mode = temporary.stat().st_mode  # permissions of a new file; some writers set stricter ones
@@ -100,7 +103,7 @@ def remove_leftovers(
     "Remove temporary files that killed processes of this machine left in a folder; return their names"
     removed = []
     for path in Path(folder).glob(".sae_nb-*.tmp"):
-        _, host, process, _ = (*path.stem.split("-"), "", "", "")[:4]
+        _, host, process = (*path.stem.split("-"), "", "")[:3]
         if host == _host[:40] and process.isdigit() and not _is_alive(int(process)):
             with suppress(OSError):
                 path.unlink()

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Batch', 'TrainerConfig', 'outside_inference_mode', 'SAETraining', 'Trainer']
+__all__ = ['Batch', 'TrainerConfig', 'outside_inference_mode', 'DivergenceError', 'check_trainable_dtype', 'SAETraining',
+           'Trainer']
 
 # %% ../nbs/44_trainer.ipynb #d9f155bd
 import math
@@ -22,7 +23,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .core import Settings, no_autocast, unknown, whole_number
+from .core import Settings, as_dtype, no_autocast, unknown, whole_number
 from .normalize import (InputTransform, check_fold, estimate_transform, geometric_median, input_normalizations,
                               transform_from_state)
 from .optim import L0Controller, SAEOptimizer, lr_factor, resample_dead, schedules, start_at_l0
@@ -136,10 +137,22 @@ def _make_trainable(sae: SAE) -> None:
             if buffer is not None and buffer.is_inference():
                 module._buffers[name] = buffer.clone()
 
+class DivergenceError(ValueError):
+    "The loss or the weights of an SAE are NaN or infinite"
+
+def check_trainable_dtype(
+    dtype: str | torch.dtype,  # Data type of an SAE's weights
+) -> None:
+    "Raise ValueError for float16: squared gradients and Adam's epsilon are below its smallest number"
+    if as_dtype(dtype) == torch.float16:
+        raise ValueError("dtype='float16': an SAE cannot be trained in float16, because Adam's averages underflow; use "
+                         "'float32' or 'bfloat16', and convert the trained SAE with sae.to(torch.float16)")
+
 class SAETraining:
     "One SAE, and everything that changes while it is trained"
     @outside_inference_mode()
     def __init__(self, sae: SAE, cfg: TrainerConfig):
+        check_trainable_dtype(sae.dtype)
         _make_trainable(sae)
         self.sae = sae.train()
         self.cfg = cfg
@@ -150,6 +163,7 @@ class SAETraining:
         self.tokens_done = 0
         self.last_factor = 0.0
         self.finished = False
+        self.updating = False  # whether a step changes the weights; if it failed there, they cannot be saved
         self.controller = None if sae.target_l0 is None else L0Controller(sae.target_l0, sae.device)
         self.tokens_since_fired = torch.zeros(sae.cfg.d_sae, dtype=torch.int64, device=sae.device)
         self.dead: Int[Tensor, "n_dead"] | None = None
@@ -196,13 +210,16 @@ class SAETraining:
         "Train on one batch"
         if self.finished:
             raise RuntimeError("this training is finished: its SAE now accepts raw activations")
-        inputs, wanted = self._prepare(x, target)
-        out = self._update(inputs, wanted)
+        out = self._loss(x, target)
+        self.updating = True
+        self.last_factor = self._lr_factor()
+        self.optimizer.step(self.last_factor)
         self._count(out, len(x))
         if self.steps_done % _review_every == 0:
             self._review(out)
         if self.cfg.resample_every and self.steps_done % self.cfg.resample_every == 0 and self.dead is not None:
             self._resample(out)
+        self.updating = False
 
     def _prepare(self, x: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor | None]:
         "Move a batch to the device of the SAE and transform it"
@@ -216,16 +233,56 @@ class SAETraining:
         self.last_batch = self._transformed(x, target)
         return self.last_batch
 
-    def _update(self, x: Tensor, target: Tensor | None) -> SAELoss:
-        "Take an optimizer step on the loss of a batch"
-        sparsity = 1.0 if self.controller is None else self.controller.factor()
-        with torch.enable_grad():  # also in notebooks that have disabled gradients
-            out = self.sae.loss(x, target, self.steps_done, self.dead, sparsity, self.sparse_path,
-                                self.cfg.encoder_dtype)
-            out.loss.backward()
-        self.last_factor = self._lr_factor()
-        self.optimizer.step(self.last_factor)
-        return out
+    def _loss(self, x: Tensor, target: Tensor | None) -> SAELoss:
+        "Compute the loss of a batch and its gradients; an error leaves the state as it was"
+        first = self.input_transform is None  # the first step also changes the weights, in `start`
+        kept = self.sae.state_dict() if first else dict(self.sae.named_buffers())  # buffers are thresholds, for example
+        kept = {name: tensor.clone() for name, tensor in kept.items()}
+        try:
+            inputs, wanted = self._prepare(x, target)
+            sparsity = 1.0 if self.controller is None else self.controller.factor()
+            with torch.enable_grad():  # also in notebooks that have disabled gradients
+                out = self.sae.loss(inputs, wanted, self.steps_done, self.dead, sparsity, self.sparse_path,
+                                    self.cfg.encoder_dtype)
+                out.loss.backward()
+            if out.loss.device.type == "cpu":  # other devices would have to wait: `metrics` checks there
+                self._check_loss(out.loss.item(), self.steps_done + 1)
+            return out
+        except BaseException:
+            self.optimizer.adam.zero_grad(set_to_none=True)
+            with torch.no_grad():
+                for name, tensor in self.sae.state_dict().items():
+                    if name in kept:
+                        tensor.copy_(kept[name])
+            if first:
+                self.input_transform = self.output_transform = None
+            raise
+
+    def _check_loss(self, loss: float, step: int) -> None:
+        "Raise DivergenceError with the likely causes if a loss is not finite"
+        if math.isfinite(loss):
+            return
+        cfg, cause = self.cfg, ""
+        assert self.last_batch is not None
+        for name, part in zip(("inputs", "targets"), self.last_batch):
+            if part is not None and not part.isfinite().all():
+                rows = int((~part.isfinite()).any(-1).sum())
+                cause = cause or f"{rows} of {len(part)} {name} of its batch are NaN or infinite; find out where they " \
+                                 "come from, or leave them out"
+        if not cause:
+            half = ", and bfloat16 has few digits" if cfg.autocast or self.sae.dtype == torch.bfloat16 else ""
+            cause = (f"its batch is finite, so lr={cfg.learning_rate:g} is probably too large{half}; try "
+                     f"lr={cfg.learning_rate / 10:.2g}, a longer lr_warm_up_steps or a smaller max_grad_norm")
+        raise DivergenceError(f"the loss is {loss} after step {step}: {cause}")
+
+    def check_finite(self) -> None:
+        "Raise DivergenceError if a weight or an average of the optimizer is NaN or infinite"
+        averages = {f"Adam's {key} of {name}": value for name, parameter in self.sae.named_parameters()
+                    for key, value in self.optimizer.adam.state.get(parameter, {}).items()}
+        for name, tensor in {**self.sae.state_dict(), **averages}.items():
+            if torch.is_tensor(tensor) and not tensor.isfinite().all():
+                raise DivergenceError(f"{name} has values that are NaN or infinite after step {self.steps_done}; use a "
+                                      "smaller lr")
 
     def _count(self, out: SAELoss, n: int) -> None:
         "Update the token count, L0, and the tokens since each latent last fired"
@@ -258,7 +315,7 @@ class SAETraining:
 
     @torch.no_grad()
     def metrics(self) -> dict[str, float | int]:
-        "Return metrics of the last batch, under SAELens' names; raise ValueError if the loss is not finite"
+        "Return metrics of the last batch, under SAELens' names; raise DivergenceError if the loss is not finite"
         if self.last is None:
             return {}
         out = self.last
@@ -272,9 +329,7 @@ class SAETraining:
         values |= self.sae.training_metrics()
         numbers = torch.stack([value.detach().float() for value in values.values()]).tolist()
         found = dict(zip(values, numbers))
-        if not math.isfinite(found["losses/overall_loss"]):
-            raise ValueError(f"the loss is {found['losses/overall_loss']} after step {self.steps_done}: look for NaN "
-                             "or infinite inputs, or use a smaller lr")
+        self._check_loss(found["losses/overall_loss"], self.steps_done)
         return {**found, "sparsity/dead_features": len(self.dead_latents())}
 
     @outside_inference_mode()
@@ -292,6 +347,8 @@ class SAETraining:
 
     def state_dict(self) -> dict[str, Any]:
         "Return everything that changes during training"
+        if self.updating:
+            raise RuntimeError("the last step failed while it changed the weights: they cannot be saved")
         transforms = {"input_transform": self.input_transform, "output_transform": self.output_transform}
         return {"sae": self.sae.state_dict(), "optimizer": self.optimizer.state_dict(),
                 **{name: None if kept is None else dict(vars(kept)) for name, kept in transforms.items()},
@@ -313,6 +370,7 @@ class SAETraining:
         self.sparse_path = state["sparse_path"]
         self.tokens_since_fired.copy_(state["tokens_since_fired"])
         self.dead = None if state["dead"] is None else state["dead"].to(self.sae.device)
+        self.updating = False
 
 # %% ../nbs/44_trainer.ipynb #f13ea427
 def _as_tensor(
@@ -458,6 +516,7 @@ class Trainer:
         self.keys_found: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}  # in the first batch
         self.hooks_first = False  # whether batches are stacked as [hooks, n, width]
         self.steps_done = 0
+        self.pending: _Parts | None = None  # a batch that some SAEs were not trained on, because a step failed
         self.seconds = 0.0  # spent in steps by `fit`
 
     def _keys_of(self, name: str, inputs: _Keys | Mapping[str, _Keys] | None,
@@ -487,10 +546,17 @@ class Trainer:
         self._train(parts)
 
     def _train(self, parts: _Parts) -> None:
-        "Train every SAE on its input and target"
+        "Train every SAE on its input and target; if a step fails, the batch stays in `pending`"
+        self.pending = parts
         for name, run in self.runs.items():
-            run.step(*parts[name])
+            if run.steps_done == self.steps_done:  # not one that was trained on this batch before another one failed
+                try:
+                    run.step(*parts[name])
+                except DivergenceError as error:
+                    self.pending = None  # it would diverge again
+                    raise DivergenceError(f"SAE {name!r}: {error}" if self.several else str(error)) from None
         self.steps_done += 1
+        self.pending = None
 
     def start(self, x: Batch) -> None:
         "Estimate input transforms and initial biases from a given sample, instead of the first batch"
@@ -592,26 +658,20 @@ class Trainer:
         after_step: Callable[[], bool] | None = None,  # Called after each step; training ends if it returns True
     ) -> None:
         "Train until `cfg.steps` are done, the stream ends, or `after_step` returns True; skip batches without rows"
-        batches, n_empty = _batches_of(stream), 0
+        batches = _batches_of(stream)
         started, before = time.perf_counter(), self.tokens_done
         logged = self.steps_done
         def write() -> None:
             nonlocal logged
-            logged, seconds = self.steps_done, time.perf_counter() - started
+            logged, seconds = self.steps_done, max(time.perf_counter() - started, 1e-9)
             row = self.metrics()
             if log is not None:
                 log({**row, "details/tokens_per_second": (self.tokens_done - before) / seconds})
         while self.steps_done < self.cfg.steps:
-            x = next(batches, None)
-            if x is None:
+            parts = self._next_parts(batches)
+            if parts is None:
                 break
             begun = time.perf_counter()
-            parts = self._parts(x)
-            n_empty = n_empty + 1 if _is_empty(parts) else 0
-            if n_empty:
-                if n_empty == _most_empty:
-                    raise ValueError(f"the last {n_empty:,} batches of the stream have no rows")
-                continue
             self._train(parts)
             self.seconds += time.perf_counter() - begun
             if self.steps_done % self.cfg.log_every == 0:
@@ -622,6 +682,19 @@ class Trainer:
             raise ValueError("the stream has no batches: nothing was trained")
         if self.steps_done > logged:
             write()
+
+    def _next_parts(self, batches: Iterator[Batch]) -> _Parts | None:
+        "Return the next batch that has rows, or the one whose step failed; None at the end of the stream"
+        if self.pending is not None:
+            return self.pending
+        for _ in range(_most_empty):
+            x = next(batches, None)
+            if x is None:
+                return None
+            parts = self._parts(x)
+            if not _is_empty(parts):
+                return parts
+        raise ValueError(f"the last {_most_empty:,} batches of the stream have no rows")
 
     @property
     def tokens_done(self) -> int:
@@ -644,12 +717,20 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         "Return everything that changes during training"
-        return {"steps_done": self.steps_done, "runs": {name: run.state_dict() for name, run in self.runs.items()}}
+        waiting = {} if self.pending is None else self.pending
+        return {"steps_done": self.steps_done, "pending": {name: list(part) for name, part in waiting.items()},
+                "runs": {name: run.state_dict() for name, run in self.runs.items()}}
+
+    def check_finite(self) -> None:
+        "Raise DivergenceError if a weight or an average of an optimizer is NaN or infinite"
+        for run in self.runs.values():
+            run.check_finite()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         "Restore a saved state"
         if state["runs"].keys() != self.runs.keys():
             raise ValueError(f"the checkpoint holds the SAEs {sorted(state['runs'])}, this run has {sorted(self.runs)}")
         self.steps_done = state["steps_done"]
+        self.pending = {name: (x, target) for name, (x, target) in state["pending"].items()} or None
         for name, run in self.runs.items():
             run.load_state_dict(state["runs"][name])
