@@ -63,6 +63,8 @@ class CacheStream:
         self.settings = {"cache": cache.fingerprint, "hooks": self.hooks, "seed": seed, "shuffle": shuffle,
                          "open_shards": whole_number("open_shards", open_shards, 1), "batch_size": batch_size}
         self.n_read, self.exhausted = 0, False
+        self.filling = False  # Whether the buffer is being filled; True after an error in the middle
+        self._undo: tuple[Any, ...] | None = None  # What was before a step that failed or is under way
         self.on_fill: Callable[[int, int], None] | None = None  # Called with rows in the buffer, and rows wanted
         self.seconds = {"cache": 0.0, "shuffle buffer": 0.0}  # Time spent so far
         size = max(32 * batch_size, 16 * cache.rows_at_once) if buffer_size is None else buffer_size
@@ -117,21 +119,42 @@ class CacheStream:
         with self._timed("cache"):
             rows = self.cache.block(shard, block, self.hooks)
         with self._timed("shuffle buffer"):
-            numbers = torch.arange(len(rows[_number_key]))
-            self.buffer.add(rows, numbers)
+            self.buffer.add(rows, torch.arange(len(rows[_number_key])))
         if self.last_use[shard] == self.position:
             self.cache.shards[shard].close()
         self.position += 1
-        self.n_read += len(numbers)
+        self.n_read += len(rows[_number_key])
 
     def _refill(self) -> None:
         "Read blocks until the buffer is full"
+        self.filling = True
         while self.buffer.n_free >= self.cache.rows_at_once and not self._has_enough():
-            self._add_block()
+            with self._all_or_nothing():
+                self._add_block()
             if self.on_fill is not None and not self.exhausted:
                 self.on_fill(self.buffer.n_unread, self._wanted())
-        with self._timed("shuffle buffer"):
+        with self._all_or_nothing(), self._timed("shuffle buffer"):
             self.buffer.shuffle()
+            self.filling = False
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        "Undo the context when the stream is used again, if it fails or is interrupted"
+        self._settle()
+        self._undo = (self.buffer.mark(), self.epoch, self.position, self.n_read, self.exhausted, self.filling)
+        yield
+        self._undo = None
+
+    def _settle(self) -> None:
+        "Undo a step that failed, so that no row is lost or read twice"
+        if self._undo is not None:
+            buffer, epoch, position, *counts = self._undo
+            self.buffer.go_back(buffer)
+            self.n_read, self.exhausted = counts[:2]
+            self.filling = counts[2]
+            if epoch != self.epoch:
+                self._begin(epoch)
+            self.position, self._undo = position, None
 
     def _wanted(self) -> int:
         "Return the number of rows in the buffer when it is full, or when `n_rows` have been read"
@@ -152,11 +175,12 @@ class CacheStream:
 
     def next_batch(self) -> Rows:
         "Return the next rows: a tensor for one hook point, a dictionary for several; fewer at the end of the cache"
-        if self.buffer.n_unread <= self.buffer.size // 2 and not self._has_enough():
+        self._settle()
+        if self.filling or self.buffer.n_unread <= self.buffer.size // 2 and not self._has_enough():
             self._refill()
         if not self.buffer.n_unread:
             raise StopIteration
-        with self._timed("shuffle buffer"):
+        with self._all_or_nothing(), self._timed("shuffle buffer"):
             rows = self.buffer.take(self.batch_size)
         self.numbers = rows[_number_key].squeeze(1).cpu()
         return self._result(rows)
@@ -171,13 +195,23 @@ class CacheStream:
         n: int,  # Number of rows
     ) -> Rows:
         "Return the next `n` rows, or all rows in the buffer if there are fewer, without removing them"
-        if not self.buffer.n_unread:
+        self._settle()
+        if self.filling or not self.buffer.n_unread:
             self._refill()
         return self._result(self.buffer.peek(n))
 
     def describe(self) -> dict[str, Any]:
         "Return what is read, for files and for the screen"
         return {"activations": self.cache.path, **self.cache.describe()}
+
+    @property
+    def tokens(self) -> CacheStream:
+        "What the rows come from, as in `ActivationsStore`: here, the stream itself"
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        "Return what must be equal for the same rows to be read again, for JSON; see `identity_changes`"
+        return {"data": {"what": f"the cache {self.cache.path}", **self.settings}}
 
     def close(self) -> None:
         "Free the memory of the open shards"
@@ -188,9 +222,10 @@ class CacheStream:
 
     def state_dict(self) -> dict[str, Any]:
         "Return the position, and the numbers of the unread rows in their order"
+        self._settle()
         buffer = self.buffer.state_dict()
         return {"settings": dict(self.settings), "epoch": self.epoch, "position": self.position, "n_read": self.n_read,
-                "exhausted": self.exhausted, "size": buffer["size"], "generator": buffer["generator"],
+                "exhausted": self.exhausted, "filling": self.filling, "size": buffer["size"], "generator": buffer["generator"],
                 "numbers": buffer["rows"][_number_key].squeeze(1).cpu()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -202,6 +237,7 @@ class CacheStream:
         rows = {**self.cache.rows(state["numbers"], self.hooks), _number_key: state["numbers"][:, None]}
         self.buffer.load_state_dict({"rows": rows, "size": state["size"], "generator": state["generator"]})
         self.n_read, self.exhausted = state["n_read"], state["exhausted"]
+        self.filling, self._undo = state["filling"], None
         self._begin(state["epoch"], state["position"])
 
 # %% ../nbs/56_cache.ipynb #69cd9c2c

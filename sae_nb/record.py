@@ -125,7 +125,8 @@ class _Recorder(ActivationsStore):
             last = int(keep.flatten().nonzero()[most - 1])
             keep.view(-1)[last + 1:] = False
             n = last // keep.shape[1] + 1
-            tokens, keep, found = tokens[:n], keep[:n], {hook: x[:n] for hook, x in found.items()}
+            tokens, keep = tokens[:n], keep[:n]
+            found = {hook: x[:n] for hook, x in found.items()}
         chosen = keep.flatten().nonzero().squeeze(1)
         part.tokens.append(tokens.cpu())
         part.mask.append(keep)
@@ -170,12 +171,11 @@ def write_cache(
     with _locked(folder):
         entries = _begun(folder, manifest, resume)
         if entries is not None:
+            missing = max(size - sum(entry["bytes"] for entry in entries), 0)
             if folder.local is not None:
-                written = sum(entry["bytes"] for entry in entries)
-                check_space(folder.local, max(size - written, 0), f"a cache of {n_tokens or 0:,} tokens")
+                check_space(folder.local, missing, f"a cache of {n_tokens or 0:,} tokens")
             if progress and n_tokens:
-                print(f"{n_tokens:,} tokens at {size / n_tokens:,.0f} bytes: {gigabytes(size)} in {folder.name}",
-                      flush=True)
+                print(f"{n_tokens:,} tokens at {size / n_tokens:,.0f} bytes: {gigabytes(size)}", flush=True)
             _write_shards(folder, manifest, recorder, entries, document, progress)
     return ActivationCache.open(path)
 
