@@ -66,7 +66,7 @@ class CacheStream:
         self.filling = False  # Whether the buffer is being filled; True after an error in the middle
         self._undo: tuple[Any, ...] | None = None  # What was before a step that failed or is under way
         self.on_fill: Callable[[int, int], None] | None = None  # Called with rows in the buffer, and rows wanted
-        self.seconds = {"cache": 0.0, "shuffle buffer": 0.0}  # Time spent so far
+        self.seconds = {"text": 0.0, "model": 0.0, "shuffle buffer": 0.0}  # Time spent so far; "text": reading
         size = max(32 * batch_size, 16 * cache.rows_at_once) if buffer_size is None else buffer_size
         if size < max(2 * cache.rows_at_once, batch_size):
             raise ValueError(f"buffer_size={size}: must be at least batch_size={batch_size} and two blocks of the "
@@ -116,7 +116,7 @@ class CacheStream:
                 return
             self._begin(self.epoch + 1)
         shard, block = self.order[self.position]
-        with self._timed("cache"):
+        with self._timed("text"):
             rows = self.cache.block(shard, block, self.hooks)
         with self._timed("shuffle buffer"):
             self.buffer.add(rows, torch.arange(len(rows[_number_key])))
@@ -432,7 +432,9 @@ class ActivationCache:
         cfg: TrainConfig,
     ) -> TrainConfig:
         "Return settings of a training run with those that the cache decides; raise ValueError for other hook points"
-        own = dict(self.about.get("settings", {}))
+        known = dict(self.about.get("settings", {}))
+        unknown_here = [name for name in ("model", "dataset") if getattr(cfg, name) == getattr(TrainConfig, name)]
+        own = {**dict.fromkeys(unknown_here), **known}  # without the defaults of the settings
         if "mask" in own:
             own["mask"] = _named_mask(own["mask"])
         if len(self.hooks) == 1 and cfg.hook == TrainConfig.hook and cfg.hook_out is None:

@@ -193,7 +193,8 @@ def _begun(folder: Folder, manifest: dict[str, Any], resume: bool) -> list[dict[
     "Return the facts about the shards that are written; None if all are. Write the manifest of a new cache"
     manifest = json.loads(json.dumps(manifest, default=json_number))
     if folder.size(manifest_file) < 0:
-        if names := [name for name in folder.names() if not name.startswith(".")]:
+        every = folder.names() if folder.local is None else [path.name for path in folder.local.iterdir()]
+        if names := sorted(name for name in every if not name.startswith(".")):
             raise FileExistsError(f"{folder.name} is not empty ({', '.join(names[:3])}): give another folder")
         folder.write_json(manifest_file, manifest)
         return []

@@ -311,7 +311,7 @@ def _take_objects(cfg: TrainConfig, model: Any, dataset: Any) -> tuple[TrainConf
     given: dict[str, Any] = {name: getattr(cfg, name) if value is None else value
                              for name, value in (("model", model), ("dataset", dataset))}
     cfg = _without_objects(replace(cfg, **given))
-    if given["model"] is None:
+    if given["model"] is None and cfg.activations is None:
         raise ValueError("model=None: give a name, or the model; that of a run which is resumed was an object")
     objects = {name: None if getattr(cfg, name) is not None else value for name, value in given.items()}
     return cfg, objects["model"], objects["dataset"]
@@ -320,6 +320,8 @@ def _prepare(
     cfg: TrainConfig, model: nn.Module | None, dataset: Any,
 ) -> tuple[TrainConfig, nn.Module, ActivationsStore]:
     "Return settings that match the model, the model, and the stream of its activations"
+    if cfg.activations is not None:
+        return _from_cache(cfg)
     if model is None:
         model = load_model(cfg.model, device=cfg.device, dtype=cfg.model_dtype, bridge=False)
     for hook in cfg.all_hooks:
@@ -329,6 +331,16 @@ def _prepare(
     if store.tokens.texts.tokenized:
         _note_packing(cfg, store.tokens)
     return cfg, model, store
+
+def _from_cache(cfg: TrainConfig) -> tuple[TrainConfig, nn.Module, Any]:
+    "Return the settings of a run that reads a cache, a model that replays it, and the stream of its activations"
+    from sae_nb.foreign import open_cache
+    cache = open_cache(str(cfg.activations))
+    cfg, model = cache.fit_settings(cfg), cache.model()
+    stream = cache.stream(cfg.all_hooks, cfg.batch_size, buffer_size=cfg.buffer_size, seed=cfg.seed,
+                          device=cfg.device or default_device(), shuffle=not cfg.stored_order,
+                          n_rows=cfg.steps * cfg.batch_size)
+    return fit_to_model(cfg, model), model, stream
 
 def _note_packing(cfg: TrainConfig, tokens: TokenStream) -> None:
     "Record whether the contexts of a data set of tokens begin with BOS, instead of how text would have been packed"
