@@ -291,8 +291,9 @@ class ActivationCache:
 
     @property
     def bytes_per_token(self) -> float:
-        "Size of the shards divided by the number of rows, for all hook points together"
-        return sum(getattr(shard, "about", {}).get("bytes", 0) for shard in self.shards) / self.n_rows
+        "Size of the shards divided by the number of rows, for all hook points together; that of a row if not known"
+        known = sum(getattr(shard, "about", {}).get("bytes", 0) for shard in self.shards) / self.n_rows
+        return known or sum(self.hooks.values()) * self.row_type.itemsize
 
     @property
     def explained_variance(self) -> dict[str, float]:
@@ -305,7 +306,7 @@ class ActivationCache:
     def fingerprint(self) -> str:
         "Checksum of the content"
         facts = [getattr(shard, "about", {}).get("tensors") or shard.blocks for shard in self.shards]
-        return json_digest([facts, self.hooks])[:16]
+        return json_digest([facts, self.hooks, self.about.get("content")])[:16]
 
     def __repr__(self) -> str:
         hooks = ", ".join(f"{name} ({width})" for name, width in self.hooks.items())

@@ -12,7 +12,7 @@ __all__ = ['open_cache', 'LatentCache', 'read_delphi']
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from .cache import ActivationCache
 from .core import local_path
 from .shards import Folder, manifest_file
 from .sparse import SparseCodes
+from .tokens import TokenMask
 
 # %% ../nbs/58_foreign.ipynb #64d49a9a
 _contexts_per_block = 32
@@ -81,6 +82,7 @@ def _open_arrow(path: str, data: Any) -> ActivationCache:
     first = next(iter(hooks))
     row_type = shards[0].rows(first, slice(0, 1)).dtype
     about = {"dtype": str(row_type).removeprefix("torch."), "written by": "SAELens",
+             "content": getattr(data, "_fingerprint", None),
              "settings": {"context_size": context_size, "mask": TokenMask.everything().to_dict()}}
     return ActivationCache(path, about, {name: width for name, (_, width) in hooks.items()}, shards, row_type)
 
@@ -161,6 +163,7 @@ def _open_chunks(path: str, folders: Mapping[str, Path]) -> ActivationCache:
     examples = {hook: shards[0].rows(hook, slice(0, 1)) for hook in files}
     shards[0].close()
     about = {"dtype": str(examples[first].dtype).removeprefix("torch."), "written by": "Llamascopium",
+             "content": [[file.name, file.stat().st_size] for own in files.values() for file in own],
              "settings": {"context_size": shards[0].keep.shape[1], "mask": TokenMask(skip_first=False).to_dict(),
                           **({"model": name} if (name := _model_name(files[first][0])) else {})}}
     return ActivationCache(path, about, {hook: x.shape[1] for hook, x in examples.items()}, shards,
