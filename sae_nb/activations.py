@@ -188,8 +188,7 @@ class ActivationsStore:
         self.skip_nonfinite = skip_nonfinite
         self.n_read = 0
         self.n_skipped = 0
-        self.exhausted = False
-        self.filling = False  # Whether the buffer is being filled; True after an error in the middle
+        self.exhausted = self.filling = False  # `filling`: True also after an error in the middle of filling
         self._undo: tuple[Any, ...] | None = None  # What was before a step that failed or is under way
         self.on_fill: Callable[[int, int], None] | None = None  # Called with rows in the buffer, and rows wanted
         self.seconds = {"text": 0.0, "model": 0.0, "shuffle buffer": 0.0}  # Time spent so far

@@ -153,6 +153,8 @@ _no_locks = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # file
 
 class Lock:
     "A lock that one process at a time can hold, until it calls `release` or ends"
+    idle: bool = False  # Whether its work is done, so that another lock of this process may take its place
+
     def __init__(
         self,
         path: str | Path,  # The lock file, which is removed at the end
@@ -160,6 +162,9 @@ class Lock:
     ):
         self.path = local_path(path)
         self._number = -1
+        for other in list(_held):
+            if other.idle and other.path.absolute() == self.path.absolute():
+                other.release()
         while self._number < 0:
             number = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             try:

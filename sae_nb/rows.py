@@ -140,7 +140,8 @@ class InOrder:
                 self.kept.append(item)
                 del self.ahead[:1]
                 self.taken += 1
-                while self.kept and self.taken - len(self.kept) < min(n, n if self.keep_from is None else self.keep_from):
+                needed = n if self.keep_from is None else min(n, self.keep_from)
+                while self.kept and self.taken - len(self.kept) < needed:
                     self.kept.popleft()
             yield self.kept[n - self.taken]
             n += 1
@@ -410,7 +411,8 @@ def file_identity(
 def _add_column(found: _Hash, column: Any) -> bool:
     "Add an array of pyarrow to a hash; return False if it holds something else than texts or lists of numbers"
     import pyarrow
-    import pyarrow.compute as compute
+    import pyarrow.compute
+    compute: Any = pyarrow.compute
     kind = column.type
     found.add(column.is_null().to_numpy(zero_copy_only=False))
     if pyarrow.types.is_large_string(kind) or pyarrow.types.is_string(kind):
@@ -476,10 +478,11 @@ def _change(section: str, name: str, before: Any, now: Any, subject: str) -> str
     if name in ("rows", "bytes", "files", "parameters"):
         return f"{subject} has {_in_words(now)} {name} where it had {_in_words(before)}"
     if name in ("content", "weights"):
-        return f"{'the weights of ' if name == 'weights' else ''}{subject} {'have' if name == 'weights' else 'has'} changed"
+        return f"the weights of {subject} have changed" if name == "weights" else f"{subject} has changed"
     if name == "first":
         return f"{subject} begins with other rows"
-    return f"{name if section == 'packing' else f'{name} of {subject}'} is {_in_words(now)} where it was {_in_words(before)}"
+    where = "" if section == "packing" else f" of {subject}"
+    return f"{name}{where} is {_in_words(now)} where it was {_in_words(before)}"
 
 def identity_changes(
     before: Mapping[str, Any],  # As `identity` returned it

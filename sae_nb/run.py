@@ -13,8 +13,11 @@ import copy
 import json
 import shlex
 import signal
+import tempfile
 import threading
 import time
+import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -25,17 +28,18 @@ import torch
 from torch import nn
 
 from .activations import ActivationsStore
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint, previous_checkpoint, remove_checkpoints, save_checkpoint
 from .config import TrainConfig, new_saes, read_settings, settings_file
 from .core import SAEConfig, SAEMetadata, as_device, assets, default_device, local_path
-from .disk import write_safely
+from .disk import Lock, check_space, gigabytes, remove_leftovers, write_safely
 from .hooks import closed_blocks, compiled, find_hook_point, hook_width, read_activations
-from .models import _processing_of, begin_id, load_model, model_device, run_logits
+from .models import _processing_of, begin_id, load_model, model_device, model_identity, run_logits
+from .rows import identity_changes
 from .sae import SAE
 from .timing import TimeReport, TrainingExample, best_of, time_report, time_step
 from .tokens import TokenStream
-from .track import JSONLines, Progress, Tracker, Trackers, WandB
-from .trainer import Trainer, outside_inference_mode
+from .track import JSONLines, Progress, Tracker, Trackers, WandB, _wandb_file
+from .trainer import DivergenceError, Trainer, outside_inference_mode
 
 metrics_file = "metrics.jsonl"
 _checkpoint_file = "checkpoint.pt"
@@ -45,26 +49,60 @@ _about_weights = ("eval.json", "features.html", "curves.png")  # describe the we
 def _run_folder(
     cfg: TrainConfig,
     in_shell: bool = False,  # Whether messages name options of the command line
-) -> Path:
-    "Create the folder of a run and check that it is writable; raise FileExistsError if it is not empty"
-    folder = _new_name(cfg) if cfg.out is None else local_path(cfg.out)
+) -> tuple[Path, Lock]:
+    "Create and lock the folder of a run; raise OSError if it is not empty, not writable, or used by another process"
     resume, option = ("--resume", "--out FOLDER") if in_shell else ("resume=True", "out=")
     if cfg.resume and cfg.out is None:
         raise ValueError(f"{resume} needs {option}, the folder of the run to resume")
-    if cfg.resume and not (folder / _checkpoint_file).is_file():
-        keep = "--keep-checkpoint" if in_shell else "keep_checkpoint=True"
-        why = (f"the run is finished; {keep} would have kept its checkpoint" if (folder / settings_file).is_file()
-               else "it is not the folder of a run")
-        raise FileNotFoundError(f"{resume}, but there is no {_checkpoint_file} in {folder}: {why}")
-    if folder.is_dir() and any(folder.iterdir()) and not cfg.resume:
-        way = f", or resume that run with {resume}" if (folder / _checkpoint_file).is_file() else ""
-        raise FileExistsError(f"out={str(folder)!r} is not empty: give another folder{way}")
+    folder = _new_folder(cfg) if cfg.out is None else local_path(cfg.out)
+    if cfg.resume and not folder.is_dir():
+        raise FileNotFoundError(f"{resume}, but there is no folder {folder}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_safely(folder / ".writable", lambda file: file.write_text("")).unlink()
+        lock = _locked(folder)
     except OSError as error:
-        raise OSError(f"out={str(folder)!r} cannot be written: {error}") from error
-    return folder
+        if " is being used by " in str(error):
+            raise OSError(f"{error}: wait for it to end, or give another folder") from None
+        raise OSError(error.errno, f"out={str(folder)!r} cannot be written: {error.strerror or error}") from error
+    try:
+        _check_content(folder, cfg.resume, resume, in_shell)
+    except OSError:
+        lock.release()
+        raise
+    remove_leftovers(folder)
+    return folder, lock
+
+def _locked(folder: Path) -> Lock:
+    "Lock a folder; create it again if a run that failed has just removed it"
+    while True:
+        try:
+            return Lock(folder / ".lock", f"out={str(folder)!r}")
+        except FileNotFoundError:
+            folder.mkdir(parents=True, exist_ok=True)
+
+def _check_content(folder: Path, resumed: bool, resume: str, in_shell: bool) -> None:
+    "Raise FileExistsError if a new run's folder is not empty, FileNotFoundError if there is nothing to resume"
+    checkpoint = folder / _checkpoint_file
+    there = any(path.is_file() for path in (checkpoint, previous_checkpoint(checkpoint)))
+    begun = (folder / settings_file).is_file()
+    has_saes = any(folder.glob("**/sae_weights.safetensors"))
+    if not resumed and any(path.name != ".lock" for path in folder.iterdir()):
+        way = f", or resume that run with {resume}" if there or begun and not has_saes else ""
+        raise FileExistsError(f"out={str(folder)!r} is not empty: give another folder{way}")
+    if resumed and not there and (has_saes or not begun):  # a run without a checkpoint begins again
+        keep = "--keep-checkpoint" if in_shell else "keep_checkpoint=True"
+        why = f"the run is finished; {keep} would have kept its checkpoint" if begun else "it is not the folder of a run"
+        raise FileNotFoundError(f"{resume}, but there is no {_checkpoint_file} in {folder}: {why}")
+
+def _new_folder(cfg: TrainConfig) -> Path:
+    "Create a new folder in `sae_nb_runs`, which no other process takes"
+    while True:
+        folder = _new_name(cfg)
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:  # another process was faster
+            continue
 
 def _new_name(cfg: TrainConfig) -> Path:
     "Return the name of a new folder in `sae_nb_runs`"
@@ -125,15 +163,16 @@ def _without_objects(cfg: TrainConfig) -> TrainConfig:
     return replace(cfg, **named)
 
 # %% ../nbs/47_run.ipynb #d1bf86fa
-_changeable = ("tokens", "log_every", "checkpoint_every", "keep_checkpoint", "progress", "wandb_project", "resume",
-               "out", "device", "sae")
+_changeable = ("tokens", "log_every", "checkpoint_every", "checkpoint_minutes", "keep_checkpoint", "progress",
+               "wandb_project", "resume", "allow_changed_data", "out", "device", "sae")
 
-def _check_resumed(
+def _check_settings(
     cfg: TrainConfig,  # As `fit_to_model` returns it
+    before: Mapping[str, Any],  # Settings with which the run began
     folder: Path,  # The folder of the run
 ) -> None:
     "Check that a run is resumed with the settings that it began with; raise ValueError if not"
-    before, now = read_settings(folder), json.loads(json.dumps(cfg.to_dict()))
+    now = json.loads(json.dumps(cfg.to_dict()))
     objects = {name for name in ("model", "dataset") if before.get(name) is None or now[name] is None}
     changed = {name: (before[name], value) for name, value in now.items()
                if name in before.keys() - {*_changeable} - objects and before[name] != value}
@@ -216,31 +255,58 @@ def estimate(
 
 # %% ../nbs/47_run.ipynb #2e0d86bf
 class _Interruption:
-    "State of an interruption: `requested` is True after the first interrupt"
-    requested: bool = False
+    "What happens when the user or the system interrupts a run"
+    def __init__(
+        self,
+        nothing_to_save: Callable[[], bool] = lambda: False,  # If it returns True, an interrupt raises KeyboardInterrupt
+        announce: Callable[[int], None] = lambda count: None,  # Called at each interrupt with their number
+    ):
+        self.nothing_to_save = nothing_to_save
+        self.announce = announce
+        self.count = 0  # interrupts so far
+        self.saving = False  # whether files are being written
+        self.waiting = False  # whether the run waits for activations, so that it can stop at once
 
-@contextmanager
-def _graceful_interrupt(
-    nothing_to_save: Callable[[], bool] = lambda: False,  # If it returns True, the first interrupt raises as well
-    announce: Callable[[], None] = lambda: None,  # Called at the first interrupt
-) -> Iterator[_Interruption]:
-    "Set `requested` at the first interrupt instead of raising; restore the signal handlers at the end"
-    state = _Interruption()
-    def handle(number: int, frame: Any) -> None:
-        if state.requested or nothing_to_save():
+    @property
+    def requested(self) -> bool:
+        "True after the first interrupt"
+        return self.count > 0
+
+    def handle(self, number: int, frame: Any) -> None:
+        "Ask the run to stop; raise KeyboardInterrupt at the second interrupt if it waits for activations"
+        if self.nothing_to_save() and not self.saving:
             raise KeyboardInterrupt
-        state.requested = True
+        self.count += 1
         with suppress(RuntimeError):  # the signal may arrive while something is printed
-            announce()
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield state
-        return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield state
-    finally:
+            self.announce(self.count)
+        if self.count > 1 and self.waiting:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def no_stop(self) -> Iterator[None]:
+        "Write files without being stopped by an interrupt"
+        before, self.saving = self.saving, True
+        try:
+            yield
+        finally:
+            self.saving = before
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        "Handle Ctrl-C, the end of a batch job and a closed terminal; restore the handlers at the end"
+        if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+            yield
+            return
+        numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+        before = {number: signal.getsignal(number) for number in numbers}
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if handler is not signal.SIG_IGN:  # as under nohup
+                signal.signal(number, self.handle)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 # %% ../nbs/47_run.ipynb #bdcdc03a
 @dataclass
@@ -253,6 +319,7 @@ class Run:
     interrupted: bool  # Whether it was stopped early
     times: TimeReport  # Time of each part
     trackers: Trackers = field(default_factory=lambda: Trackers([]))  # Those that take the numbers of an evaluation
+    lock: Lock | None = None  # Keeps other runs out of the folder
 
     @property
     def several(self) -> bool:
@@ -281,8 +348,12 @@ class Run:
         self.trackers.summarize({prefix + key: value for key, value in values.items()})
 
     def close(self) -> None:
-        "End the run on Weights & Biases"
-        self.trackers.close()
+        "End the run on Weights & Biases, and let others use the folder"
+        try:
+            self.trackers.close()
+        finally:
+            if self.lock is not None:
+                self.lock.release()
 
 # %% ../nbs/47_run.ipynb #bcae5d81
 def make_store(
@@ -352,31 +423,67 @@ def _note_packing(cfg: TrainConfig, tokens: TokenStream) -> None:
         for name in ("sequence_separator_token", "disable_concat_sequences"):
             del settings.metadata.extra[name]
 
-def _restore_or_start(cfg: TrainConfig, folder: Path, model: nn.Module, trainer: Trainer,
-                      store: ActivationsStore) -> None:
+def _restore_or_start(cfg: TrainConfig, folder: Path, model: nn.Module, trainer: Trainer, store: ActivationsStore,
+                      about: Mapping[str, Any]) -> None:
     "Load the checkpoint of a run that is resumed; start a new run that whitens its inputs from a large sample"
-    if cfg.resume:
-        _check_resumed(cfg, folder)
-        load_checkpoint(folder / _checkpoint_file, {"trainer": trainer, "store": store})
+    checkpoint = folder / _checkpoint_file
+    if cfg.resume and any(path.is_file() for path in (checkpoint, previous_checkpoint(checkpoint))):
+        load_checkpoint(checkpoint, {"trainer": trainer, "store": store},
+                        lambda before: _check_resumed(cfg, before, about, folder))
         if trainer.steps_done > cfg.steps:
             raise ValueError(f"tokens={cfg.tokens}: the run was already trained on {trainer.tokens_done:,}")
-    elif cfg.normalize_inputs == "whiten":  # one batch would be a poor sample of a covariance
+        return
+    if cfg.resume:
+        _check_settings(cfg, read_settings(folder), folder)
+        _say(f"{folder} has no checkpoint yet: the run begins again")
+    if cfg.normalize_inputs == "whiten":  # one batch would be a poor sample of a covariance
         trainer.start(store.peek(32 * max(hook_width(model, hook) for hook in cfg.all_hooks)))
 
+def _check_resumed(cfg: TrainConfig, before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    "Raise ValueError if a checkpoint belongs to other settings, other data, or another model"
+    _check_settings(cfg, before["settings"], folder)
+    changed = [change for name in ("stream", "model") for change in identity_changes(before[name], now[name])]
+    if changed and not cfg.allow_changed_data:
+        raise ValueError(f"the run in {folder} was trained on other data: {'; '.join(changed)}. To go on all the same, "
+                         "set allow_changed_data=True (--allow-changed-data)")
+
+def _about(cfg: TrainConfig, model: nn.Module, store: ActivationsStore) -> dict[str, Any]:
+    "Return the facts about a run that its checkpoints keep"
+    found = {"settings": cfg.to_dict(), "stream": store.tokens.identity(), "model": model_identity(model)}
+    return json.loads(json.dumps(found))
+
+def _bytes_needed(cfg: TrainConfig, model: nn.Module, trainer: Trainer, store: ActivationsStore) -> int:
+    "Return the space that a run needs on the disk: for three checkpoints, one of them being written, and the SAEs"
+    weights = sum(p.numel() * p.element_size() for sae in trainer.saes.values() for p in sae.parameters())
+    rows = store.buffer.size * 4 * sum(hook_width(model, hook) for hook in cfg.all_hooks)
+    return 3 * (3 * weights + rows) + weights
+
 # %% ../nbs/47_run.ipynb #bd058354
+def _say(text: str) -> None:
+    "Print a message; the run goes on if there is nobody to read it"
+    with suppress(OSError, ValueError):  # the terminal or the pipe may be closed
+        print(text, flush=True)
+
+_memory_errors = (MemoryError, torch.OutOfMemoryError)
+
 @dataclass
 class _Session:
     "A run from its first step, or from its checkpoint, until its SAEs are saved"
     cfg: TrainConfig
-    folder: Path
+    folder: Path  # As given, to be shown
     trainer: Trainer
     store: ActivationsStore
+    about: dict[str, Any]  # Facts that the checkpoints keep
     resume_with: str  # Command or call that resumes the run
-    interruption: _Interruption = field(default_factory=_Interruption)
-    steps_before: int = 0
 
     def __post_init__(self) -> None:
         self.steps_before = self.trainer.steps_done
+        self.interruption = _Interruption(self.nothing_to_save, self.announce)
+        self.home = self.folder.absolute()  # where files go, even if the working folder changes
+        self.checkpoint = self.home / _checkpoint_file
+        self.saved_at = time.monotonic()
+        self.saved_step = self.steps_before  # of the last checkpoint
+        self.metrics: JSONLines | None = None
 
     @property
     def complete(self) -> bool:
@@ -387,27 +494,70 @@ class _Session:
         "Return True if no step was taken"
         return self.trainer.steps_done == self.steps_before and not self.complete
 
-    def announce(self) -> None:
+    def announce(self, count: int) -> None:
         "Print that the run is being interrupted"
         todo = "the SAE" if self.complete else "a checkpoint and the SAE"
-        print(f"\ninterrupted at {self.progress()} tokens: saving {todo}; interrupt again to stop at once", flush=True)
+        if count == 1:
+            _say(f"\ninterrupted at {self.progress()} tokens: saving {todo}")
+        elif count < 10:
+            _say(f"still saving {todo}; nothing is lost")
 
     def progress(self) -> str:
         "Return how many tokens the run has been trained on"
         return f"{self.trainer.tokens_done:,} of {self.cfg.steps * self.cfg.batch_size:,}"
 
     def save_checkpoint(self) -> None:
-        "Write a checkpoint"
-        save_checkpoint(self.folder / _checkpoint_file, {"trainer": self.trainer, "store": self.store})
+        "Write a checkpoint; raise DivergenceError if the weights are not finite"
+        self.trainer.check_finite()
+        self._check_position()
+        with self.interruption.no_stop():
+            if self.metrics is not None:
+                self.metrics.sync()
+            about = {**self.about, "step": self.trainer.steps_done, "tokens": self.trainer.tokens_done}
+            save_checkpoint(self.checkpoint, {"trainer": self.trainer, "store": self.store}, about)
+        self.saved_at, self.saved_step = time.monotonic(), self.trainer.steps_done
+
+    def _check_position(self) -> None:
+        "Raise RuntimeError if the trainer and the stream are at different positions, as after a stop between the two"
+        pending = self.trainer.pending or {}
+        waiting = max((len(x) for x, _ in pending.values()), default=0)
+        trained = min(run.tokens_done for run in self.trainer.runs.values())
+        given = self.store.n_read - self.store.buffer.n_unread
+        if trained + waiting != given:
+            raise RuntimeError(f"the stream has given {given:,} activations, and the SAEs were trained on {trained:,}")
+
+    def due(self) -> bool:
+        "Return True if it is time for a checkpoint"
+        every, minutes = self.cfg.checkpoint_every, self.cfg.checkpoint_minutes
+        by_steps = bool(every) and self.trainer.steps_done % every == 0
+        return by_steps or (minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes)
 
     def after_step(self) -> bool:
         "Write a checkpoint when one is due; return True if the run was interrupted"
         self.store.on_fill = None  # the bar counts steps from now on
-        every = self.cfg.checkpoint_every
-        due = bool(every) and self.trainer.steps_done % every == 0
-        if (self.interruption.requested or due) and not self.complete:
-            self.save_checkpoint()
+        if self.interruption.requested or (self.due() and not self.complete):
+            self._try_to_save()
         return self.interruption.requested
+
+    def _try_to_save(self) -> None:
+        "Write a checkpoint; if the disk does not take it, warn and go on"
+        try:
+            self.save_checkpoint()
+        except OSError as error:
+            self.saved_at = time.monotonic()  # the next attempt is not in the next step
+            warnings.warn(f"no checkpoint could be written at step {self.trainer.steps_done}: {error}")
+
+    def activations(self) -> Iterator[Any]:
+        "Yield the batches of the stream; an interrupt may stop the wait for one"
+        while True:
+            self.interruption.waiting = True
+            try:
+                batch = next(self.store, None)
+            finally:
+                self.interruption.waiting = False
+            if batch is None:
+                return
+            yield batch
 
     def fit(self, trackers: list[Tracker]) -> dict[str, float]:
         "Train until the run is complete or interrupted; return the time of each part"
@@ -415,7 +565,7 @@ class _Session:
         bar = next((tracker for tracker in trackers if isinstance(tracker, Progress)), None)
         if bar is not None:
             self.store.on_fill = bar.filling
-        self.trainer.fit(self.store, log=Trackers(trackers).log, after_step=self.after_step)
+        self.trainer.fit(self.activations(), log=Trackers(trackers).log, after_step=self.after_step)
         return {**self.store.seconds, "SAE": self.trainer.seconds, "total": time.perf_counter() - begun}
 
     def time_report(self, seconds: dict[str, float]) -> TimeReport:
@@ -428,29 +578,65 @@ class _Session:
 
     def save(self, run: Run) -> None:
         "Save the SAEs, without files about earlier weights; keep or remove the checkpoint; say how to resume"
-        if self.complete and self.cfg.keep_checkpoint and not self.nothing_to_save():
-            self.save_checkpoint()
-        self.trainer.finish()
+        with self.interruption.no_stop():
+            if self.saved_step != self.trainer.steps_done:  # so that a crash while the SAEs are saved costs nothing
+                self._try_to_save()
+            self.trainer.finish()
+            try:
+                self._save_saes(run)
+            except OSError as error:
+                raise self._saved_elsewhere(run, error) from error
+            if self.complete and not self.cfg.keep_checkpoint:
+                remove_checkpoints(self.checkpoint)
+            elif self.interruption.requested or self.cfg.progress:
+                self._say_how_to_resume("interrupted at" if self.interruption.requested else "trained on")
+
+    def _save_saes(self, run: Run) -> None:
+        "Save the SAEs, and remove files about earlier weights"
         for name, sae in run.saes.items():
+            folder = self.home / name if run.several else self.home
             for file in _about_weights:
-                (run.folder_of(name) / file).unlink(missing_ok=True)
-                (run.folder / file).unlink(missing_ok=True)
-            sae.save_model(run.folder_of(name))
-        checkpoint = self.folder / _checkpoint_file
-        if self.complete and not self.cfg.keep_checkpoint:
-            checkpoint.unlink(missing_ok=True)
-        elif checkpoint.is_file() and (self.interruption.requested or self.cfg.progress):
-            size = f"{checkpoint.stat().st_size / 1e6:,.1f} MB"
-            what = "interrupted at" if self.interruption.requested else "trained on"
-            print(f"{what} {self.progress()} tokens\ncheckpoint: {checkpoint} ({size})\n{self.resume_with}", flush=True)
+                (folder / file).unlink(missing_ok=True)
+                (self.home / file).unlink(missing_ok=True)
+            sae.save_model(folder)
+
+    def _saved_elsewhere(self, run: Run, error: OSError) -> OSError:
+        "Save the SAEs to a temporary folder; return the error to raise, which says where they are"
+        other = Path(tempfile.mkdtemp(prefix="sae_nb-"))
+        try:
+            for name, sae in run.saes.items():
+                sae.save_model(other / name if run.several else other)
+        except OSError as problem:
+            return OSError(f"the trained SAE could not be saved in {self.folder} ({error}), nor in {other} ({problem})")
+        return OSError(f"the trained SAE could not be saved in {self.folder} ({error}). It is in {other}; move it to a "
+                       "disk with enough space")
+
+    def _say_how_to_resume(self, what: str) -> None:
+        "Print where the checkpoint is, and how to resume from it"
+        if self.checkpoint.is_file():
+            size = gigabytes(self.checkpoint.stat().st_size)
+            _say(f"{what} {self.progress()} tokens\ncheckpoint of step {self.saved_step}: "
+                 f"{self.folder / _checkpoint_file} ({size})\n{self.resume_with}")
+
+    def rescue(self, error: BaseException) -> None:
+        "Write a checkpoint after an error, if there is something to save; say how to resume"
+        if self.nothing_to_save() or any(run.finished for run in self.trainer.runs.values()):
+            return
+        if isinstance(error, _memory_errors) or "allocate memory" in str(error):
+            traceback.clear_frames(error.__traceback__)  # frees the tensors of the step that failed
+        try:
+            if not isinstance(error, DivergenceError):
+                self.save_checkpoint()
+        except Exception as problem:
+            _say(f"\nthe present state could not be saved: {problem}")
+        self._say_how_to_resume(f"\nstopped by {type(error).__name__} at")
 
     def discard(self) -> None:
         "Remove the folder of a new run that has no result"
         if self.nothing_to_save() and not self.cfg.resume:
-            for file in (settings_file, metrics_file):
-                (self.folder / file).unlink(missing_ok=True)
-            with suppress(OSError):
-                self.folder.rmdir()  # only if it is empty
+            for file in (settings_file, metrics_file, _wandb_file):
+                with suppress(OSError):
+                    (self.home / file).unlink(missing_ok=True)
 
 def _resume_with(cfg: TrainConfig, folder: Path, model: nn.Module | None, dataset: Any, in_shell: bool) -> str:
     "Return the command or the call that resumes a run"
@@ -461,20 +647,23 @@ def _resume_with(cfg: TrainConfig, folder: Path, model: nn.Module | None, datase
     objects += ", dataset" if dataset is not None and objects else ", dataset=dataset" if dataset is not None else ""
     return f"resume with: train(TrainConfig.from_run({str(folder)!r}{mask}){objects})"
 
-def _trackers(cfg: TrainConfig, folder: Path, done: int) -> list[Tracker]:
+def _trackers(session: _Session) -> list[Tracker]:
     "Make the trackers that are configured"
-    trackers: list[Tracker] = [JSONLines(folder / metrics_file, done)]
+    cfg, done = session.cfg, session.steps_before
+    session.metrics = JSONLines(session.home / metrics_file, done)
+    trackers: list[Tracker] = [session.metrics]
     if cfg.progress:
         trackers.append(Progress(cfg.steps * cfg.batch_size, done * cfg.batch_size))
     if cfg.wandb_project:
-        trackers.append(WandB(cfg.wandb_project, cfg.to_dict(), folder.name, folder))
+        trackers.append(WandB(cfg.wandb_project, cfg.to_dict(), session.home.name, session.home))
     return trackers
 
 def _write_settings(cfg: TrainConfig, folder: Path, after_training: Mapping[str, int | str | None] | None) -> None:
     "Write the settings of a run, and what follows it"
     later = after_training
     if later is None and (folder / settings_file).is_file():
-        later = read_settings(folder).get("after_training")
+        with suppress(ValueError):  # a damaged file is replaced
+            later = read_settings(folder).get("after_training")
     kept = {**cfg.to_dict(), "resume": False, **({"after_training": dict(later)} if later else {})}
     write_safely(folder / settings_file, lambda file: file.write_text(json.dumps(kept, indent=2)))
 
@@ -486,51 +675,71 @@ def start_run(
     in_shell: bool = False,  # Whether messages name options of the command line
     after_training: Mapping[str, int | str | None] | None = None,  # What the command line does after training; stored
 ) -> Run:
-    "Train and save the SAEs; return them together with the model. `Run.close` ends the run on Weights & Biases"
+    "Train and save the SAEs; return them together with the model. `Run.close` must be called at the end"
     cfg, given, dataset = _take_objects(cfg, model, dataset)
     if cfg.device is not None:
         as_device(cfg.device)
-    folder = _run_folder(cfg, in_shell)
-    resume_with = _resume_with(cfg, folder, given, dataset, in_shell)
+    folder, lock = _run_folder(cfg, in_shell)
     try:
         cfg, model, store = _prepare(cfg, given, dataset)
         blocks = closed_blocks(model, cfg.all_hooks) if cfg.compile_model else []
-        trainer = Trainer(new_saes(cfg), cfg)
-        _restore_or_start(cfg, folder, model, trainer, store)
+        session = _begin(cfg, folder, model, store, _resume_with(cfg, folder, given, dataset, in_shell))
+        try:
+            _write_settings(cfg, folder, after_training)
+            with compiled(blocks):
+                run = _run_session(session, model, after_training or {})
+        except BaseException:
+            session.discard()
+            raise
     except BaseException:
+        lock.release()
         with suppress(OSError):
             folder.rmdir()  # only if it is empty
         raise
-    session = _Session(cfg, folder, trainer, store, resume_with)
-    try:
-        _write_settings(cfg, folder, after_training)
-        with compiled(blocks):
-            return _run_session(session, model, after_training or {})
-    except BaseException:
-        session.discard()
-        raise
+    run.lock = lock
+    lock.idle = True  # a later run of this process may take the folder
+    return run
+
+def _begin(cfg: TrainConfig, folder: Path, model: nn.Module, store: ActivationsStore, resume_with: str) -> _Session:
+    "Make the SAEs, or restore a checkpoint; raise OSError if the disk has too little space"
+    trainer = Trainer(new_saes(cfg), cfg)
+    there = sum(path.stat().st_size for path in folder.glob("checkpoint*.pt"))
+    check_space(folder, _bytes_needed(cfg, model, trainer, store) - there, "this run")
+    about = _about(cfg, model, store)
+    _restore_or_start(cfg, folder, model, trainer, store, about)
+    return _Session(cfg, folder, trainer, store, about, resume_with)
 
 def _run_session(session: _Session, model: nn.Module, later: Mapping[str, Any]) -> Run:
     "Train and save; show the estimate before"
-    cfg, trainer = session.cfg, session.trainer
-    if cfg.progress and not session.complete:
-        tokens = {name: int(later.get(name) or 0) for name in ("eval_tokens", "feature_tokens")}
-        cost = estimate(cfg, model, trainer.saes, session.store.buffer.size, **tokens)
-        print(f"{cfg.steps:,} steps of {cfg.batch_size:,} tokens: {cost}", flush=True)
-    trackers = _trackers(cfg, session.folder, session.steps_before)
-    kept = [tracker for tracker in trackers if isinstance(tracker, WandB)]
+    trackers: list[Tracker] = []
     try:
-        with _graceful_interrupt(session.nothing_to_save, session.announce) as session.interruption:
-            seconds = session.fit(trackers)
-            Trackers(tracker for tracker in trackers if tracker not in kept).close()
-            times = session.time_report(seconds)
-            run = Run(cfg, session.folder, trainer.saes, model, session.interruption.requested, times, Trackers(kept))
-            session.save(run)
-            run.interrupted = session.interruption.requested
-    except BaseException:
+        with session.interruption.signals():
+            _show_estimate(session, model, later)
+            trackers += _trackers(session)
+            return _train_and_save(session, model, trackers)
+    except BaseException as error:
+        session.rescue(error)
         with suppress(Exception):
             Trackers(trackers).close()
         raise
+
+def _show_estimate(session: _Session, model: nn.Module, later: Mapping[str, Any]) -> None:
+    "Print how long the run will take, unless it is silent"
+    cfg = session.cfg
+    if cfg.progress and not session.complete:
+        tokens = {name: int(later.get(name) or 0) for name in ("eval_tokens", "feature_tokens")}
+        cost = estimate(cfg, model, session.trainer.saes, session.store.buffer.size, **tokens)
+        _say(f"{cfg.steps:,} steps of {cfg.batch_size:,} tokens: {cost}")
+
+def _train_and_save(session: _Session, model: nn.Module, trackers: list[Tracker]) -> Run:
+    "Train until the run is complete or interrupted, and save the SAEs"
+    kept = [tracker for tracker in trackers if isinstance(tracker, WandB)]
+    seconds = session.fit(trackers)
+    Trackers(tracker for tracker in trackers if tracker not in kept).close()
+    times = session.time_report(seconds)
+    run = Run(session.cfg, session.folder, session.trainer.saes, model, False, times, Trackers(kept))
+    session.save(run)
+    run.interrupted = session.interruption.requested
     return run
 
 def train(

@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Packing', 'special_ids', 'TokenMask', 'tokenizer_identity', 'TokenStream']
+__all__ = ['Packing', 'special_ids', 'TokenMask', 'TokenStream']
 
 # %% ../nbs/34_tokens.ipynb #c79d5da8
 import copy
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal, TypeAlias
@@ -231,7 +231,7 @@ class _Streamed:
         self.iterator = iter(self.rows)
 
     def keep_from(self, state: tuple[Any, int]) -> None:
-        "Note that the stream may go back to a position, which a generator cannot read again"
+        "Keep the rows of a generator from a position on, because the stream may go back to it"
         if isinstance(self.rows, InOrder):
             self.rows.keep_from = state[0]["position"]
 
@@ -257,8 +257,9 @@ class _Streamed:
             except Exception as error:
                 if wait is None or not is_temporary(error):
                     raise
-                print(f"reading {self.texts.name} failed ({type(error).__name__}: {str(error)[:200]}); trying again in "
-                      f"{wait:g} s", flush=True)
+                with suppress(OSError, ValueError):  # Nobody may be there to read it
+                    print(f"reading {self.texts.name} failed ({type(error).__name__}: {str(error)[:200]}); trying "
+                          f"again in {wait:g} s", flush=True)
                 time.sleep(wait)
                 self._rewind()
         raise AssertionError
@@ -318,7 +319,7 @@ def _same_tokenizer(name: str, own: str, tokenizer: Any) -> bool:
         return False
 
 # %% ../nbs/34_tokens.ipynb #9a3cba74
-def tokenizer_identity(
+def _tokenizer_identity(
     tokenizer: Any,  # A Hugging Face tokenizer
 ) -> dict[str, Any]:
     "Return the size and a hash of a tokenizer, for JSON; see `identity_changes`"
@@ -569,7 +570,7 @@ class TokenStream:
         packing = {"context_size": self.packing.context_size, "begin": self.packing.begin,
                    "separator": self.packing.separator, "disable_concat": self.packing.disable_concat,
                    "row_begin": self.row_begin, "seed": self.settings["seed"], "shuffle": self.settings["shuffle"]}
-        tokenizer = None if self.texts.tokenized else {**tokenizer_identity(self.tokenizer), "chat_template":
+        tokenizer = None if self.texts.tokenized else {**_tokenizer_identity(self.tokenizer), "chat_template":
                                                        hash_of(template) if template else None}
         return {"data": self.texts.identity(), "packing": packing, "tokenizer": tokenizer}
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Row', 'wandb_file', 'Tracker', 'JSONLines', 'read_rows', 'summary', 'Progress', 'WandB', 'Trackers']
+__all__ = ['Row', 'Tracker', 'JSONLines', 'read_rows', 'summary', 'Progress', 'WandB', 'Trackers']
 
 # %% ../nbs/42_track.ipynb #1e392f6f
 import errno
@@ -253,10 +253,11 @@ class WandB:
         name: str | None = None,  # Name of the run; None: wandb chooses one
         folder: str | Path = ".",  # Folder for wandb's local files and for the id of the run
     ):
-        self._file = Path(folder) / wandb_file
+        self._file = Path(folder) / _wandb_file
         known = _known_run(self._file)
         self.last_step = int(known.get("last_step", -1))  # Steps up to this one were logged before
-        own = known.get("id") or (None if {"WANDB_RUN_ID", "WANDB_SWEEP_ID"} & set(os.environ) else secrets.token_hex(4))
+        chosen = {"WANDB_RUN_ID", "WANDB_SWEEP_ID"} & set(os.environ)  # By the user or a sweep
+        own = known.get("id") or (None if chosen else secrets.token_hex(4))
         self._run: Any = None
         try:
             self._note(own)  # Before wandb begins, so that a run that is killed now is continued
@@ -292,7 +293,7 @@ class WandB:
         if self._run is not None:
             self._run.finish()
 
-wandb_file = "wandb_run.json"
+_wandb_file = "wandb_run.json"
 
 def _known_run(path: Path) -> dict[str, Any]:
     "Return the id and the last step of a run that was logged before; nothing if there is none"
