@@ -40,6 +40,7 @@ from .models import load_model
 from .options import check_options, in_shell_words
 from .publish import push_to_hub
 from .reading import token_source
+from .record import cache_activations
 from .releases import Listing, PublishedSAE, find_saes, list_releases, matching_words
 from .run import Run, metrics_file, settings_file, start_run
 from .sae import SAE
@@ -281,6 +282,20 @@ def _collect_and_write(run: Run, sae: SAE, post: _PostTraining, folder: Path) ->
     write_page(found, folder / "features.html", latents=found.interesting(post.features) if post.features else None)
 
 # %% ../nbs/90_cli.ipynb #788bc0f5
+def _load_model_of(run: Run) -> bool:
+    "Load the model of a run that read a cache, for what follows; print why and return False if that is not possible"
+    cfg = run.cfg
+    if cfg.activations is None:
+        return True
+    try:
+        if cfg.model is None or cfg.dataset is None:
+            raise ValueError("the cache does not name its model and its data set")
+        run.model = load_model(cfg.model, cfg.device, cfg.model_dtype, bridge=False)
+    except (ValueError, OSError, TypeError) as error:
+        print(f"not evaluated, and no feature page: {error}")
+        return False
+    return True
+
 def _finish_run(
     run: Run,
     post: _PostTraining,
@@ -289,7 +304,7 @@ def _finish_run(
     from sae_nb.plots import training_curves
     training_curves(run.folder / metrics_file).savefig(run.folder / "curves.png", dpi=120)
     later = run.times.later = dict.fromkeys(["evaluation", "features"], 0.0)
-    for name, sae in run.saes.items():
+    for name, sae in run.saes.items() if _load_model_of(run) else ():
         folder, label = run.folder_of(name), f"{name}: " if run.several else ""
         if post.eval_tokens:
             print(f"\n{label}evaluating on up to {post.eval_tokens:,} tokens", flush=True)
@@ -496,6 +511,45 @@ def _dashboard_command(
     print(*(f"  {file}" for file in (given.out, given.stats) if file), sep="\n")
     return 0
 
+# %% ../nbs/90_cli.ipynb #923971d8
+@dataclass(kw_only=True)
+class _CacheOptions:
+    "Store the activations of a language model, to train SAEs on them with `sae-nb train --activations PATH`."
+    path: str  # Folder, or an address such as s3://BUCKET/FOLDER; a cache that was interrupted is continued
+    model: str = "demo"  # Language model: a name on the Hugging Face hub, a folder, or the bundled "demo"
+    hook: tuple[str, ...] = ("blocks.2.hook_resid_post",)  # Hook points to store
+    dataset: str = "demo"  # Data set on the hub, a text/JSON/Parquet file or folder, or the bundled "demo"
+    dataset_name: str | None = None  # Configuration of a data set on the hub
+    split: str = "train"  # Split of the data set
+    column: str | None = None  # Column with the text or the tokens; None: detected
+    tokens: int = 1_000_000  # Tokens to store: the positions that count
+    dtype: str = "bfloat16"  # Number type of the files: float32, bfloat16, float16 or int8
+    context_size: int = 128  # Tokens per context
+    prepend_bos: bool = True  # Begin each context with the BOS token
+    max_norm_multiple: float | None = 10.0  # Leave out norms above this multiple of the batch's median norm
+    model_batch_size: int | None = None  # Contexts per forward pass of the model; None: about 2,048 tokens
+    model_dtype: str = "float32"  # Data type of the language model's weights
+    shard_bytes: int = 128_000_000  # Approximate size of a file
+    seed: int = 0  # Seed of the order of the documents
+    device: str | None = None  # Device of the model; None: the best that is available
+    progress: bool = True  # Show a progress bar
+
+def _cache_command(
+    args: Sequence[str],  # Command line after `cache`
+) -> int:
+    "Store activations and describe the cache"
+    given = vars(_parse_options(_CacheOptions, args, "cache"))
+    path, dtype, shard_bytes = given.pop("path"), given.pop("dtype"), given.pop("shard_bytes")
+    mask, hook = TokenMask(max_norm_multiple=given.pop("max_norm_multiple")), list(given.pop("hook"))
+    _check_device(given["device"])
+    cache = cache_activations(TrainConfig(hook=hook, mask=mask, **given), path, dtype, shard_bytes=shard_bytes,
+                              resume=True, progress=given["progress"])
+    print(cache)
+    for name, value in cache.explained_variance.items():
+        print(f"  {name}: explained variance {value:.6f} after storing as {dtype}")
+    print(f"train on it with: sae-nb train --activations {shlex.quote(str(path))}")
+    return 0
+
 # %% ../nbs/90_cli.ipynb #c63fde26
 @dataclass(kw_only=True)
 class _PushOptions:
@@ -607,6 +661,7 @@ def _list_command(
 _commands: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "train": (_train_command, "train an SAE and evaluate it; without options, on the demo model"),
     "eval": (_eval_command, "evaluate SAEs on the same tokens"),
+    "cache": (_cache_command, "store activations, to train on them without the model"),
     "dashboard": (_dashboard_command, "write an HTML page about the latents of an SAE"),
     "convert": (_convert_command, "convert SAEs to the files of another library"),
     "push": (_push_command, "publish SAEs on the Hugging Face hub"),
@@ -620,7 +675,7 @@ def _option_names(
 ) -> dict[str, str]:
     "Return the options of a command by the names of their settings"
     kinds: dict[str, type] = {"convert": _ConvertOptions, "eval": _EvalOptions, "dashboard": _DashboardOptions,
-                              "push": _PushOptions, "find": _FindOptions, "list": _ListOptions}
+                              "push": _PushOptions, "cache": _CacheOptions, "find": _FindOptions, "list": _ListOptions}
     if command != "train":
         return {f.name: f"--{f.name}" for f in fields(kinds[command]) if f.default is not dataclasses.MISSING}
     name = _given(args, "--architecture")
