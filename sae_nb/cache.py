@@ -39,7 +39,7 @@ class CacheStream:
 
     def __init__(
         self,
-        cache: ActivationCache,
+        cache: ActivationCache,  # The cache to read
         hooks: str | Sequence[str] | None = None,  # One hook point, or several; None: all
         batch_size: int = 2048,  # Rows per batch
         buffer_size: int | None = None,  # Rows in the buffer; None: 32 batches, but at least 16 blocks
@@ -57,7 +57,7 @@ class CacheStream:
                 raise ValueError(f"{unknown('hook point', name, cache.hooks)}; the cache has {', '.join(cache.hooks)}")
         self.cache, self.hooks = cache, list(dict.fromkeys(names))
         self.single = isinstance(hooks, str) or len(self.hooks) == 1
-        self.batch_size = whole_number("batch_size", batch_size, 1)
+        self.batch_size = whole_number("batch_size", batch_size, 1) or 1
         self.shuffle, self.n_rows = shuffle, n_rows
         self.epochs = whole_number("epochs", epochs, 1)
         self.settings = {"cache": cache.fingerprint, "hooks": self.hooks, "seed": seed, "shuffle": shuffle,
@@ -206,7 +206,7 @@ class CacheStream:
 
     @property
     def tokens(self) -> CacheStream:
-        "What the rows come from, as in `ActivationsStore`: here, the stream itself"
+        "Return the source of the rows, as in `ActivationsStore`: here, the stream itself"
         return self
 
     def identity(self) -> dict[str, Any]:
@@ -225,7 +225,8 @@ class CacheStream:
         self._settle()
         buffer = self.buffer.state_dict()
         return {"settings": dict(self.settings), "epoch": self.epoch, "position": self.position, "n_read": self.n_read,
-                "exhausted": self.exhausted, "filling": self.filling, "size": buffer["size"], "generator": buffer["generator"],
+                "exhausted": self.exhausted, "filling": self.filling,
+                "size": buffer["size"], "generator": buffer["generator"],
                 "numbers": buffer["rows"][_number_key].squeeze(1).cpu()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -249,8 +250,8 @@ class ActivationCache:
         path: str,  # Where it is
         about: Mapping[str, Any],  # Facts about model, text and mask, as in the manifest
         hooks: Mapping[str, int],  # Width of each hook point
-        shards: Sequence[Shard],
-        row_type: torch.dtype = torch.float32,  # Number type of the rows as they are read
+        shards: Sequence[Shard],  # The shards in order
+        row_type: torch.dtype = torch.float32,  # Number type of the rows after reading
         complete: bool = True,  # False if it is still being written
     ):
         self.path, self.about = path, dict(about)
@@ -297,7 +298,7 @@ class ActivationCache:
 
     @property
     def explained_variance(self) -> dict[str, float]:
-        "Share of the variance of each hook point that is left after storing"
+        "Fraction of the variance of each hook point that is left after storing"
         sums = [shard.about["error"] for shard in self.shards if isinstance(shard, StoredShard)]
         return {hook: 1 - sum(part[hook][0] for part in sums) / max(sum(part[hook][1] for part in sums), 1e-30)
                 for hook in self.hooks if sums}
@@ -313,6 +314,12 @@ class ActivationCache:
         unfinished = "" if self.complete else ", unfinished"
         return (f"ActivationCache({self.path!r}{unfinished}: {self.n_rows:,} tokens of {self.about.get('model')}, "
                 f"{hooks}, {self.about.get('dtype')}, {self.bytes_per_token:,.0f} bytes per token)")
+
+    def summary(self) -> list[str]:
+        "Return lines about the size, and about what storing has cost"
+        lines = [f"  {hook}: explained variance {value:.6f} after storing as {self.about.get('dtype')}"
+                 for hook, value in self.explained_variance.items()]
+        return [repr(self), *lines]
 
     def describe(self) -> dict[str, Any]:
         "Return what is stored, for files and for the screen"
@@ -411,7 +418,8 @@ class ActivationCache:
     def verify(self) -> None:
         "Read everything; raise ValueError that names the first damaged shard"
         for shard in self.shards:
-            shard.tokens(), shard.documents()
+            shard.tokens()
+            shard.documents()
             for hook in self.hooks:
                 shard.rows(hook, slice(0, 1))
             shard.close()
@@ -468,7 +476,7 @@ class RecordedModel(nn.Module):
 
     def __init__(
         self,
-        cache: ActivationCache,
+        cache: ActivationCache,  # The cache to replay
     ):
         super().__init__()
         self.recorded = cache
@@ -507,8 +515,8 @@ class RecordedModel(nn.Module):
 
     def forward(
         self,
-        input_ids: Int[Tensor, "batch pos"],
-        **others: Any,
+        input_ids: Int[Tensor, "batch pos"],  # Contexts of the cache
+        **others: Any,  # Ignored, such as use_cache
     ) -> None:
         "Pass the stored activations through the hook points that are being read"
         numbers = self._find(input_ids)

@@ -40,7 +40,7 @@ from .models import load_model
 from .options import check_options, in_shell_words
 from .publish import push_to_hub
 from .reading import token_source
-from .record import cache_activations
+from .record import CacheOptions
 from .releases import Listing, PublishedSAE, find_saes, list_releases, matching_words
 from .run import Run, metrics_file, settings_file, start_run
 from .sae import SAE
@@ -512,42 +512,14 @@ def _dashboard_command(
     return 0
 
 # %% ../nbs/90_cli.ipynb #923971d8
-@dataclass(kw_only=True)
-class _CacheOptions:
-    "Store the activations of a language model, to train SAEs on them with `sae-nb train --activations PATH`."
-    path: str  # Folder, or an address such as s3://BUCKET/FOLDER; a cache that was interrupted is continued
-    model: str = "demo"  # Language model: a name on the Hugging Face hub, a folder, or the bundled "demo"
-    hook: tuple[str, ...] = ("blocks.2.hook_resid_post",)  # Hook points to store
-    dataset: str = "demo"  # Data set on the hub, a text/JSON/Parquet file or folder, or the bundled "demo"
-    dataset_name: str | None = None  # Configuration of a data set on the hub
-    split: str = "train"  # Split of the data set
-    column: str | None = None  # Column with the text or the tokens; None: detected
-    tokens: int = 1_000_000  # Tokens to store: the positions that count
-    dtype: str = "bfloat16"  # Number type of the files: float32, bfloat16, float16 or int8
-    context_size: int = 128  # Tokens per context
-    prepend_bos: bool = True  # Begin each context with the BOS token
-    max_norm_multiple: float | None = 10.0  # Leave out norms above this multiple of the batch's median norm
-    model_batch_size: int | None = None  # Contexts per forward pass of the model; None: about 2,048 tokens
-    model_dtype: str = "float32"  # Data type of the language model's weights
-    shard_bytes: int = 128_000_000  # Approximate size of a file
-    seed: int = 0  # Seed of the order of the documents
-    device: str | None = None  # Device of the model; None: the best that is available
-    progress: bool = True  # Show a progress bar
-
 def _cache_command(
     args: Sequence[str],  # Command line after `cache`
 ) -> int:
     "Store activations and describe the cache"
-    given = vars(_parse_options(_CacheOptions, args, "cache"))
-    path, dtype, shard_bytes = given.pop("path"), given.pop("dtype"), given.pop("shard_bytes")
-    mask, hook = TokenMask(max_norm_multiple=given.pop("max_norm_multiple")), list(given.pop("hook"))
-    _check_device(given["device"])
-    cache = cache_activations(TrainConfig(hook=hook, mask=mask, **given), path, dtype, shard_bytes=shard_bytes,
-                              resume=True, progress=given["progress"])
-    print(cache)
-    for name, value in cache.explained_variance.items():
-        print(f"  {name}: explained variance {value:.6f} after storing as {dtype}")
-    print(f"train on it with: sae-nb train --activations {shlex.quote(str(path))}")
+    given = _parse_options(CacheOptions, args, "cache")
+    _check_device(given.device)
+    print(*given.write().summary(), sep="\n")
+    print(f"train on it with: sae-nb train --activations {shlex.quote(given.path)}")
     return 0
 
 # %% ../nbs/90_cli.ipynb #c63fde26
@@ -675,7 +647,7 @@ def _option_names(
 ) -> dict[str, str]:
     "Return the options of a command by the names of their settings"
     kinds: dict[str, type] = {"convert": _ConvertOptions, "eval": _EvalOptions, "dashboard": _DashboardOptions,
-                              "push": _PushOptions, "cache": _CacheOptions, "find": _FindOptions, "list": _ListOptions}
+                              "push": _PushOptions, "cache": CacheOptions, "find": _FindOptions, "list": _ListOptions}
     if command != "train":
         return {f.name: f"--{f.name}" for f in fields(kinds[command]) if f.default is not dataclasses.MISSING}
     name = _given(args, "--architecture")

@@ -105,12 +105,12 @@ class _Chunk:
         ends = [*range(0, len(self.keep), _contexts_per_block), len(self.keep)]
         self.blocks = [(b - a, int(self.keep[a:b].sum())) for a, b in zip(ends, ends[1:])]
 
-    def _tensor(self, hook: str, name: str, optional: bool = False) -> Tensor | None:
+    def _tensor(self, hook: str, name: str) -> Tensor:
         "Read one tensor of a chunk; raise ValueError if it is damaged"
         try:
             with safe_open(self.files[hook], "pt") as file:
-                if optional and name not in file.keys():
-                    return None
+                if name == "attention_mask" and name not in file.keys():
+                    return torch.tensor(True)
                 return file.get_tensor(name)
         except SafetensorError as error:
             raise ValueError(f"{self.files[hook]} is damaged or has no tensor {name!r}: {error}") from None
@@ -119,11 +119,9 @@ class _Chunk:
         "Return True at the positions that count: neither special tokens nor padding"
         hook = next(iter(self.files))
         shape = self._tensor(hook, "tokens").flatten(0, -2).shape
-        masks = [self._tensor(hook, name, optional=True) for name in ("mask", "attention_mask")]
-        keep = torch.ones(shape, dtype=torch.bool)
-        for mask in masks:
-            keep &= keep if mask is None else mask.reshape(shape).bool()
-        return keep
+        masks = [self._tensor(hook, name).bool() for name in ("mask", "attention_mask")]
+        kept = [mask.expand(shape) if mask.ndim < 2 else mask.reshape(shape) for mask in masks]
+        return kept[0] & kept[1]
 
     def tokens(self) -> tuple[Int[Tensor, "context position"], Bool[Tensor, "context position"]]:
         "Return the tokens, and True at the positions that have a row; raise ValueError if the hook points differ"
@@ -170,7 +168,7 @@ def _open_chunks(path: str, folders: Mapping[str, Path]) -> ActivationCache:
                            examples[first].dtype)
 
 def _model_name(chunk: Path) -> str | None:
-    "Return the name of the model from the file beside a chunk; None if it is not there"
+    "Return the name of the model from the file next to a chunk; None if it is not there"
     beside = chunk.with_suffix(".meta.json")
     if not beside.is_file():
         return None

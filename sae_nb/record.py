@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['estimate_bytes', 'write_cache', 'cache_activations']
+__all__ = ['estimate_bytes', 'write_cache', 'cache_activations', 'CacheOptions']
 
 # %% ../nbs/57_record.ipynb #2e7ef0b3
 import hashlib
@@ -29,6 +29,7 @@ from .cache import ActivationCache
 from .config import TrainConfig
 from .core import as_dtype, dtype_name, unknown, whole_number
 from .disk import Lock, check_space, gigabytes, remove_leftovers
+from .documents import Documents
 from .models import _processing_of, load_model, vocabulary_size
 from .run import _name_of, make_store
 from .shards import (Folder, cache_format, cache_version, decode_rows, encode_rows, entry_name, json_number,
@@ -43,7 +44,7 @@ def estimate_bytes(
     context_size: int = 128,  # Tokens per context
     skip_first: bool = True,  # Whether the first position of a context has no row
 ) -> int:
-    "Estimate the size of a cache: rows, and tokens and mask of all positions; int8 without dimensions stored apart"
+    "Estimate the size of a cache: rows, and tokens and mask of all positions; int8 without dimensions stored separately"
     if dtype not in storage_types:
         raise ValueError(unknown("dtype", dtype, storage_types))
     per_row = sum(width + 4 if dtype == "int8" else width * as_dtype(dtype).itemsize for width in widths.values())
@@ -155,10 +156,10 @@ def write_cache(
     "Store the activations of a text; return the cache. A writer that was killed is continued with `resume=True`"
     mask = TokenMask.everything() if mask is None else mask
     n_tokens = whole_number("n_tokens", n_tokens, 1)
-    document = getattr(tokens, "document", None)
-    if document is not None:
-        tokens = TokenStream(tokens.tokens, getattr(model, "tokenizer", None), tokens.tokens.shape[1], shuffle=False,
-                             epochs=1)
+    document = tokens.document if isinstance(tokens, Documents) else None
+    if isinstance(tokens, Documents):
+        ids = tokens.tokens
+        tokens = TokenStream(ids, getattr(model, "tokenizer", None), ids.shape[1], shuffle=False, epochs=1)
     recorder = _Recorder(model, tokens, hooks, 1, device="cpu", mask=mask, autocast=autocast,
                          skip_nonfinite=skip_nonfinite)
     if recorder.tokens is not tokens:
@@ -285,3 +286,34 @@ def cache_activations(
     tokens = make_store(cfg, model).tokens
     tokens.epochs = 1
     return write_cache(path, model, tokens, cfg.all_hooks, cfg.tokens, dtype, cfg.mask, **settings)
+
+# %% ../nbs/57_record.ipynb #a6afadba
+@dataclass(kw_only=True)
+class CacheOptions:
+    "Store the activations of a language model, to train SAEs on them with `sae-nb train --activations PATH`."
+    path: str  # Folder, or an address such as s3://BUCKET/FOLDER; a cache that was interrupted is continued
+    model: str = "demo"  # Language model: a name on the Hugging Face hub, a folder, or the bundled "demo"
+    hook: tuple[str, ...] = ("blocks.2.hook_resid_post",)  # Hook points to store
+    dataset: str = "demo"  # Data set on the hub, a text/JSON/Parquet file or folder, or the bundled "demo"
+    dataset_name: str | None = None  # Configuration of a data set on the hub
+    split: str = "train"  # Split of the data set
+    column: str | None = None  # Column with the text or the tokens; None: detected
+    tokens: int = 1_000_000  # Tokens to store: the positions that count
+    dtype: str = "bfloat16"  # Number type of the files: float32, bfloat16, float16 or int8
+    context_size: int = 128  # Tokens per context
+    prepend_bos: bool = True  # Begin each context with the BOS token
+    max_norm_multiple: float | None = 10.0  # Leave out norms above this multiple of the batch's median norm
+    model_batch_size: int | None = None  # Contexts per forward pass of the model; None: about 2,048 tokens
+    model_dtype: str = "float32"  # Data type of the language model's weights
+    shard_bytes: int = 128_000_000  # Approximate size of a file
+    seed: int = 0  # Seed of the order of the documents
+    device: str | None = None  # Device of the model; None: the best that is available
+    progress: bool = True  # Show a progress bar
+
+    def write(self) -> ActivationCache:
+        "Write the cache, or continue it"
+        given = dict(vars(self))
+        settings = {name: given.pop(name) for name in ("path", "dtype", "shard_bytes")}
+        mask, hook = TokenMask(max_norm_multiple=given.pop("max_norm_multiple")), list(given.pop("hook"))
+        cfg = TrainConfig(hook=hook, mask=mask, **given)
+        return cache_activations(cfg, **settings, resume=True, progress=self.progress)

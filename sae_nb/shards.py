@@ -44,7 +44,11 @@ class Folder:
         if "file" in ((kind,) if isinstance(kind := self.system.protocol, str) else kind):
             self.local = Path(self.root)
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(
+        self,
+        name: str,  # Name in the folder; it may contain one slash
+        data: bytes,  # Content
+    ) -> None:
         "Write a file as a whole"
         if self.local is not None:
             path = self.local / name
@@ -54,7 +58,12 @@ class Folder:
             self.system.makedirs(f"{self.root}/{name}".rpartition("/")[0], exist_ok=True)
             self.system.pipe_file(f"{self.root}/{name}", data)
 
-    def read(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+    def read(
+        self,
+        name: str,  # Name in the folder
+        start: int = 0,  # First byte
+        stop: int | None = None,  # Byte after the last one; None: the end
+    ) -> np.ndarray:
         "Return the bytes of a file, or a part of them; a local file is mapped into memory"
         if self.local is None:
             return np.frombuffer(bytearray(self.system.cat_file(f"{self.root}/{name}", start, stop)), np.uint8)
@@ -64,7 +73,10 @@ class Folder:
             return np.empty(0, np.uint8)
         return np.memmap(self.local / name, np.uint8, "c", start, (stop - start,))  # a private copy if written to
 
-    def size(self, name: str) -> int:
+    def size(
+        self,
+        name: str,  # Name in the folder
+    ) -> int:
         "Return the size of a file; -1 if there is none"
         try:
             return (self.local / name).stat().st_size if self.local is not None else \
@@ -72,7 +84,10 @@ class Folder:
         except FileNotFoundError:
             return -1
 
-    def names(self, folder: str = "") -> list[str]:
+    def names(
+        self,
+        folder: str = "",  # Folder inside this one
+    ) -> list[str]:
         "Return the names of the files in the folder, or in a folder inside it"
         if self.local is not None:
             inside = self.local / folder
@@ -84,11 +99,18 @@ class Folder:
             return []
         return sorted(each["name"].rpartition("/")[2] for each in found if each["type"] == "file")
 
-    def write_json(self, name: str, values: Mapping[str, Any]) -> None:
+    def write_json(
+        self,
+        name: str,  # Name in the folder
+        values: Mapping[str, Any],  # Content
+    ) -> None:
         "Write a JSON object together with its checksum"
         self.write(name, json.dumps({**values, "sha256": json_digest(values)}, indent=1, default=json_number).encode())
 
-    def read_json(self, name: str) -> dict[str, Any]:
+    def read_json(
+        self,
+        name: str,  # Name in the folder
+    ) -> dict[str, Any]:
         "Read a JSON object; raise ValueError if it is damaged"
         try:
             values = json.loads(self.read(name).tobytes())
@@ -99,20 +121,24 @@ class Folder:
             raise ValueError(f"{self.name}/{name} is damaged: its checksum is wrong")
         return values
 
-def json_number(value: Any) -> Any:
+def json_number(
+    value: Any,  # A number or an array of NumPy
+) -> Any:
     "Return a number of NumPy as one of Python, for JSON"
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     raise TypeError(f"{value!r:.60} is a {type(value).__name__}, which JSON cannot hold")
 
-def json_digest(values: Any) -> str:
+def json_digest(
+    values: Any,  # Anything that JSON can hold
+) -> str:
     "Return a checksum of values that JSON can hold"
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=json_number).encode()).hexdigest()
 
 # %% ../nbs/49_shards.ipynb #12c75187
 storage_types = ("float32", "bfloat16", "float16", "int8")
-_outlier_ratio = 5.0  # Dimensions with a peak above this multiple of the median peak are stored apart
-_most_outliers = 16  # At most one dimension in 16 is stored apart
+_outlier_ratio = 5.0  # Dimensions with a peak above this multiple of the median peak are stored separately
+_most_outliers = 16  # At most one dimension in 16 is stored separately
 
 def _outlier_columns(
     peak: Float[Tensor, "width"],  # Largest absolute value of each dimension
@@ -175,7 +201,11 @@ class Shard(Protocol):
         "Return the number of the document of each position; None if it is not known"
         ...
 
-    def rows(self, hook: str, which: slice | Int[Tensor, "n"]) -> Float[Tensor, "n width"]:
+    def rows(
+        self,
+        hook: str,  # Hook point
+        which: slice | Int[Tensor, "n"],  # Rows to return
+    ) -> Float[Tensor, "n width"]:
         "Return rows of a hook point; raise ValueError if the file is damaged"
         ...
 
@@ -183,7 +213,7 @@ class Shard(Protocol):
         "Free the memory"
 
 def shard_bytes_of(
-    tensors: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],  # Tensors of the file by name
 ) -> tuple[bytes, dict[str, Any]]:
     "Return the file of a shard, and its size and checksums"
     data = safetensors_bytes({name: tensor.contiguous() for name, tensor in tensors.items()})
@@ -199,7 +229,13 @@ def shard_bytes_of(
 class StoredShard:
     "A shard of a native cache"
 
-    def __init__(self, folder: Folder, number: int, about: Mapping[str, Any], kind: str):
+    def __init__(
+        self,
+        folder: Folder,  # Folder of the cache
+        number: int,  # Number of the shard
+        about: Mapping[str, Any],  # What the manifest says about it
+        kind: str,  # Number type of the file
+    ):
         self.folder = folder
         self.name = shard_name(number)
         self.about = about
@@ -210,13 +246,16 @@ class StoredShard:
     def _check(self, start: int, stop: int, crc32: int, what: str) -> np.ndarray:
         "Return a part of the file; raise ValueError if it is damaged"
         data = self.folder.read(self.name, start, stop)
-        if len(data) != stop - start or zlib.crc32(data) != crc32:
+        if len(data) != stop - start or zlib.crc32(data.data) != crc32:
             raise ValueError(f"{self.folder.name}/{self.name} is damaged: the checksum of {what} is wrong; delete "
                              f"{self.name[:-len('.safetensors')]}.* and all later shards, and write the cache again "
                              "with resume=True, or restore the file")
         return data
 
-    def tensor(self, name: str) -> Tensor:
+    def tensor(
+        self,
+        name: str,  # Name in the file
+    ) -> Tensor:
         "Return a tensor of the file, which is checked the first time"
         if not self.loaded:
             if (size := self.folder.size(self.name)) != self.about["bytes"]:
@@ -240,7 +279,11 @@ class StoredShard:
         "Return the number of the document of each position; None if it is not known"
         return self.tensor("document").long() if "document" in self.about["tensors"] else None
 
-    def rows(self, hook: str, which: slice | Int[Tensor, "n"]) -> Float[Tensor, "n width"]:
+    def rows(
+        self,
+        hook: str,  # Hook point
+        which: slice | Int[Tensor, "n"],  # Rows to return
+    ) -> Float[Tensor, "n width"]:
         "Return rows of a hook point; raise ValueError if the file is damaged"
         for name in ("tokens", "mask"):  # small: check them, too
             self.tensor(name)
@@ -250,11 +293,15 @@ class StoredShard:
         "Free the memory"
         self.loaded.clear()
 
-def shard_name(number: int) -> str:
+def shard_name(
+    number: int,  # Number of the shard
+) -> str:
     "Return the name of the file of a shard"
     return f"shard-{number:05d}.safetensors"
 
-def entry_name(number: int) -> str:
+def entry_name(
+    number: int,  # Number of the shard
+) -> str:
     "Return the name of the file about a shard"
     return f"shard-{number:05d}.json"
 
@@ -262,7 +309,9 @@ def entry_name(number: int) -> str:
 cache_format, cache_version = "sae_nb activations", 1
 manifest_file = "manifest.json"
 
-def read_manifest(folder: Folder) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def read_manifest(
+    folder: Folder,  # Folder of the cache
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     "Return the manifest of a cache, and the facts about its shards"
     if folder.size(manifest_file) < 0:
         raise FileNotFoundError(f"there is no {manifest_file} in {folder.name}: it is not a cache of activations")
