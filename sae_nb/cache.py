@@ -298,7 +298,7 @@ class ActivationCache:
 
     @property
     def explained_variance(self) -> dict[str, float]:
-        "Fraction of the variance of each hook point that is left after storing"
+        "Fraction of the variance of each hook point that is left after storing, on a sample of each shard"
         sums = [shard.about["error"] for shard in self.shards if isinstance(shard, StoredShard)]
         return {hook: 1 - sum(part[hook][0] for part in sums) / max(sum(part[hook][1] for part in sums), 1e-30)
                 for hook in self.hooks if sums}

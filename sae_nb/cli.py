@@ -40,7 +40,7 @@ from .models import load_model
 from .options import check_options, in_shell_words
 from .publish import push_to_hub
 from .reading import token_source
-from .record import CacheOptions
+from .record import CacheOptions, load_model_of
 from .releases import Listing, PublishedSAE, find_saes, list_releases, matching_words
 from .run import Run, metrics_file, settings_file, start_run
 from .sae import SAE
@@ -282,20 +282,6 @@ def _collect_and_write(run: Run, sae: SAE, post: _PostTraining, folder: Path) ->
     write_page(found, folder / "features.html", latents=found.interesting(post.features) if post.features else None)
 
 # %% ../nbs/90_cli.ipynb #788bc0f5
-def _load_model_of(run: Run) -> bool:
-    "Load the model of a run that read a cache, for what follows; print why and return False if that is not possible"
-    cfg = run.cfg
-    if cfg.activations is None:
-        return True
-    try:
-        if cfg.model is None or cfg.dataset is None:
-            raise ValueError("the cache does not name its model and its data set")
-        run.model = load_model(cfg.model, cfg.device, cfg.model_dtype, bridge=False)
-    except (ValueError, OSError, TypeError) as error:
-        print(f"not evaluated, and no feature page: {error}")
-        return False
-    return True
-
 def _finish_run(
     run: Run,
     post: _PostTraining,
@@ -304,7 +290,7 @@ def _finish_run(
     from sae_nb.plots import training_curves
     training_curves(run.folder / metrics_file).savefig(run.folder / "curves.png", dpi=120)
     later = run.times.later = dict.fromkeys(["evaluation", "features"], 0.0)
-    for name, sae in run.saes.items() if _load_model_of(run) else ():
+    for name, sae in run.saes.items() if load_model_of(run) else ():
         folder, label = run.folder_of(name), f"{name}: " if run.several else ""
         if post.eval_tokens:
             print(f"\n{label}evaluating on up to {post.eval_tokens:,} tokens", flush=True)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['estimate_bytes', 'write_cache', 'cache_activations', 'CacheOptions']
+__all__ = ['estimate_bytes', 'write_cache', 'cache_activations', 'CacheOptions', 'load_model_of']
 
 # %% ../nbs/57_record.ipynb #2e7ef0b3
 import hashlib
@@ -31,7 +31,7 @@ from .core import as_dtype, dtype_name, unknown, whole_number
 from .disk import Lock, check_space, gigabytes, remove_leftovers
 from .documents import Documents
 from .models import _processing_of, load_model, vocabulary_size
-from .run import _name_of, make_store
+from .run import Run, _name_of, make_store
 from .shards import (Folder, cache_format, cache_version, decode_rows, encode_rows, entry_name, json_number,
                            manifest_file, read_manifest, shard_bytes_of, shard_name, storage_types)
 from .tokens import TokenMask, TokenStream
@@ -44,7 +44,7 @@ def estimate_bytes(
     context_size: int = 128,  # Tokens per context
     skip_first: bool = True,  # Whether the first position of a context has no row
 ) -> int:
-    "Estimate the size of a cache: rows, and tokens and mask of all positions; int8 without dimensions stored separately"
+    "Estimate the size of a cache: rows, tokens and mask; int8 without dimensions stored separately"
     if dtype not in storage_types:
         raise ValueError(unknown("dtype", dtype, storage_types))
     per_row = sum(width + 4 if dtype == "int8" else width * as_dtype(dtype).itemsize for width in widths.values())
@@ -81,6 +81,8 @@ def _sample(model: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 # %% ../nbs/57_record.ipynb #a44f1c7f
+_sampled_rows = 4096  # Rows of each shard on which the error of storing is measured
+
 @dataclass
 class _Part:
     "The contents of a shard that is being collected"
@@ -99,18 +101,17 @@ class _Part:
         for hook, parts in self.rows.items():
             x = torch.cat(parts)
             stored = encode_rows(hook, x, kind)
-            errors[hook] = _squared_error(x, decode_rows(list(stored.values()), slice(None)))
+            sample = torch.linspace(0, len(x) - 1, min(len(x), _sampled_rows)).long()
+            errors[hook] = _squared_error(x[sample], decode_rows(list(stored.values()), sample))
             found |= stored
         return found, errors
 
 def _squared_error(x: Float[Tensor, "n width"], read: Float[Tensor, "n width"]) -> list[float]:
     "Return the squared error of rows, and their squared deviation from the mean"
-    error = deviation = 0.0
-    mean = x.mean(0, dtype=torch.float32) if len(x) else torch.zeros(x.shape[1])
-    for part, other in zip(x.split(4096), read.split(4096)):
-        error += (part.float() - other.float()).square_().sum(dtype=torch.float64).item()
-        deviation += (part.float() - mean).square_().sum(dtype=torch.float64).item()
-    return [error, deviation]
+    if not len(x):
+        return [0.0, 0.0]
+    error, deviation = x.double() - read.double(), x.double() - x.double().mean(0)
+    return [error.square_().sum().item(), deviation.square_().sum().item()]
 
 class _Recorder(ActivationsStore):
     "A store that collects the activations of the next contexts"
@@ -317,3 +318,20 @@ class CacheOptions:
         mask, hook = TokenMask(max_norm_multiple=given.pop("max_norm_multiple")), list(given.pop("hook"))
         cfg = TrainConfig(hook=hook, mask=mask, **given)
         return cache_activations(cfg, **settings, resume=True, progress=self.progress)
+
+# %% ../nbs/57_record.ipynb #78b9714f
+def load_model_of(
+    run: Run,  # A finished run
+) -> bool:
+    "Load the model of a run that read a cache, for what follows; print why and return False if that is not possible"
+    cfg = run.cfg
+    if cfg.activations is None:
+        return True
+    try:
+        if cfg.model is None or cfg.dataset is None:
+            raise ValueError("the cache does not name its model and its data set")
+        run.model = load_model(cfg.model, cfg.device, cfg.model_dtype, bridge=False)
+    except (ValueError, OSError, TypeError) as error:
+        print(f"not evaluated, and no feature page: {error}")
+        return False
+    return True
