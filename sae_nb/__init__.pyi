@@ -18,6 +18,7 @@ from sae_nb.export import export_sae as export_sae, sae_bench as sae_bench
 from sae_nb.features import collect_features as collect_features
 from sae_nb.foreign import open_cache as open_cache, read_delphi as read_delphi
 from sae_nb.formats.base import Checkpoint as Checkpoint, file_format as file_format
+from sae_nb.formats.files import CheckpointError as CheckpointError
 from sae_nb.gated import GatedSAE as GatedSAE, GatedSAEConfig as GatedSAEConfig
 from sae_nb.glu import GLUSAE as GLUSAE, GLUSAEConfig as GLUSAEConfig
 from sae_nb.glu import JumpReLUGLUSAE as JumpReLUGLUSAE, JumpReLUGLUSAEConfig as JumpReLUGLUSAEConfig

@@ -310,7 +310,7 @@ def _finish_run(
 def _print_files(folder: Path) -> None:
     "Print the paths of all files of a run"
     print("\nwritten:")
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for file in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
         print(f"  {file}")
 
 # %% ../nbs/90_cli.ipynb #2701d0f6

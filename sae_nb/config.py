@@ -26,6 +26,7 @@ from torch import nn
 import sae_nb.architectures  # noqa: F401  (so that every architecture is registered)
 from .core import (SAEConfig, as_device, default_device, dtype_name, local_path, unknown,
                          whole_number)
+from .formats.files import CheckpointError, LocalFiles, read_json
 from .sae import SAE
 from .tokens import TokenMask
 from .topk import BatchTopKSAEConfig
@@ -178,7 +179,12 @@ class TrainConfig(TrainerConfig):
     ) -> TrainConfig:
         "Return the settings of a run, to resume it: `train(TrainConfig.from_run(folder))`"
         values = read_settings(folder)
-        return cls.from_dict({**values, "out": str(folder), **changed, "resume": True})
+        try:
+            return cls.from_dict({**values, "out": str(folder), **changed, "resume": True})
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+            if changed:  # may be at fault
+                raise
+            raise CheckpointError(f"{local_path(folder) / settings_file}: {error}") from error
 
 def _check_folder_names(names: list[str]) -> None:
     "Raise ValueError for names of SAEs that cannot be folders on every system"
@@ -222,13 +228,10 @@ def read_settings(
     if not path.is_file():
         raise FileNotFoundError(f"there is no {settings_file} in {folder}: it is not the folder of a run")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: it is not valid JSON ({str(error)[:100]}); TrainConfig(..., out=folder, "
-                         "resume=True) with the settings of the run resumes it all the same") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} is damaged: it does not hold settings by name")
-    return values
+        return read_json(LocalFiles(path.parent), path.name).values
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} is damaged: {error}; TrainConfig(..., out=folder, resume=True) with the settings "
+                              "of the run resumes it all the same") from None
 
 # %% ../nbs/46_config.ipynb #e61cccd3
 def _init_seed(

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['unknown', 'misspelling_of', 'elsewhere', 'explains_arguments', 'register', 'architecture', 'architecture_names',
-           'plain', 'whole_number', 'setting', 'field_types', 'Settings', 'as_dtype', 'dtype_name', 'default_device',
-           'as_device', 'no_autocast', 'SAEMetadata', 'Schedule', 'SAEConfig', 'local_path', 'assets']
+__all__ = ['shown', 'shown_names', 'unknown', 'misspelling_of', 'elsewhere', 'explains_arguments', 'register', 'architecture',
+           'architecture_names', 'plain', 'whole_number', 'setting', 'field_types', 'Settings', 'as_dtype',
+           'dtype_name', 'default_device', 'as_device', 'no_autocast', 'SAEMetadata', 'Schedule', 'SAEConfig',
+           'local_path', 'assets']
 
 # %% ../nbs/00_core.ipynb #73c79fd6
 import difflib
@@ -17,6 +18,7 @@ import json
 import math
 import numbers
 import os
+import reprlib
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
@@ -27,6 +29,35 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 import torch
 
 # %% ../nbs/00_core.ipynb #3c974d64
+_longest_shown = 200  # Characters of a name in a message
+
+def shown(
+    value: Any,  # A value that comes from a file or from the caller
+    length: int = _longest_shown,  # Characters of a text
+) -> str:
+    "Return `repr(value)` for an error message, with long texts, lists and dictionaries cut short"
+    short = reprlib.Repr()
+    short.maxlevel, short.maxdict = 3, 6
+    short.maxlist = short.maxtuple = short.maxset = 8
+    short.maxstring = short.maxother = length
+    short.maxlong = 40
+    try:
+        text = short.repr(value)
+    except Exception:  # a number with too many digits, or an object without a representation
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 2 * length else f"{text[:2 * length]}..."
+
+def shown_names(
+    names: Iterable[Any],  # Names that come from a file or from the caller
+    n: int = 12,  # Most names to list
+    length: int = 60,  # Most characters of a name
+) -> str:
+    "Join names for an error message; say how many there are beyond the first `n`"
+    listed = [str(name) for name in names]
+    first = [name if len(name) <= length else f"{name[:length]}..." for name in listed[:n]]
+    more = [f"and {len(listed) - n:,} more"] if len(listed) > n else []
+    return ", ".join([*first, *more]) or "none"
+
 def unknown(
     kind: str,  # Kind of thing that was looked up: "hook", "release", ...
     name: str,  # The unknown name
@@ -35,10 +66,11 @@ def unknown(
 ) -> str:
     "Return the error message for a name that is not among `options`; it suggests the `n` most similar ones"
     options = sorted(set(options))
-    nearest = difflib.get_close_matches(name, options, n=n, cutoff=0.3) or options[:n]
+    comparable = [option for option in options[:20_000] if len(option) <= _longest_shown]
+    nearest = difflib.get_close_matches(name[:_longest_shown], comparable, n=n, cutoff=0.3) or options[:n]
     if len(options) <= n:
-        return f"unknown {kind} {name!r}; there is: {', '.join(options) or 'none'}"
-    return f"unknown {kind} {name!r}; nearest: {', '.join(nearest)}"
+        return f"unknown {kind} {shown(name)}; there is: {shown_names(options)}"
+    return f"unknown {kind} {shown(name)}; nearest: {shown_names(nearest)}"
 
 # %% ../nbs/00_core.ipynb #0e303aa9
 _other_names = {  # what other libraries and papers call a setting
@@ -67,6 +99,8 @@ def _looks_like(name: str, option: str) -> bool:
     if [c for c in name if c.isdigit()] != [c for c in option if c.isdigit()]:
         return False  # `l0_coefficient` is not `l1_coefficient`
     short = min(len(name), len(option))
+    if short * 2 <= 0.8 * (len(name) + len(option)):
+        return False
     match = difflib.SequenceMatcher(None, name, option, autojunk=False)
     least = 0.88 if short > 5 else 0.8
     near = abs(len(name) - len(option)) < 2 or short > 5
@@ -79,6 +113,8 @@ def misspelling_of(
     options: Iterable[str],  # Known names that it may stand for
 ) -> str | None:
     "Return the known name that `name` looks like, or that other libraries call so; None if there is none"
+    if len(str(name)) > _longest_shown:
+        return None
     bare = _bare(str(name))
     return next((option for option in sorted(options) if _looks_like(bare, _bare(option)) or
                  _abbreviates(str(name), option) or bare in map(_bare, _other_names.get(option, ()))), None)
@@ -315,7 +351,7 @@ class Settings:
         "Return the names that are not settings; raise ValueError if one looks like the misspelling of a missing one"
         own, names = {f.name for f in fields(cls)}, list(names)  # type: ignore[arg-type]
         others = [name for name in names if name not in {*own, *known}]
-        for name in others:
+        for name in others[:1000]:
             same = {option for option in own if _bare(option) == _bare(str(name))}  # wrong even if both are there
             meant = misspelling_of(name, {*own, *known} - set(names) | same)
             if meant is not None:
@@ -396,14 +432,25 @@ def no_autocast() -> Iterator[None]:
 _longest_text = 10_000  # Characters of a text in the metadata; more is described, not stored
 _longest_value = 2 ** 16  # Characters of a list or dictionary, as JSON
 _longest_name = 1000  # Characters of the name of a model, data set or hook point
+_deepest_value = 50  # Lists and dictionaries within each other
+
+def _storable(text: str) -> str:
+    "Return a text as UTF-8 can store it: halves of surrogate pairs become question marks"
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 def _json_value(
     value: Any,
     strict: bool = False,  # Raise TypeError for what JSON cannot store; False: describe it
+    depth: int = 0,  # Lists and dictionaries around the value
 ) -> Any:
     "Return a value as JSON can store it; objects and texts of more than 10,000 characters become a description"
     value = plain(value)
+    if depth > _deepest_value:
+        return "(nested too deeply, left out)"
+    if isinstance(value, int) and value.bit_length() > 1024:
+        return f"(a number of {value.bit_length():,} bits, left out)"
     if isinstance(value, str):
+        value = _storable(value)
         return value if len(value) <= _longest_text else f"(a text of {len(value):,} characters, left out)"
     if value is None or isinstance(value, (bool, int)) or isinstance(value, float) and math.isfinite(value):
         return value
@@ -413,10 +460,11 @@ def _json_value(
         size = math.prod(getattr(value, "shape", ()))
         value = to_list() if size <= _longest_value else [0] * _longest_value
     if isinstance(value, Mapping):
-        found: Any = {str(plain(name)): _json_value(item, strict) for name, item in value.items()}
+        found: Any = {_storable(str(plain(name))[:_longest_name]): _json_value(item, strict, depth + 1)
+                      for name, item in value.items()}
     elif isinstance(value, (Sequence, Set)) and not isinstance(value, (bytes, bytearray)) and \
             type(value).__module__ in ("builtins", "torch"):
-        found = [_json_value(item, strict) for item in value]
+        found = [_json_value(item, strict, depth + 1) for item in value]
     elif strict and not isinstance(value, float):
         raise TypeError(f"a {type(value).__name__} cannot be stored as JSON")
     else:
@@ -475,7 +523,7 @@ class SAEMetadata:
         "Return all known values in one flat dictionary, as JSON can store them: see `_json_value`"
         known = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
         every = {**self.extra, **{name: value for name, value in known.items() if value is not None}}
-        return _fitting({str(name): _json_value(value) for name, value in every.items()})
+        return _fitting({_storable(str(name)[:_longest_name]): _json_value(value) for name, value in every.items()})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SAEMetadata:
@@ -644,7 +692,7 @@ class SAEConfig(Settings):
         if not isinstance(values, Mapping):
             raise TypeError(f"{values!r:.80}: must be a dictionary of settings, not a {type(values).__name__}")
         if "architecture" not in values and not hasattr(cls, "_architecture"):
-            raise ValueError(f"'architecture' is missing; the names are {', '.join(map(str, values))}")
+            raise ValueError(f"'architecture' is missing; the names are {shown_names(values)}")
         kind = architecture(values["architecture"]).config_class if "architecture" in values else cls
         unknown_values = {name: values[name] for name in kind.check_names(values, ["architecture"])}
         own = {f.name for f in fields(kind)} - {"metadata", "schedules"}

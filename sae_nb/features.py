@@ -11,7 +11,9 @@ __all__ = ['read_text', 'vocabulary_of', 'collect_features']
 # %% ../nbs/64_features.ipynb #ea92ac5b
 import hashlib
 import time
+import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint, previous_checkpoint, remove_checkpoints, save_checkpoint
 from .coactivation import CoactivationCounter
 from .core import local_path, whole_number
 from .directions import has_unembedding, measure_logit_effects, nearest_directions, unembedding
+from .disk import Lock, remove_leftovers
 from .documents import Documents, read_documents
 from .firing import Collector, count_repeats
 from .models import vocabulary_size
@@ -43,13 +46,16 @@ class _Pass:
     identity: dict[str, Any]  # Settings and hashes that must be the same to resume
     encoder_dtype: torch.dtype | None  # Data type of the encoder's product; None: that of the weights
     done: int = 0  # Sequences done
+    adding: bool = False  # Whether a batch is being added; if that failed, the state cannot be saved
 
     def add(self, tokens: Tensor, source: Tensor | None, document: Tensor | None) -> None:
         "Run the model on a batch and collect the firings"
         codes, keep = self.reader.encode(tokens, self.encoder_dtype)
+        self.adding = True
         batch = self.collector.add(tokens, keep, codes, source, document)
         self.pairs.add(batch, keep.to(batch.position.device))
         self.done += len(tokens)
+        self.adding = False
 
     def state_dict(self) -> dict[str, Any]:
         "Return everything that changes during the pass"
@@ -82,20 +88,32 @@ def _part_file(out: str | Path) -> Path:
     "Return the path of an unfinished pass, next to its output file"
     return Path(f"{out}.part")
 
+def _save_part(work: _Pass, out: Path) -> None:
+    "Save an unfinished pass; if the disk does not take it, warn and go on"
+    try:
+        save_checkpoint(_part_file(out), {"features": work})
+    except OSError as error:
+        warnings.warn(f"the unfinished pass could not be saved: {error}")
+
 def _run(work: _Pass, text: Documents, batch_size: int, out: Path | None, save_every: float, progress: bool) -> None:
     "Run the pass from its position to the end of the text"
     from tqdm.auto import tqdm
     saved, source = time.monotonic(), text.source
     bar = tqdm(total=text.tokens.numel(), initial=work.done * text.tokens.shape[1], unit="tok", unit_scale=True,
                leave=False, desc="collecting features", disable=not progress)
-    for start in range(work.done, len(text.tokens), batch_size):
-        rows = slice(start, start + batch_size)
-        document = text.document[rows] if len(text.document) else None
-        work.add(text.tokens[rows], None if source is None else source[rows], document)
-        bar.update(text.tokens[rows].numel())
-        if out is not None and time.monotonic() - saved >= save_every:
-            save_checkpoint(_part_file(out), {"features": work})
-            saved = time.monotonic()
+    try:
+        for start in range(work.done, len(text.tokens), batch_size):
+            rows = slice(start, start + batch_size)
+            document = text.document[rows] if len(text.document) else None
+            work.add(text.tokens[rows], None if source is None else source[rows], document)
+            bar.update(text.tokens[rows].numel())
+            if out is not None and time.monotonic() - saved >= save_every:
+                _save_part(work, out)
+                saved = time.monotonic()
+    except BaseException:  # such as an interrupt: the pass can be resumed from here
+        if out is not None and work.done and not work.adding:
+            _save_part(work, out)
+        raise
     bar.close()
 
 # %% ../nbs/64_features.ipynb #9acd1012
@@ -196,18 +214,27 @@ def collect_features(
     _check_counts(settings)
     text, description = read_text(tokens, model, sae, n_tokens, split, context_size, prepend_bos)
     work = _new_pass(reader, text, settings, out)
-    if (finished := _found(work, out, resume)) is not None:
-        return finished
-    _run(work, text, batch_size, out, save_every, progress)
-    return _saved(_gather(work, text, n_logits, n_neighbors), description, out)
+    with _locked(out):
+        if (finished := _found(work, out, resume)) is not None:
+            return finished
+        _run(work, text, batch_size, out, save_every, progress)
+        return _saved(_gather(work, text, n_logits, n_neighbors), description, out)
 
 # %% ../nbs/64_features.ipynb #948d8f79
+def _locked(out: Path | None) -> AbstractContextManager[Any]:
+    "Keep other passes from the same output file; remove temporary files of passes that were killed"
+    if out is None:
+        return nullcontext()
+    lock = Lock(out.with_name(f".{out.name[:200]}.lock"), f"out={str(out)!r}")
+    remove_leftovers(out.parent)
+    return lock
+
 def _saved(stats: FeatureStats, description: dict[str, Any], out: Path | None) -> FeatureStats:
     "Add the description of the text, save the statistics if there is a file for them, and return them"
     stats.about |= {"text": description} if description else {}
     if out is not None:
         stats.save(out)
-        _part_file(out).unlink(missing_ok=True)
+        remove_checkpoints(_part_file(out))
     return stats
 
 def _new_pass(reader: SAEReader, text: Documents, settings: dict[str, Any], out: Path | None) -> _Pass:
@@ -256,7 +283,7 @@ def _found(work: _Pass, out: str | Path | None, resume: bool) -> FeatureStats | 
         stats = FeatureStats.load(out)
         _check_same(stats.about.get("identity", {}), work.identity)
         return stats
-    if resume and _part_file(out).exists():
+    if resume and any(path.exists() for path in (_part_file(out), previous_checkpoint(_part_file(out)))):
         load_checkpoint(_part_file(out), {"features": work})
     return None
 

@@ -11,45 +11,72 @@ __all__ = ['LabelsLike', 'read_labels']
 # %% ../nbs/59_labels.ipynb #e83d8bf0
 import gzip
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from .core import local_path
+from .core import local_path, shown
+from .formats.files import CheckpointError
 
 # %% ../nbs/59_labels.ipynb #ded943bd
 LabelsLike: TypeAlias = Mapping[Any, str] | Sequence[Mapping[str, Any]] | str | Path
 
-def _read_json(path: Path) -> Any:
-    "Read JSON or JSON lines, also gzipped; raise ValueError if the file is neither"
+def _unpacked(path: Path) -> bytes:
+    "Return the content of a file, also a gzipped one; raise ValueError if it unpacks to far more than text does"
     data = path.read_bytes()
-    text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
+    if data[:2] != b"\x1f\x8b":
+        return data
+    most = 2 ** 22 + 50 * len(data)
+    with gzip.open(path) as file:
+        text = file.read(most + 1)
+    if len(text) > most:
+        raise ValueError(f"{len(data):,} bytes that unpack to more than {most:,}")
+    return text
+
+def _read_json(path: Path) -> Any:
+    "Read JSON or JSON lines, also gzipped; raise CheckpointError if the file is neither"
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
+        text = _unpacked(path).decode()
         try:
+            return json.loads(text)
+        except json.JSONDecodeError:
             return [json.loads(line) for line in text.splitlines() if line.strip()]
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}: neither JSON nor JSON lines: {error}") from error
+    except (ValueError, RecursionError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise CheckpointError(f"{path}: neither JSON nor JSON lines: {error}") from error
 
 def read_labels(
     source: LabelsLike,  # Labels by latent, explanations from Neuronpedia, or a file of either
     d_sae: int | None = None,  # Number of latents of the SAE, to check the indices; None: not known
 ) -> dict[int, str]:
     "Read labels of latents; raise ValueError for indices that are not latents and for files without labels"
-    found: Any = _read_json(local_path(source)) if isinstance(source, (str, Path)) else source
+    if not isinstance(source, (str, Path)):
+        return _labels(source, d_sae)
+    found = _read_json(local_path(source))
+    try:
+        return _labels(found, d_sae)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{source}: {error}") from error
+
+def _labels(
+    found: Any,
+    d_sae: int | None,  # Number of latents of the SAE; None: not known
+) -> dict[int, str]:
+    "Return labels by latent; raise ValueError for anything else"
     if isinstance(found, Mapping) and isinstance(found.get("explanations"), list):
         found = found["explanations"]
     if isinstance(found, Mapping):
         pairs = list(found.items())
-    elif all(isinstance(row, Mapping) and {"index", "description"} <= row.keys() for row in found):
+    elif isinstance(found, Sequence) and not isinstance(found, str) and all(
+            isinstance(row, Mapping) and {"index", "description"} <= row.keys() for row in found):
         pairs = [(row["index"], row["description"]) for row in found]
     else:
         raise ValueError("labels: must be a dictionary of texts by latent, or explanations with index and description")
     labels: dict[int, str] = {}
     for latent, text in pairs:
-        if not str(latent).isdecimal() or d_sae is not None and int(latent) >= d_sae or not isinstance(text, str):
-            raise ValueError(f"label {text!r} of latent {latent!r}: must be a text, for one of the latents"
+        decimal = len(shown(latent)) < 30 and str(latent).isdecimal()
+        if not decimal or d_sae is not None and int(latent) >= d_sae or not isinstance(text, str):
+            raise ValueError(f"label {shown(text)} of latent {shown(latent)}: must be a text, for one of the latents"
                              + ("" if d_sae is None else f" 0 to {d_sae - 1}"))
         labels.setdefault(int(latent), " ".join(text.split()))
     return labels

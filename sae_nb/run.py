@@ -445,7 +445,7 @@ def _check_resumed(cfg: TrainConfig, before: Mapping[str, Any], now: Mapping[str
     changed = [change for name in ("stream", "model") for change in identity_changes(before[name], now[name])]
     if changed and not cfg.allow_changed_data:
         raise ValueError(f"the run in {folder} was trained on other data: {'; '.join(changed)}. To go on all the same, "
-                         "set allow_changed_data=True (--allow-changed-data)")
+                         "set allow_changed_data=True")
 
 def _about(cfg: TrainConfig, model: nn.Module, store: ActivationsStore) -> dict[str, Any]:
     "Return the facts about a run that its checkpoints keep"

@@ -23,10 +23,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .coactivation import CoactivatingLatents
-from .core import local_path
+from .core import local_path, shown
 from .disk import write_safely
 from .firing import Contexts, bin_edges, bin_of, equal_bins, favorite_tokens, hash_to_uniform
 from .firing import lowest_per_group, n_bins, quartile_bins, sample_from_bins
+from .formats.files import CheckpointError
 from .labels import LabelsLike, read_labels
 from .vocabulary import Vocabulary
 from .words import WordIndex
@@ -441,13 +442,41 @@ class FeatureStats:
             with safe_open(path, "pt") as file:
                 values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 values |= json.loads((file.metadata() or {}).get("features", "{}"))
-        except SafetensorError as error:
-            raise ValueError(f"{path} is not a complete safetensors file: {error}") from error
+        except (SafetensorError, ValueError, TypeError, RecursionError) as error:
+            raise CheckpointError(f"{path} is not a complete safetensors file: {error}") from error
         if "schema" not in values:
-            raise ValueError(f"{path} is not a file of feature statistics")
+            raise CheckpointError(f"{path} is not a file of feature statistics")
         if (schema := values.pop("schema")) != _schema:
-            raise ValueError(f"{path} has feature statistics in layout {schema}, but this version of sae_nb reads "
+            raise CheckpointError(f"{path} has feature statistics in layout {shown(schema)}, but this version of sae_nb reads "
                              f"layout {_schema}: run collect_features again")
+        try:
+            stats = cls._from_values(values)
+            stats._check()
+        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, IndexError, OverflowError) as error:
+            raise CheckpointError(f"{path} has damaged feature statistics ({type(error).__name__}: {error})") from error
+        return stats
+
+    def _check(self) -> None:
+        "Raise ValueError if the tables do not fit together"
+        per_latent = ("count", "outside", "sequences", "sum", "sum_squares", "max", "histogram", "logit_tokens",
+                      "logit_effects", "neighbors", "neighbor_cosines")
+        for name in per_latent:
+            if getattr(self, name).ndim < 1 or len(getattr(self, name)) != len(self):
+                raise ValueError(f"{name} has shape {tuple(getattr(self, name).shape)} for {len(self)} latents")
+        for name in ("top", "random", "silent"):
+            table, offsets = getattr(self, name), getattr(self, name).offsets
+            rows = {len(getattr(table, part.name)) for part in fields(table)[1:]}
+            whole = len(offsets) == len(self) + 1 and int(offsets[0]) == 0 and {int(offsets[-1])} == rows
+            if not whole or (offsets.diff() < 0).any():
+                raise ValueError(f"the offsets of {name} do not fit its {max(rows)} contexts")
+            if max(rows) and not 0 <= int(table.position.min()) <= int(table.position.max()) < self.tokens.numel():
+                raise ValueError(f"a context of {name} is outside the text")
+        if not (isinstance(self.about, dict) and isinstance(self.n_tokens, int) and isinstance(self.before, int)):
+            raise ValueError("about, n_tokens or before is missing")
+
+    @classmethod
+    def _from_values(cls, values: dict[str, Any]) -> FeatureStats:
+        "Make statistics of the values in a file"
         for name, kind in _nested.items():
             parts = {f.name: values.pop(f"{name}.{f.name}") for f in fields(kind) if f"{name}.{f.name}" in values}
             values[name] = kind(**parts) if parts else None

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from .core import local_path, unknown, whole_number
 from .disk import write_safely
 from .evals import evaluate_each, fingerprint
+from .formats.files import LocalFiles, read_json
 from .hub import load_sae_or_saes
 from .display import Table, format_number, new_figure
 from .metrics import Metrics
@@ -163,7 +164,7 @@ class _ResultsFolder:
                 raise FileExistsError(f"out={str(out)!r} is not empty, and has no earlier evaluation: "
                                       "give another folder")
             write_safely(path / _settings_file, lambda file: file.write_text(json.dumps(settings, indent=2)))
-        before = json.loads((path / _settings_file).read_text())
+        before = read_json(LocalFiles(path), _settings_file).values
         if changed := [f"{key} was {before.get(key)!r}, is {value!r}" for key, value in settings.items()
                        if before.get(key) != value]:
             raise FileExistsError(f"out={str(out)!r} has results with other settings ({'; '.join(changed)}): "
@@ -275,8 +276,13 @@ def _configs(source: str) -> Iterator[dict[str, Any]]:
     folder = local_path(source)
     for file in sorted(folder.rglob("cfg.json")) if folder.is_dir() else ():
         with suppress(OSError, ValueError):
-            if isinstance(found := json.loads(file.read_text()), dict):
-                yield found
+            yield read_json(LocalFiles(file.parent), file.name).values
+
+def _same_file(name: str, path: Path) -> bool:
+    "Return True if a name from a file is the path of the same file"
+    with suppress(OSError, ValueError):
+        return local_path(name).resolve() == path.resolve()
+    return False
 
 def split_to_evaluate(
     saes: Iterable[str],  # Folders or names of published SAEs
@@ -287,8 +293,10 @@ def split_to_evaluate(
     if dataset == "demo" or not path.exists():
         return "test"
     configs = [config for source in saes for config in _configs(source)]
-    names = (config.get("metadata", {}).get("dataset_path") or config.get("dataset_path") for config in configs)
-    own = any(local_path(str(name)).resolve() == path.resolve() for name in names if name)
+    facts = (config.get("metadata") for config in configs)
+    names = [inside.get("dataset_path") if isinstance(inside, Mapping) else None for inside in facts]
+    names += [config.get("dataset_path") for config in configs]
+    own = any(_same_file(name, path) for name in names if isinstance(name, str) and name)
     return "test" if own else "test or all"
 
 def evaluate_all(

@@ -9,10 +9,13 @@ from __future__ import annotations
 __all__ = ['is_text', 'Texts', 'load_texts']
 
 # %% ../nbs/33_texts.ipynb #349e8b83
+import bz2
 import copy
 import glob
 import hashlib
+import lzma
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -55,12 +58,27 @@ def _demo_rows() -> list[dict[str, Any]]:
     columns = ["text", "split", "source"]
     return parquet.read_table(assets() / "demo" / "heldout.parquet", columns=columns).to_pylist()
 
+def _check_packing(path: Path) -> None:
+    "Raise ValueError if the first megabyte of a gzip, bzip2 or xz file unpacks to far more than text does"
+    unpackers: dict[str, Any] = {".gz": lambda: zlib.decompressobj(31), ".bz2": bz2.BZ2Decompressor,
+                                 ".xz": lambda: lzma.LZMADecompressor(memlimit=2 ** 28)}
+    if path.suffix.lower() not in unpackers:
+        return
+    with open(path, "rb") as file:
+        head = file.read(2 ** 20)
+    most, size = 2 ** 24 + 60 * len(head), 0
+    with suppress(OSError, EOFError, ValueError, zlib.error, lzma.LZMAError):  # damage is reported by the reader
+        size = len(unpackers[path.suffix.lower()]().decompress(head, most + 1))
+    if size > most:
+        raise ValueError(f"data set {str(path)!r}: unpacks to more than 60 times its size, which no text does")
+
 def _check_content(path: Path) -> None:
     "Raise ValueError if a file, or one of a folder, holds a git-lfs pointer or an error page instead of the data"
     for file in [path] if path.is_file() else path.rglob("*"):
         kind = _kinds.get(_suffix(file))
         if kind is None or "\\" in file.name or not file.is_file():
             continue
+        _check_packing(file)
         problem = content_problem(LocalFiles(file.parent), file.name)
         if problem and ("git-lfs" in problem or kind in ("parquet", "arrow")):
             raise ValueError(f"data set {str(file)!r}: {problem}")
@@ -96,7 +114,7 @@ def _errors_about(name: str) -> Iterator[None]:
             yield
     except StopIteration as error:
         raise ValueError(f"data set {name!r} is empty") from error
-    except (OSError, ValueError, DatasetsError) as error:
+    except (OSError, ValueError, EOFError, zlib.error, DatasetsError) as error:
         if str(error).startswith("data set "):
             raise
         cause = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error

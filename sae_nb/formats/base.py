@@ -26,8 +26,9 @@ from torch.overrides import TorchFunctionMode
 
 import sae_nb.architectures  # noqa: F401  (registers every architecture)
 from ..core import (SAEConfig, architecture, as_device, as_dtype, field_types, local_path, misspelling_of,
-                         unknown)
-from .files import (ConfigValues, Files, LocalFiles, content_problem, join_path, opened_settings, read_json)
+                         shown, shown_names, unknown)
+from .files import (CheckpointError, ConfigValues, Files, LocalFiles, content_problem, join_path,
+                                  opened_settings, read_json)
 from ..sae import SAE
 
 # %% ../../nbs/21_formats.ipynb #1e6eac44
@@ -61,7 +62,7 @@ def _config_class(name: Any, source: str) -> type[SAEConfig]:
     try:
         return architecture(str(name)).config_class
     except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
+        raise CheckpointError(f"{source}: {error}") from None
 
 def _checked_config(
     values: Mapping[str, Any],  # As in `cfg.json`; unknown names go to the metadata
@@ -82,7 +83,7 @@ def _checked_config(
     try:
         return SAEConfig.from_dict({**good, "schedules": config.get("schedules", dict, {})})
     except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"{source}: {error}") from None
+        raise CheckpointError(f"{source}: {error}") from None
 
 # %% ../../nbs/21_formats.ipynb #ebb21058
 Hints = Mapping[str, Any]  # Facts that the files do not contain: `k`, `model_name`, ...
@@ -119,17 +120,17 @@ def recognize_checkpoint(
             try:
                 if known.detect(files, candidate):
                     return known, candidate
-            except (ValueError, FileNotFoundError):
+            except (ValueError, FileNotFoundError, *_reader_errors):
                 continue  # for example a file with a matching name but other content
     names = [path] if is_file else files.list_files(path)
     for name in names if isinstance(files, LocalFiles) else []:
         if (problem := content_problem(files, name)) is not None:
-            raise ValueError(f"{join_path(files.label, name)}: {problem}")
+            raise CheckpointError(f"{join_path(files.label, name)}: {problem}")
     place = files.folder / path if isinstance(files, LocalFiles) else None
     folders = sorted(entry.name for entry in place.iterdir() if entry.is_dir()) if place and place.is_dir() else []
-    inside = f"; folders: {', '.join(folders[:12])}" if folders else ""
-    raise ValueError(f"{join_path(files.label, path)}: no known checkpoint format ({', '.join(formats)}); files: "
-                     f"{', '.join(name.rpartition('/')[2] for name in names[:12]) or 'missing'}{inside}")
+    inside = f"; folders: {shown_names(folders)}" if folders else ""
+    raise CheckpointError(f"{join_path(files.label, path)}: no known checkpoint format ({', '.join(formats)}); files: "
+                     f"{shown_names(name.rpartition('/')[2] for name in names) if names else 'missing'}{inside}")
 
 def detect_format(
     files: Files,
@@ -144,19 +145,20 @@ _reader_errors = (KeyError, TypeError, AttributeError, IndexError, OverflowError
 _scaled_inputs = "expected_average_only_in"  # SAELens' name for training on inputs times one factor
 
 @contextmanager
-def _as_value_error(location: str, format: str | None, *errors: type[Exception]) -> Iterator[None]:
-    "Turn a format reader's unexpected errors into a ValueError that names the file; let out-of-memory errors through"
+def _as_checkpoint_error(location: str, format: str | None) -> Iterator[None]:
+    "Turn the errors of reading a file into a CheckpointError that names it; let out-of-memory errors through"
     try:
         yield
     except torch.OutOfMemoryError:
         raise
-    except errors as error:
-        if format is None or isinstance(error, ValueError) and location in str(error):
+    except (ValueError, *_reader_errors) as error:
+        of_caller = str(error).startswith(("device=", "hints:"))  # says what is wrong with an argument
+        if format is None or of_caller or isinstance(error, CheckpointError) and location in str(error):
             raise
-        if str(error).startswith("device="):  # says what is wrong
-            raise
+        if isinstance(error, ValueError) and location in str(error):
+            raise CheckpointError(str(error)) from error
         reason = (str(error).strip().splitlines() or [""])[0]
-        raise ValueError(f"{location}: not a {format} checkpoint ({type(error).__name__}: {reason})") from error
+        raise CheckpointError(f"{location}: not a {format} checkpoint ({type(error).__name__}: {reason[:300]})") from error
 
 def _select_reader(
     files: Files, path: str, format: str | None, converter: Converter | None
@@ -210,16 +212,18 @@ def read_checkpoint(
 ) -> Checkpoint:
     "Describe a checkpoint without reading its weights; raise ValueError if it does not have the format"
     hints = {name: value for name, value in (hints or {}).items() if value is not None}
+    facts: dict[str, Any] = {}
     exported = format is None or isinstance(files, LocalFiles)  # published SAEs, whose format is known, are no exports
     reader, path, format = _select_reader(files, path, format, converter)
     if exported and format != _native:
-        hints = {**_left_out_facts(files, path), **hints}
+        facts = _left_out_facts(files, path)
+    hints = {**facts, **hints}
     source = join_path(files.label, path)
     error_format = format if converter is None else None
     opened: list[ConfigValues] = []
     token = opened_settings.set(opened)
     try:
-        with _as_value_error(source, error_format, *_reader_errors):
+        with _as_checkpoint_error(source, error_format):
             checkpoint = reader(files, path, hints)
     finally:
         opened_settings.reset(token)
@@ -229,9 +233,10 @@ def read_checkpoint(
     if unread and format != _native:
         checkpoint.config.setdefault("metadata", {}).setdefault("unread_settings", unread)
     factor = hints.pop("norm_scaling_factor", None)
-    if factor is not None and checkpoint.config.get("normalize_activations") == _scaled_inputs:
-        checkpoint.fold_scale = float(factor)
-    _apply_hints(checkpoint, hints, format or "custom")
+    with _as_checkpoint_error(source, error_format if facts else None):
+        if factor is not None and checkpoint.config.get("normalize_activations") == _scaled_inputs:
+            checkpoint.fold_scale = float(factor)
+        _apply_hints(checkpoint, hints, format or "custom")
     _replace_input_scaling(checkpoint)
     return checkpoint
 
@@ -241,9 +246,9 @@ class _SkipInitialization(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
-        if func is torch.randn:
+        if func in (torch.randn, torch.rand):
             return torch.empty(*args, **{name: value for name, value in kwargs.items() if name != "generator"})
-        if func in (F.normalize, Tensor.mul, Tensor.div):
+        if func in (F.normalize, Tensor.mul, Tensor.div, Tensor.sub):
             return args[0]
         return func(*args, **kwargs)
 
@@ -252,12 +257,23 @@ def _check_tensors(sae: SAE, tensors: dict[str, Tensor], source: Path) -> None:
     expected = {name: tuple(tensor.shape) for name, tensor in sae.state_for_file()[1].items()}
     for name, shape in expected.items():
         if name not in tensors:
-            raise ValueError(f"{source}: tensor {name!r} is missing; the file has {', '.join(sorted(tensors))}")
+            raise CheckpointError(f"{source}: tensor {name!r} is missing; the file has "
+                                  f"{shown_names(sorted(tensors))}")
         if tuple(tensors[name].shape) != shape:
             found = tuple(tensors[name].shape)
-            raise ValueError(f"{source}: tensor {name!r} has shape {found}; the configuration requires {shape}")
+            raise CheckpointError(f"{source}: tensor {name!r} has shape {found}; the configuration requires {shape}")
     if surplus := tensors.keys() - expected:
-        raise ValueError(f"{source}: unexpected tensors {sorted(surplus)} for a {type(sae).__name__}")
+        raise CheckpointError(f"{source}: unexpected tensors {shown(sorted(surplus))} for a {type(sae).__name__}")
+
+def _check_sizes(cfg: SAEConfig, tensors: dict[str, Tensor], source: Path) -> None:
+    "Raise CheckpointError for sizes in the configuration that the tensors cannot have, before anything is built"
+    largest, names = max((tensor.numel() for tensor in tensors.values()), default=0), len(tensors)
+    limits = {**dict.fromkeys(("d_in", "d_out", "d_sae", "n_latents", "n_heads", "bottleneck_factor"), largest * names),
+              **dict.fromkeys(("n_layers", "n_attn_layers"), names)}
+    for name, limit in limits.items():
+        size = getattr(cfg, name) if name in dir(type(cfg)) or name in {f.name for f in fields(cfg)} else None
+        if isinstance(size, int) and size > max(limit, 1):
+            raise CheckpointError(f"{source}: {name} is {shown(size)}, too large for the tensors in the file")
 
 @torch.no_grad()
 def build_sae(
@@ -266,6 +282,7 @@ def build_sae(
     source: str | Path = "weights",  # Name for error messages
 ) -> SAE:
     "Build an SAE in eval mode from a configuration and its weights"
+    _check_sizes(cfg, tensors, Path(source))
     with torch.device("meta"), _SkipInitialization():
         sae = SAE.from_config(cfg)
     _check_tensors(sae, tensors, Path(source))
@@ -277,6 +294,14 @@ def build_sae(
     return sae.requires_grad_(True).eval()
 
 # %% ../../nbs/21_formats.ipynb #0d056d36
+def _check_finite(tensors: dict[str, Tensor], source: str) -> None:
+    "Raise CheckpointError for NaN anywhere, and for infinity except in thresholds"
+    for name, tensor in tensors.items():
+        rows = tensor if tensor.is_contiguous() else tensor.T if tensor.ndim == 2 else tensor  # no copy for W_enc
+        bounds = torch.stack(rows.aminmax()) if rows.numel() else torch.zeros(2)
+        if bounds.isnan().any() or name != "threshold" and not bounds.isfinite().all():
+            raise CheckpointError(f"{source}: tensor {shown(name)} has values that are not finite")
+
 def load_sae(
     files: Files,
     path: str = "",  # Folder or file
@@ -299,19 +324,14 @@ def build_from_checkpoint(
                          "dtype": checkpoint.config.get("dtype", "float32") if dtype is None else str(as_dtype(dtype))}
     cfg, source = checkpoint.cfg, checkpoint.source
     device = as_device(device)
-    with _as_value_error(source, checkpoint.format, ValueError, *_reader_errors):
+    with _as_checkpoint_error(source, checkpoint.format):
         tensors = checkpoint.tensors(as_dtype(cfg.dtype), device)
-    for name, tensor in tensors.items():
-        rows = tensor if tensor.is_contiguous() else tensor.T if tensor.ndim == 2 else tensor  # no copy for W_enc
-        bounds = torch.stack(rows.aminmax()) if rows.numel() else torch.zeros(2)
-        if bounds.isnan().any() or name != "threshold" and not bounds.isfinite().all():
-            raise ValueError(f"{source}: tensor {name!r} has values that are not finite")
-    sae = build_sae(cfg, tensors, source).to(device=device)
-    if checkpoint.finish is not None:
-        with _as_value_error(source, checkpoint.format, ValueError, *_reader_errors):
+        _check_finite(tensors, source)
+        sae = build_sae(cfg, tensors, source).to(device=device)
+        if checkpoint.finish is not None:
             checkpoint.finish(sae)
-    if checkpoint.fold_scale is not None:
-        sae.fold_activation_scale(checkpoint.fold_scale)
+        if checkpoint.fold_scale is not None:
+            sae.fold_activation_scale(checkpoint.fold_scale)
     return sae
 
 def open_local(
@@ -352,7 +372,7 @@ def match_in_name(
     "Return the part of a name that matches a pattern"
     found = re.findall(pattern, location, re.IGNORECASE)
     if not found and default is None:
-        raise ValueError(f"{location}: no {kind} in the name")
+        raise CheckpointError(f"{location}: no {kind} in the name")
     return found[-1] if found else str(default)
 
 def layer_in_name(

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..core import dtype_name
 from .base import (Checkpoint, Hints, build_from_checkpoint, canonical_names, file_format, full_path,
                                  match_in_name, prefetch, read_checkpoint)
-from .files import ConfigValues, Files, LocalFiles, TensorFile, join_path, read_yaml, safe_name
+from .files import CheckpointError, ConfigValues, Files, LocalFiles, TensorFile, join_path, read_yaml, safe_name
 from ..sae import SAE
 
 # %% ../../nbs/24_circuits.ipynb #aa276f7d
@@ -60,7 +60,7 @@ def _locate_layer(files: Files, folder: str, config: ConfigValues, layer: int) -
     if "transcoders" not in config:
         return files, join_path(folder, f"layer_{layer}.safetensors")
     if layer >= len(listed) or not isinstance(listed[layer], str):
-        raise ValueError(f"{config.source}: transcoders lists no file for layer {layer}, only {len(listed)} files")
+        raise CheckpointError(f"{config.source}: transcoders lists no file for layer {layer}, only {len(listed)} files")
     found = re.fullmatch(r"hf://([\w.-]+/[\w.-]+)/([^?]+)(?:\?revision=([\w./-]+))?", listed[layer])
     if found is None:
         return files, join_path(folder, listed[layer])
@@ -79,7 +79,7 @@ def _transcoder(files: Files, name: str, config: ConfigValues, metadata: dict[st
     k = _without_k.get(config.get("scan", str, "")) or config.get("k", int, None)
     rule = config.get("activation", str, "topk" if k else "jumprelu" if "threshold" in weights else "relu")
     if rule not in ("relu", "jumprelu", "topk") or rule == "topk" and not k:
-        raise ValueError(f"{config.source}: activation is {rule!r} and k is {k}; supported are relu, jumprelu and "
+        raise CheckpointError(f"{config.source}: activation is {rule!r} and k is {k}; supported are relu, jumprelu and "
                          "topk with a k")
     skip = "skip_" if "W_skip" in weights else ""
     parts = [part for part in weights.names if part != "threshold" or rule == "jumprelu"]
@@ -124,7 +124,7 @@ def _encoder_file(files: Files, folder: str, layer: int) -> TensorFile:
     shapes = {"b_enc": weights.shape("W_enc", 2)[1:], "threshold": weights.shape("W_enc", 2)[1:]}
     for name in ("b_enc", "b_dec", *(["threshold"] if "threshold" in weights else [])):
         if weights.shape(name, 1) != shapes.get(name, weights.shape(name, 1)):
-            raise ValueError(f"{weights.source}: tensor {name!r} has shape {weights.shape(name)}, not {shapes[name]}")
+            raise CheckpointError(f"{weights.source}: tensor {name!r} has shape {weights.shape(name)}, not {shapes[name]}")
     return weights
 
 def _decoder_file(files: Files, folder: str, layer: int) -> TensorFile:
@@ -137,7 +137,7 @@ def mntss_clt_layer_transcoder(files: Files, path: str, hints: Hints) -> Checkpo
     "Read one layer of mntss/clt-*, a cross-layer transcoder; the path is `FOLDER/LAYER`"
     folder, layer = _parse_path(path, hints)
     if layer is None:
-        raise ValueError(f"{full_path(files, path)}: no layer given; the path of a layer ends in its number")
+        raise CheckpointError(f"{full_path(files, path)}: no layer given; the path of a layer ends in its number")
     config = _read_config(files, folder)
     prefetch(files, [join_path(folder, f"W_{part}_{layer}.safetensors") for part in ("enc", "dec")])
     encoder = _encoder_file(files, folder, layer)
@@ -153,12 +153,12 @@ def _check_layers(encoders: list[TensorFile], decoders: list[TensorFile], source
     "Check that the tensors of all layers match; raise ValueError if not"
     kinds = {(encoder.shape("W_enc"), encoder.shape("b_dec"), "threshold" in encoder) for encoder in encoders}
     if len(kinds) != 1:
-        raise ValueError(f"{source}: the {len(encoders)} layers of the set do not have the same sizes and thresholds")
+        raise CheckpointError(f"{source}: the {len(encoders)} layers of the set do not have the same sizes and thresholds")
     d_sae, (d_out,) = encoders[0].shape("W_enc", 2)[1], encoders[0].shape("b_dec", 1)
     for layer, decoder in enumerate(decoders):
         expected = (d_sae, len(decoders) - layer, d_out)
         if decoder.shape("W_dec") != expected:
-            raise ValueError(f"{decoder.source}: the decoder has shape {decoder.shape('W_dec')}, not {expected}")
+            raise CheckpointError(f"{decoder.source}: the decoder has shape {decoder.shape('W_dec')}, not {expected}")
 
 def _cross_layer_transcoder(files: Files, folder: str, config: ConfigValues) -> Checkpoint:
     "Describe a cross-layer transcoder with all its layers"
@@ -198,7 +198,7 @@ def circuit_tracer(files: Files, path: str, hints: Hints) -> Checkpoint:
             return _cross_layer_transcoder(files, folder, config)
         return mntss_clt_layer_transcoder(files, join_path(folder, str(layer)), hints)
     if layer is None:
-        raise ValueError(f"{config.source}: a set with one transcoder per layer; the path of the first one is "
+        raise CheckpointError(f"{config.source}: a set with one transcoder per layer; the path of the first one is "
                          f"{join_path(folder, '0')!r}; load_transcoder_set reads all of them")
     repository, name = _locate_layer(files, folder, config, layer)
     return _transcoder(repository, name, config, {**_hook_metadata(config, layer), **_model_kwargs})

@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['opened_settings', 'safe_name', 'Files', 'LocalFiles', 'join_path', 'content_problem', 'ConfigValues', 'read_json',
-           'read_yaml', 'TensorInfo', 'TensorFile']
+__all__ = ['opened_settings', 'CheckpointError', 'safe_name', 'Files', 'LocalFiles', 'join_path', 'content_problem',
+           'ConfigValues', 'bounded', 'read_json', 'read_yaml', 'TensorInfo', 'TensorFile']
 
 # %% ../../nbs/20_files.ipynb #460deaf7
 import ast
+import itertools
 import json
 import math
 import os
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
@@ -25,14 +27,25 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from ..core import local_path, misspelling_of
+from ..core import local_path, misspelling_of, shown, shown_names
 
 # %% ../../nbs/20_files.ipynb #88775685
+class CheckpointError(ValueError):
+    """A file of an SAE, or of anything else that the library reads, is damaged or is not what it should be. The message
+    names the file. A missing file, a hub that cannot be reached and a lack of memory keep their own errors"""
+    def __init__(
+        self,
+        message: str,  # Shortened to 1,000 characters
+    ):
+        super().__init__(message if len(message) <= 1000 else f"{message[:700]} [...] {message[-280:]}")
+
 def safe_name(
     name: str,  # Relative name of a file or folder, with "/"
 ) -> str:
     "Remove `.` and repeated `/` from a name; raise ValueError if it leads outside the folder"
     parts = PurePosixPath(name).parts
+    if len(name) > 4000 or any(len(part) > 255 for part in parts):
+        raise ValueError(f"{shown(name, 80)}: too long for the name of a file")
     if name.startswith("/") or ".." in parts or "\0" in name or "\\" in name or re.match(r"[A-Za-z]:[/\\]", name):
         raise ValueError(f"{name!r}: not a relative name inside a folder or repository")
     return "/".join(parts)
@@ -167,9 +180,10 @@ class ConfigValues:
         level: Any = self.values
         for part in key.split("."):
             if part not in level:
-                found = next((name for name in level if misspelling_of(str(name), [part])), None)
+                names = itertools.islice(level, 1000)
+                found = next((name for name in names if misspelling_of(str(name), [part])), None)
                 if found is not None and found not in self.requested:
-                    raise ValueError(f"{self.source}: unknown setting {found!r}; is {part!r} meant?")
+                    raise CheckpointError(f"{self.source}: unknown setting {shown(found)}; is {part!r} meant?")
             level = level.get(part)
             if not isinstance(level, Mapping):
                 return
@@ -196,7 +210,7 @@ class ConfigValues:
         if value is None:
             self._check_spelling(key)
             if default is _required:
-                raise ValueError(f"{self.source}: {key!r} is missing; the keys are {', '.join(map(str, self.values))}")
+                raise CheckpointError(f"{self.source}: {key!r} is missing; the keys are {shown_names(self.values)}")
             return default
         if kind is int and isinstance(value, float) and value.is_integer():
             value = int(value)
@@ -204,23 +218,50 @@ class ConfigValues:
             value = float(value)
         has_type = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
         if not has_type or isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{self.source}: {key} is {str(value)[:60]!r}; it must be a {kind.__name__}")
+            raise CheckpointError(f"{self.source}: {key} is {str(value)[:60]!r}; it must be a {kind.__name__}")
         return value  # type: ignore[return-value]
 
+_longest_settings = 2 ** 20  # Bytes of a file of settings
+_most_values = 50_000  # Values of a file of settings, counting the copies that YAML's aliases stand for
+_deepest = 50  # Lists and dictionaries within each other
+
+def bounded(
+    content: Any,  # Parsed JSON or YAML
+    most: int = _most_values,  # Values allowed
+) -> Any:
+    "Return parsed content with storable texts; raise ValueError if it has too many values, or is nested too deeply"
+    count = 0
+    def visit(value: Any, depth: int) -> Any:
+        nonlocal count
+        count += 1
+        if count > most or depth > _deepest:
+            limit = f"more than {most:,} values" if count > most else f"nested more than {_deepest} deep"
+            raise ValueError(f"{limit}, too much for a file of settings")
+        if isinstance(value, dict):
+            return {visit(name, depth) if isinstance(name, str) else name: visit(item, depth + 1)
+                    for name, item in value.items()}
+        if isinstance(value, list):
+            return [visit(item, depth + 1) for item in value]
+        if isinstance(value, int) and value.bit_length() > 1024:
+            raise ValueError(f"a number of {value.bit_length():,} bits")
+        return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
+    return visit(content, 0)
+
 def _parse_file(files: Files, name: str, parse: Any) -> ConfigValues:
-    "Read and parse a settings file of at most 64 MiB; raise ValueError if it is not valid"
+    "Read and parse a settings file of at most 1 MiB; raise CheckpointError if it is not valid"
     source = join_path(files.label, name)
     with files.open(name) as file:
-        content = file.read(2 ** 26 + 1)
-    if len(content) > 2 ** 26:
-        raise ValueError(f"{source}: larger than 64 MiB, too large for a settings file")
+        content = file.read(_longest_settings + 1)
     try:
-        values = parse(content.decode("utf-8"))
+        if len(content) > _longest_settings:
+            raise ValueError("larger than 1 MiB, too large for a settings file")
+        values = bounded(parse(content.decode("utf-8")))
     except (ValueError, RecursionError) as error:
-        reason = content_problem(files, name) or f"not valid {Path(name).suffix[1:].upper()} ({error})"
-        raise ValueError(f"{source}: {reason}") from None
+        kind = Path(name).suffix[1:].upper()
+        reason = content_problem(files, name) or f"not valid {kind} ({str(error)[:300]})"
+        raise CheckpointError(f"{source}: {reason}") from None
     if not isinstance(values, dict):
-        raise ValueError(f"{source}: contains a {type(values).__name__}, not named settings")
+        raise CheckpointError(f"{source}: contains a {type(values).__name__}, not named settings")
     settings = ConfigValues({str(key): value for key, value in values.items()}, source)
     if (opened := opened_settings.get()) is not None:
         opened.append(settings)
@@ -233,18 +274,54 @@ def read_json(
     "Read a JSON file"
     return _parse_file(files, name, json.loads)
 
+def _check_scalar(text: str) -> None:
+    "Raise ValueError for text that YAML would read as a number of very many digits"
+    if len(text) > 400 and re.fullmatch(r"[-+]?[0-9a-fA-FxXoObB_:.]+", text):
+        raise ValueError(f"a number of {len(text):,} characters")
+
+def _check_yaml(text: str, loader: Any) -> None:
+    "Raise ValueError if YAML holds too many values, with aliases written out, or is nested too deeply"
+    import yaml
+    sizes: dict[str, int] = {}  # Values below each anchor
+    opened: list[tuple[str | None, int]] = []  # Anchor and first value of each list and dictionary that is open
+    count = 0
+    for event in yaml.parse(text, Loader=loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            opened.append((event.anchor, count))
+            sizes.pop(event.anchor or "", None)  # so that an alias to itself is refused
+            count += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, start = opened.pop()
+            if anchor:
+                sizes[anchor] = count - start
+        elif isinstance(event, yaml.ScalarEvent):
+            count += 1
+            _check_scalar(event.value)
+            if event.anchor:
+                sizes[event.anchor] = 1
+        elif isinstance(event, yaml.AliasEvent):
+            if event.anchor not in sizes:
+                raise ValueError(f"the alias {shown(event.anchor)} is unknown, or part of what it stands for")
+            count += sizes[event.anchor]
+        if count > 2 * _most_values or len(opened) > _deepest:
+            raise ValueError("more values than a file of settings has, or nested too deeply")
+
 def read_yaml(
     files: Files,
     name: str,  # Name of the file
 ) -> ConfigValues:
-    "Read a YAML file; raise ValueError for tags that would create Python objects"
+    "Read a YAML file; raise CheckpointError for tags that would create Python objects and for aliases that expand"
     import yaml
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
 
     def parse(text: str) -> Any:
         try:
-            return yaml.safe_load(text)
+            _check_yaml(text, loader)
+            return yaml.load(text, Loader=loader)
         except yaml.YAMLError as error:
             raise ValueError(" ".join(str(error).split())) from None
+        except (AttributeError, TypeError, OverflowError, KeyError, IndexError) as error:  # of odd dates and numbers
+            raise ValueError(f"{type(error).__name__}: {error}") from None
     return _parse_file(files, name, parse)
 
 # %% ../../nbs/20_files.ipynb #10175de0
@@ -268,8 +345,20 @@ _numpy_types = {"<f8": torch.float64, "<f4": torch.float32, "<f2": torch.float16
 
 def _shape(value: Any) -> tuple[int, ...] | None:
     "Convert a list or tuple of counts to a shape; return None for anything else"
-    good = isinstance(value, (list, tuple)) and len(value) <= 8 and all(type(n) is int and n >= 0 for n in value)
+    good = isinstance(value, (list, tuple)) and len(value) <= 8 and all(type(n) is int and 0 <= n < 2 ** 63 for n in value)
     return tuple(value) if good else None
+
+_longest_header = 2 ** 23  # Bytes; the largest published ones have less than 1 MB
+_most_tensors = 100_000  # Tensors of a file
+
+def _check_spans(found: Mapping[str, TensorInfo], source: str) -> None:
+    "Raise CheckpointError if two tensors of a safetensors file share bytes, or if there are too many of them"
+    if len(found) > _most_tensors:
+        raise CheckpointError(f"{source}: {len(found):,} tensors, more than the {_most_tensors:,} of a checkpoint")
+    spans = sorted((info.start, info.start + info.n_bytes, name) for name, info in found.items() if info.n_bytes)
+    for (_, end, first), (start, _, second) in itertools.pairwise(spans):
+        if start < end:
+            raise CheckpointError(f"{source}: tensors {shown(first)} and {shown(second)} overlap in the file")
 
 def _safetensors_header(
     file: BinaryIO,
@@ -279,26 +368,29 @@ def _safetensors_header(
     end = file.seek(0, os.SEEK_END)
     file.seek(0)
     length = struct.unpack("<Q", file.read(8))[0] if end >= 8 else 0
-    if not 2 <= length <= min(end - 8, 100_000_000):
-        raise ValueError(f"{source}: not a complete safetensors file (a header of {length} bytes in a file of {end})")
+    if not 2 <= length <= min(end - 8, _longest_header):
+        raise CheckpointError(f"{source}: not a complete safetensors file (a header of {length} bytes in a file of {end})")
     try:
         header = json.loads(file.read(length).decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{source}: not a safetensors file (its header is not JSON: {error})") from None
+        raise CheckpointError(f"{source}: not a safetensors file (its header is not JSON: {str(error)[:200]})") from None
     if not isinstance(header, dict):
-        raise ValueError(f"{source}: not a safetensors file (its header has no tensor names)")
+        raise CheckpointError(f"{source}: not a safetensors file (its header has no tensor names)")
     metadata, found = header.pop("__metadata__", None), {}
     for name, entry in header.items():
         entry = entry if isinstance(entry, dict) else {}
         shape, span = _shape(entry.get("shape")), _shape(entry.get("data_offsets"))
         dtype = _safetensors_types.get(entry["dtype"]) if isinstance(entry.get("dtype"), str) else None
         if dtype is None or shape is None or span is None or len(span) != 2:
-            raise ValueError(f"{source}: the header entry of tensor {name!r} is not valid: {str(entry)[:200]}")
+            raise CheckpointError(f"{source}: the header entry of tensor {shown(name)} is not valid: "
+                                  f"{shown(entry)}")
         info = TensorInfo(dtype, shape, 8 + length + span[0])
         if span[1] - span[0] != info.n_bytes or 8 + length + span[1] > end:
-            raise ValueError(f"{source}: not a complete safetensors file (tensor {name!r} of shape {shape} needs "
-                             f"{info.n_bytes} bytes at {info.start}, the file ends at {end})")
+            raise CheckpointError(f"{source}: not a complete safetensors file (tensor {shown(name)} of shape "
+                                  f"{shown(shape)} needs {shown(info.n_bytes)} bytes at {shown(info.start)}, the file "
+                                  f"ends at {end})")
         found[name] = info
+    _check_spans(found, source)
     return found, {str(k): str(v) for k, v in metadata.items()} if isinstance(metadata, dict) else {}
 
 def _npy_header(stream: Any, size: int, source: str) -> tuple[TensorInfo, bool]:
@@ -311,12 +403,12 @@ def _npy_header(stream: Any, size: int, source: str) -> tuple[TensorInfo, bool]:
         dtype, shape = _numpy_types.get(str(header["descr"])), _shape(header["shape"])
         by_column = bool(header["fortran_order"])
     except (SyntaxError, TypeError, KeyError, ValueError, RecursionError, MemoryError):
-        raise ValueError(f"{source}: not an array of numbers") from None
+        raise CheckpointError(f"{source}: not an array of numbers") from None
     if dtype is None or shape is None:
-        raise ValueError(f"{source}: an array of {header['descr']!r} and shape {header['shape']!r} is not supported")
+        raise CheckpointError(f"{source}: an array of {shown(header['descr'])} and shape {shown(header['shape'])} is not supported")
     info = TensorInfo(dtype, shape, 8 + width + length)
     if info.start + info.n_bytes > size:
-        raise ValueError(f"{source}: truncated (shape {shape} needs {info.n_bytes} bytes)")
+        raise CheckpointError(f"{source}: truncated (shape {shown(shape)} needs {shown(info.n_bytes)} bytes)")
     return info, by_column
 
 # %% ../../nbs/20_files.ipynb #ffee84b7
@@ -331,7 +423,7 @@ def _allocate(info: TensorInfo, dtype: torch.dtype | None, device: Any, by_colum
             return torch.empty(info.shape[::-1], dtype=kind, device=device).T
         return torch.empty(info.shape, dtype=kind, device=device)
     except (RuntimeError, MemoryError):
-        raise ValueError(f"not enough memory for a tensor of shape {info.shape}") from None
+        raise CheckpointError(f"not enough memory for a tensor of shape {info.shape}") from None
 
 def _rows_per_block(info: TensorInfo) -> int:
     "Return the number of rows of a tensor to read at a time"
@@ -349,9 +441,23 @@ def _from_stream(stream: Any, info: TensorInfo, dtype: torch.dtype | None, devic
         while read < len(buffer) and (count := stream.readinto(view[read:])):
             read += count
         if read < len(buffer):
-            raise ValueError(f"truncated: {read} of {len(buffer)} bytes")
+            raise CheckpointError(f"truncated: {read} of {len(buffer)} bytes")
         part.copy_(torch.frombuffer(buffer, dtype=info.dtype).view(part.shape))
     return target
+
+_packed_bytes = 2 ** 25  # Bytes that any archive may hold
+_packed_ratio = 20  # More bytes that it may hold, as a multiple of its own size; weights hardly shrink
+
+def _check_archive(archive: zipfile.ZipFile) -> None:
+    "Raise ValueError if the names in a zip archive repeat, or if it unpacks to far more bytes than it has"
+    members, file = archive.infolist(), archive.fp
+    packed = file.seek(0, os.SEEK_END) if file is not None else 0
+    if len(members) > _most_tensors or len({member.filename for member in members}) < len(members):
+        raise ValueError(f"{len(members):,} members, some of the same name or more than {_most_tensors:,}")
+    if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
+        raise ValueError("compressed in a way that NumPy and PyTorch do not use")
+    if (total := sum(member.file_size for member in members)) > _packed_bytes + _packed_ratio * packed:
+        raise ValueError(f"{packed:,} bytes that unpack to {total:,}, which no weights do")
 
 class TensorFile:
     "The tensors of a safetensors, `.npz`, `.pt` or `.pth` file by canonical name, read on request"
@@ -373,6 +479,7 @@ class TensorFile:
         self.source = join_path(files.label, name)
         self.kind = Path(name).suffix.lower()
         self._stored: dict[str, TensorInfo] | None = None
+        self._names: dict[str, str] | None = None
         self.metadata: dict[str, str] = {}  # Of a safetensors file; filled by `stored`
         self.values: dict[str, Any] = {}  # Strings and numbers of a `.pt` file; filled by `stored`
 
@@ -384,8 +491,8 @@ class TensorFile:
                 self._stored = self._read_headers()
             except ValueError as error:
                 if (problem := content_problem(self.files, self.name)) is not None:
-                    raise ValueError(f"{self.source}: {problem}") from None
-                raise error
+                    raise CheckpointError(f"{self.source}: {problem}") from None
+                raise error if isinstance(error, CheckpointError) else CheckpointError(f"{self.source}: {error}")
         return self._stored
 
     def _read_headers(self) -> dict[str, TensorInfo]:
@@ -405,6 +512,12 @@ class TensorFile:
     @property
     def names(self) -> dict[str, str]:
         "Return the name in the file for each canonical name that is present"
+        if self._names is None:
+            self._names = self._find_names()
+        return self._names
+
+    def _find_names(self) -> dict[str, str]:
+        "Look up the canonical names in the file"
         if self.aliases is None:
             return {name: name for name in self.stored}
         lower = {name.lower(): name for name in self.stored}
@@ -415,8 +528,12 @@ class TensorFile:
     @property
     def info(self) -> dict[str, TensorInfo]:
         "Return type and shape by canonical name, after transposing"
-        return {name: self.stored[stored]._replace(shape=self.stored[stored].shape[::-1]) if name in self.transposed
-                else self.stored[stored] for name, stored in self.names.items()}
+        return {name: self._info(name) for name in self.names}
+
+    def _info(self, name: str) -> TensorInfo:
+        "Return type and shape of one tensor"
+        info = self.stored[self.names[name]]
+        return info._replace(shape=info.shape[::-1]) if name in self.transposed else info
 
     def __contains__(self, name: str) -> bool:
         return name in self.names
@@ -428,11 +545,11 @@ class TensorFile:
     ) -> tuple[int, ...]:
         "Return the shape after transposing; raise ValueError if the tensor is missing or its shape is not valid"
         if name not in self.names:
-            there = ", ".join(sorted(self.stored))
-            raise ValueError(f"{self.source}: tensor {name!r} is missing; the file has {there}")
-        shape = self.info[name].shape
+            there = shown_names(sorted(self.stored))
+            raise CheckpointError(f"{self.source}: tensor {shown(name)} is missing; the file has {there}")
+        shape = self._info(name).shape
         if ndim is not None and len(shape) != ndim or 0 in shape:
-            raise ValueError(f"{self.source}: tensor {name!r} has shape {shape}")
+            raise CheckpointError(f"{self.source}: tensor {shown(name)} has shape {shape}")
         return shape
 
     def sizes(
@@ -442,7 +559,7 @@ class TensorFile:
         "Return `d_in`, `d_sae` and the dtype as configuration values, taken from the tensors"
         rows, width = self.shape("W_dec", 2)
         d_in, d_sae = self.shape("W_enc", 2) if "W_enc" in self.names else (width, rows)
-        dtype = str(self.info["W_dec"].dtype).removeprefix("torch.")
+        dtype = str(self._info("W_dec").dtype).removeprefix("torch.")
         return {"d_in": d_in, "d_sae": d_sae, "dtype": dtype, **({"d_out": width} if d_out else {})}
 
     def read(
@@ -460,8 +577,9 @@ class TensorFile:
                 tensor = self._read_one(stored, kind, device, name == "W_enc" and name not in self.transposed)
             except _not_about_content:
                 raise
-            except (ValueError, OSError, zipfile.BadZipFile) as error:
-                raise ValueError(f"{self.source}: tensor {stored!r} cannot be read ({error})") from None
+            except (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, KeyError) as error:
+                reason = str(error)[:300]
+                raise CheckpointError(f"{self.source}: tensor {shown(stored)} cannot be read ({reason})") from None
             found[name] = tensor.T if name in self.transposed and tensor.ndim == 2 else tensor
         return found
 
@@ -471,12 +589,14 @@ class TensorFile:
     ) -> float:
         "Return a number that is stored as a tensor"
         if math.prod(self.shape(name)) != 1:
-            raise ValueError(f"{self.source}: tensor {name!r} has shape {self.shape(name)}; it must be a single number")
+            raise CheckpointError(f"{self.source}: tensor {name!r} has shape {self.shape(name)}; it must be a single number")
         return float(self.read(torch.float64, only=[name])[name])
 
     def _read_one(self, stored: str, dtype: torch.dtype | None, device: Any, by_column: bool) -> Tensor:
         "Read a tensor by its name in the file"
         info = self.stored[stored]
+        if info.dtype not in _safetensors_types.values():
+            raise ValueError(f"its type is {info.dtype}, which no SAE has")
         if self.kind == ".safetensors":
             with open(self.files.local_path(self.name), "rb") as file:
                 file.seek(info.start)
@@ -502,11 +622,13 @@ class TensorFile:
     def _zip(self) -> zipfile.ZipFile:
         "Open an `.npz` file"
         try:
-            return zipfile.ZipFile(self.files.open(self.name))
+            archive = zipfile.ZipFile(self.files.open(self.name))
+            _check_archive(archive)
+            return archive
         except _not_about_content:
             raise
-        except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
-            raise ValueError(f"{self.source}: not a complete .npz file ({error})") from None
+        except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+            raise CheckpointError(f"{self.source}: not a complete .npz file ({str(error)[:300]})") from None
 
     def _member(self, archive: zipfile.ZipFile, member: str) -> tuple[TensorInfo, bool]:
         "Read the header of an array in an `.npz` file"
@@ -515,28 +637,45 @@ class TensorFile:
                 return _npy_header(stream, archive.getinfo(member).file_size, f"{self.source}: {member}")
         except _not_about_content:
             raise
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
-            raise ValueError(f"{self.source}: {member} cannot be read ({error})") from None
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+            raise CheckpointError(f"{self.source}: {shown(member)} cannot be read ({str(error)[:300]})") from None
+
+    def _check_pickle(self, path: Path) -> bool:
+        "Return True if a PyTorch file is a zip archive; raise ValueError if reading it would take far more memory"
+        if not zipfile.is_zipfile(path):
+            with open(path, "rb") as file:
+                old = any(b"bytearray" in part for part in iter(lambda: file.read(_block_bytes), b""))
+            if old:
+                raise ValueError("it allocates memory that the file does not fill")
+            return False
+        with zipfile.ZipFile(path) as archive:
+            _check_archive(archive)
+            for member in archive.namelist():
+                if member.endswith("data.pkl") and b"bytearray" in archive.read(member):
+                    raise ValueError("it allocates memory that the file does not fill")
+        return True
 
     def _torch_load(self) -> dict[str, Any]:
         "Load a PyTorch file with memory-mapped tensors; refuse files that contain code"
         path = self.files.local_path(self.name)
         try:
+            zipped = self._check_pickle(path)
             try:
-                content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+                content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
             except RuntimeError:
                 content = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # damaged files raise many kinds of errors
             reason = str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__
-            raise ValueError(f"{self.source}: not a PyTorch file of tensors ({reason})") from None
+            raise CheckpointError(f"{self.source}: not a PyTorch file of tensors ({reason[:300]})") from None
         if self.key is not None and isinstance(content, Mapping) and self.key in content:
             content = content[self.key]
         if not isinstance(content, Mapping):
-            raise ValueError(f"{self.source}: contains a {type(content).__name__}, not named tensors")
-        found = {str(name): value.detach() if torch.is_tensor(value) else value for name, value in content.items()}
+            raise CheckpointError(f"{self.source}: contains a {type(content).__name__}, not named tensors")
+        found = {shown(name) if not isinstance(name, str) else name:
+                 value.detach() if torch.is_tensor(value) else value for name, value in content.items()}
         for name, value in found.items():
             if torch.is_tensor(value) and (value.layout != torch.strided or value.is_quantized or value.is_meta or
                                            value.numel() * value.itemsize > value.untyped_storage().nbytes() + 2 ** 20):
-                raise ValueError(f"{self.source}: tensor {name!r} of shape {tuple(value.shape)} is larger than its "
-                                 "stored data")
+                raise CheckpointError(f"{self.source}: tensor {shown(name)} of shape {tuple(value.shape)} is larger "
+                                      "than its stored data")
         return found

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .base import (Checkpoint, Hints, canonical_names, file_format, full_path, layer_in_name, prefetch,
                                  with_conversion)
-from .files import Files, ConfigValues, TensorFile, join_path, read_json
+from .files import CheckpointError, Files, ConfigValues, TensorFile, join_path, read_json
 from .saelens import apply_stored_settings
 
 _training = {"prepend_bos": True, "context_size": 1024, "dataset_path": "monology/pile-uncopyrighted"}
@@ -34,7 +34,7 @@ def _parse_location(files: Files, path: str) -> tuple[str | None, str | None, in
     has_layer = re.search(r"layer_\d", location) is not None
     layer = layer_in_name(location, r"layer_(\d+)") if has_layer else 0 if "embedding" in location else None
     if kind and layer is None:
-        raise ValueError(f"{location}: no layer in the name")
+        raise CheckpointError(f"{location}: no layer in the name")
     return model, kind and kind.lower(), layer
 
 @file_format("gemma_2_transcoder", detect=lambda files, path: files.exists(join_path(path, "params.npz"))
@@ -121,7 +121,7 @@ def gemma_3(files: Files, path: str, hints: Hints) -> Checkpoint:
     settings = join_path(path, "config.json")
     config = read_json(files, settings) if files.exists(settings) else ConfigValues({}, weights.source)
     if config.get("architecture", str, "jump_relu") != "jump_relu":
-        raise ValueError(f"{config.source}: architecture is {config.get('architecture', str)!r}; only 'jump_relu' is "
+        raise CheckpointError(f"{config.source}: architecture is {config.get('architecture', str)!r}; only 'jump_relu' is "
                          "supported")
     (d_in, d_sae), (_, *targets, d_out) = weights.shape("W_enc", 2), weights.shape("W_dec")
     location = full_path(files, path)
@@ -148,7 +148,7 @@ def _layer_files(
     matches = {name: re.fullmatch(pattern, name.rpartition("/")[2]) for name in files.list_files(path)}
     found = {int(match[1]): name for name, match in matches.items() if match}
     if missing := set(range(len(found))) - found.keys():
-        raise ValueError(f"{full_path(files, path)}: no file for layer {min(missing)}, but one for layer {max(found)}")
+        raise CheckpointError(f"{full_path(files, path)}: no file for layer {min(missing)}, but one for layer {max(found)}")
     return [found[layer] for layer in sorted(found)]
 
 _clt_files = r"params_layer_(\d+)\.safetensors"
@@ -158,10 +158,10 @@ def _check_layer(weights: TensorFile, first: TensorFile, n_layers: int) -> None:
     (d, n), d_out = first.shape("W_enc", 2), first.shape("W_dec", 3)[2]
     if (weights.shape("W_enc"), weights.shape("W_dec")) != ((d, n), (n, n_layers, d_out)):
         shapes = f"W_enc {weights.shape('W_enc')} and W_dec {weights.shape('W_dec')}"
-        raise ValueError(f"{weights.source}: {shapes} do not match {n_layers} layers of {n} latents")
+        raise CheckpointError(f"{weights.source}: {shapes} do not match {n_layers} layers of {n} latents")
     skip = weights.shape("W_skip") if "W_skip" in weights else None
     if skip != ((d, d_out) if "W_skip" in first else None):
-        raise ValueError(f"{weights.source}: affine_skip_connection is {skip or 'missing'}; either all layers have one "
+        raise CheckpointError(f"{weights.source}: affine_skip_connection is {skip or 'missing'}; either all layers have one "
                          f"of shape {(d, d_out)}, or none has")
 
 def _read_clt(layers: list[TensorFile], dtype: torch.dtype | None, device: str | torch.device) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..core import unknown
 from .base import (Checkpoint, Hints, file_format, full_path, has_files, layer_in_name, linear_names,
                                  match_in_name, per_latent_threshold, with_conversion)
-from .files import Files, ConfigValues, TensorFile, join_path, read_json, read_yaml
+from .files import CheckpointError, Files, ConfigValues, TensorFile, join_path, read_json, read_yaml
 
 _both_matrices = ("W_enc", "W_dec")
 
@@ -33,7 +33,7 @@ def _infer_dictionary_class(names: Iterable[str], source: str) -> str:
     "Infer the class from the names of its tensors; raise ValueError if they fit two classes"
     names = set(names)
     if "b_dec" in names and "encoder.weight" in names and "threshold" in names:
-        raise ValueError(f"{source}: AutoEncoderTopK and BatchTopKSAE store the same tensors; without a config.json "
+        raise CheckpointError(f"{source}: AutoEncoderTopK and BatchTopKSAE store the same tensors; without a config.json "
                          "the hint dict_class must name the class")
     marks = {"group_sizes": "MatryoshkaBatchTopKSAE", "W_enc": "JumpReluAutoEncoder", "r_mag": "GatedAutoEncoder",
              "b_dec": "AutoEncoderTopK", "bias": "AutoEncoder"}
@@ -76,7 +76,7 @@ def dictionary_learning(files: Files, path: str, hints: Hints) -> Checkpoint:
     kind = config.get("trainer.dict_class", str, None) or hints.get("dict_class")
     kind = kind or _infer_dictionary_class(weights.stored, name)
     if kind not in _dictionary_classes:
-        raise ValueError(f"{config.source}: {unknown('dict_class', str(kind), _dictionary_classes)}")
+        raise CheckpointError(f"{config.source}: {unknown('dict_class', str(kind), _dictionary_classes)}")
     architecture = _dictionary_classes[kind]
     input_scale = backup.values.get("norm_factor") if not backup.stored else None
     weights.transposed = frozenset(() if kind in ("MatryoshkaBatchTopKSAE", "JumpReluAutoEncoder") else _both_matrices)
@@ -159,7 +159,7 @@ def _sparsify_architecture(config: ConfigValues, skip: bool) -> str:
     is_transcoder = config.get("transcode", bool, False)
     kind = "abstopk" if config.get("signed", bool, False) else config.get("activation", str, "topk")
     if kind not in ("topk", "groupmax", "abstopk") or is_transcoder and kind != "topk" or skip and not is_transcoder:
-        raise ValueError(f"{config.source}: a {'transcoder' if is_transcoder else 'SAE'} with activation {kind}"
+        raise CheckpointError(f"{config.source}: a {'transcoder' if is_transcoder else 'SAE'} with activation {kind}"
                          f"{' and W_skip' if skip else ''} is not supported")
     return f"topk_{'skip_' if skip else ''}transcoder" if is_transcoder else kind
 
@@ -197,7 +197,7 @@ def openai(files: Files, path: str, hints: Hints) -> Checkpoint:
     rule = weights.values.get("activation", "ReLU") if weights.stored else "ReLU"
     settings = ConfigValues(activation.values if activation.stored is not None else {}, weights.source)
     if rule not in ("ReLU", "TopK") or rule == "TopK" and settings.get("postact_fn", str, "ReLU") != "ReLU":
-        raise ValueError(f"{weights.source}: activation {rule} {settings.values} is not supported")
+        raise CheckpointError(f"{weights.source}: activation {rule} {settings.values} is not supported")
     config: dict[str, Any] = {"architecture": "standard", **weights.sizes(), "apply_b_dec_to_input": True}
     if rule == "TopK":
         config |= {"architecture": "topk", "k": settings.get("k", int), "normalize_activations": "layer_norm"}

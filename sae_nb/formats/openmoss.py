@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core import dtype_name, unknown
+from ..core import dtype_name, shown, unknown
 from .base import Checkpoint, Hints, file_format, full_path, with_conversion
-from .files import ConfigValues, Files, TensorFile, join_path, read_json
+from .files import CheckpointError, ConfigValues, Files, TensorFile, join_path, read_json
 
 # %% ../../nbs/26_openmoss.ipynb #092f126f
 _weight_files = [f"{stem}.{suffix}" for stem in ("sae_weights", "checkpoints/pruned", "checkpoints/final")
@@ -51,7 +51,7 @@ class _OpenMOSSFolder:
         if self.first_generation and rule == "topk" and self.config.get("jump_relu_threshold", float, 0.0) > 0:
             return "jumprelu"  # trained with TopK, used with the threshold
         if rule not in ("relu", "jumprelu", "topk"):
-            raise ValueError(f"{self.config.source}: act_fn is {rule!r}; supported are relu, jumprelu and topk")
+            raise CheckpointError(f"{self.config.source}: act_fn is {rule!r}; supported are relu, jumprelu and topk")
         return rule
 
     @property
@@ -72,7 +72,7 @@ class _OpenMOSSFolder:
         "Return the factor that activations of a hook point were multiplied by in training; None if it is not stored"
         scaling = self.config.get("norm_activation", str, "dataset-wise")
         if scaling not in ("dataset-wise", "inference", "none"):
-            raise ValueError(f"{self.config.source}: norm_activation is {scaling!r}; supported are dataset-wise, "
+            raise CheckpointError(f"{self.config.source}: norm_activation is {scaling!r}; supported are dataset-wise, "
                              "inference and none")
         tensor = f"dataset_average_activation_norm.{hook}"
         norms = ConfigValues(self.config.get("dataset_average_activation_norm", dict, {}), self.config.source)
@@ -84,7 +84,7 @@ class _OpenMOSSFolder:
         if norm is None:
             return None
         if not 0 < norm < float("inf"):
-            raise ValueError(f"{self.config.source}: the average norm at {hook} is {norm}, not positive and finite")
+            raise CheckpointError(f"{self.config.source}: the average norm at {hook} is {norm}, not positive and finite")
         return self.config.get("d_model", int) ** 0.5 / norm
 
     def metadata(self, hook: Any, hook_out: Any = None) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _check_shapes(weights: TensorFile, **shapes: tuple[int, ...]) -> None:
     "Check that the tensors present have these shapes and are floating point; raise ValueError if not"
     for name, info in weights.info.items():
         if info.shape != shapes.get(name, info.shape) or not info.dtype.is_floating_point:
-            raise ValueError(f"{weights.source}: tensor {name!r} has shape {info.shape} and type {info.dtype}, not "
+            raise CheckpointError(f"{weights.source}: tensor {name!r} has shape {info.shape} and type {info.dtype}, not "
                              f"{shapes.get(name, info.shape)} and a floating-point type")
 
 # %% ../../nbs/26_openmoss.ipynb #4ecda3fd
@@ -172,14 +172,14 @@ def _single_hook_scales(folder: _OpenMOSSFolder, hook: str, hook_out: str) -> tu
     scales = folder.input_scale(hook), folder.input_scale(hook_out, "in" if hook_out == hook else "out")
     if (hook_out != hook or folder.first_generation) and None in scales:
         unknown_hook = hook if scales[0] is None else hook_out
-        raise ValueError(f"{folder.config.source}: the average norm at {unknown_hook} is missing")
+        raise CheckpointError(f"{folder.config.source}: the average norm at {unknown_hook} is missing")
     return scales
 
 def _drop_ones(tensors: dict[str, Tensor], source: str) -> None:
     "Remove masks and scales of latents, which must be all ones; raise ValueError if not"
     for name in tensors.keys() & {"mask", "scale"}:
         if not torch.allclose(factors := tensors.pop(name), torch.ones_like(factors)):
-            raise ValueError(f"{source}: feature_act_{name} is not all ones, which is not supported")
+            raise CheckpointError(f"{source}: feature_act_{name} is not all ones, which is not supported")
 
 def _single_hook_checkpoint(folder: _OpenMOSSFolder, library_units: bool) -> Checkpoint:
     "Describe an SAE or transcoder of any generation"
@@ -210,10 +210,10 @@ def _single_hook_checkpoint(folder: _OpenMOSSFolder, library_units: bool) -> Che
 def _hook_scales(folder: _OpenMOSSFolder, hooks: list[Any]) -> list[float]:
     "Return the scales of several hook points; raise ValueError if one is not stored"
     if not hooks or not all(isinstance(hook, str) for hook in hooks):
-        raise ValueError(f"{folder.config.source}: the hook points are {hooks}; they must be names")
+        raise CheckpointError(f"{folder.config.source}: the hook points are {shown(hooks)}; they must be names")
     scales = [folder.input_scale(hook) for hook in hooks]
     if None in scales:
-        raise ValueError(f"{folder.config.source}: the average norm at {hooks[scales.index(None)]} is missing")
+        raise CheckpointError(f"{folder.config.source}: the average norm at {hooks[scales.index(None)]} is missing")
     return [scale or 1.0 for scale in scales]
 
 def _thresholds(rule: str, tensors: dict[str, Tensor], norms: Tensor) -> dict[str, Tensor]:
@@ -227,8 +227,8 @@ def _crosscoder(folder: _OpenMOSSFolder) -> Checkpoint:
     scales = _hook_scales(folder, hooks)
     weights = TensorFile(folder.files, folder.weights.name, _names, key="sae")
     n_hooks, width, n = weights.shape("W_enc", 3)
-    if len(hooks) != n_hooks:
-        raise ValueError(f"{weights.source}: {n_hooks} hook points, but their names are {hooks}")
+    if len(hooks) != n_hooks or n_hooks > 128:  # the weights grow with the square of their number
+        raise CheckpointError(f"{weights.source}: {n_hooks} hook points, but their names are {shown(hooks)}")
     for name in ("W_dec", "b_enc", "b_dec"):
         weights.shape(name)
     _check_shapes(weights, b_enc=(n_hooks, n), W_dec=(n_hooks, n, width), b_dec=(n_hooks, width), log_threshold=(n,))
@@ -255,11 +255,13 @@ def _decoders_by_input_layer(tensors: dict[str, Tensor], n_layers: int) -> list[
 
 def _cross_layer_weights(folder: _OpenMOSSFolder, hooks: list[Any], hooks_out: list[Any]) -> TensorFile:
     "Open the weights of a cross-layer transcoder; raise ValueError if the shapes of its tensors do not match"
-    targets = {f"{name}.{layer}": () for layer in range(len(hooks)) for name in ("W_D", "b_D")}
+    n_layers = TensorFile(folder.files, folder.weights.name, _names, key="sae").shape("W_enc", 3)[0]
+    if not len(hooks) == n_layers == len(hooks_out) or n_layers > len(folder.weights.stored):
+        raise CheckpointError(f"{folder.weights.source}: {n_layers} layers, but the hook points are {shown(hooks)} -> "
+                              f"{shown(hooks_out)}")
+    targets = {f"{name}.{layer}": () for layer in range(n_layers) for name in ("W_D", "b_D")}
     weights = TensorFile(folder.files, folder.weights.name, {**_names, **targets}, key="sae")
     n_layers, width, n = weights.shape("W_enc", 3)
-    if not len(hooks) == n_layers == len(hooks_out):
-        raise ValueError(f"{weights.source}: {n_layers} layers, but the hook points are {hooks} -> {hooks_out}")
     for name in ("b_enc", *targets):
         weights.shape(name)
     _check_shapes(weights, b_enc=(n_layers, n), log_threshold=(n_layers, n), **{
@@ -297,15 +299,15 @@ def _openmoss_checkpoint(
     folder = _OpenMOSSFolder(files, path)
     kind, source = folder.config.get("sae_type", str, "sae"), folder.config.source
     if kind in _unsupported:
-        raise ValueError(f"{source}: {_unsupported[kind]} is recognized, but not supported")
+        raise CheckpointError(f"{source}: {_unsupported[kind]} is recognized, but not supported")
     if kind == "sae":
         return _single_hook_checkpoint(folder, library_units and folder.first_generation)
     if folder.gated:
-        raise ValueError(f"{source}: a {kind} with use_glu_encoder is not supported")
+        raise CheckpointError(f"{source}: a {kind} with use_glu_encoder is not supported")
     if kind not in ("crosscoder", "clt"):
-        raise ValueError(f"{source}: {unknown('sae_type', kind, ['sae', 'crosscoder', 'clt', *_unsupported])}")
+        raise CheckpointError(f"{source}: {unknown('sae_type', kind, ['sae', 'crosscoder', 'clt', *_unsupported])}")
     if folder.rule == "topk":
-        raise ValueError(f"{source}: a {kind} with act_fn 'topk' is not supported")
+        raise CheckpointError(f"{source}: a {kind} with act_fn 'topk' is not supported")
     return _crosscoder(folder) if kind == "crosscoder" else _cross_layer(folder)
 
 # %% ../../nbs/26_openmoss.ipynb #574fd44f

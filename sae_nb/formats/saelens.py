@@ -23,7 +23,7 @@ from ..core import (SAEMetadata, architecture, architecture_names, field_types, 
 from ..disk import write_safely
 from .base import (Checkpoint, Hints, file_format, fold_decoder_norms, has_files, per_latent_threshold,
                                  with_conversion)
-from .files import Files, ConfigValues, TensorFile, join_path, read_json
+from .files import CheckpointError, Files, ConfigValues, TensorFile, join_path, read_json
 from ..sae import SAE
 
 config_file = "cfg.json"
@@ -46,7 +46,7 @@ def save_model(
     versions = {"sae_lens_version": _format_version, "sae_nb_version": sae_nb.__version__}
     cfg["metadata"] = {**cfg["metadata"], **versions}
     write_safely(folder / _weights_file, lambda file: save_file({name: t.cpu() for name, t in tensors.items()}, file))
-    write_safely(folder / config_file, lambda file: file.write_text(json.dumps(cfg, indent=2)))
+    write_safely(folder / config_file, lambda file: file.write_text(json.dumps(cfg, indent=2, allow_nan=False)))
     return folder
 
 # %% ../../nbs/22_saelens.ipynb #ef8b9303
@@ -68,7 +68,7 @@ def _upgrade_config(
     if activation == "topk":
         cfg |= {"architecture": "topk", "k": old.get("activation_fn_kwargs.k", int)}
     elif activation != "relu":
-        raise ValueError(f"{config.source}: activation_fn is {activation!r}; supported are relu and topk")
+        raise CheckpointError(f"{config.source}: activation_fn is {activation!r}; supported are relu and topk")
     if isinstance(scaled := cfg.get("normalize_activations"), bool) or scaled is None:
         cfg["normalize_activations"] = "expected_average_only_in" if scaled else "none"
     cfg.setdefault("reshape_activations", "hook_z" if "hook_z" in old.get("hook_name", str, "") else "none")
@@ -86,7 +86,7 @@ def apply_stored_settings(
     factors = tensors.pop("scaling_factor", None)
     if factors is not None and not torch.allclose(factors, factors.new_ones(())):
         if cfg.get("finetuning_scaling_factor") is not True:
-            raise ValueError(f"{source}: there is a scaling_factor, but finetuning_scaling_factor is not true")
+            raise CheckpointError(f"{source}: there is a scaling_factor, but finetuning_scaling_factor is not true")
         tensors["W_dec"] *= factors[:, None]
     if cfg.get("rescale_acts_by_decoder_norm") is True:
         fold_decoder_norms(tensors)
@@ -117,19 +117,19 @@ def _check_spelling(config: ConfigValues) -> None:
     facts = {*_metadata_names, *field_types(SAEMetadata)}
     inside = config.values.get("metadata")
     for names, wanted in ((config.values, _read_names), (inside if isinstance(inside, dict) else {}, facts)):
-        for name in names.keys() - {*own, *_read_names, *facts}:
+        for name in list(names.keys() - {*own, *_read_names, *facts})[:1000]:
             if (meant := misspelling_of(name, wanted - names.keys())) is not None:
-                raise ValueError(f"{config.source}: unknown setting {name!r}; is {meant!r} meant?")
+                raise CheckpointError(f"{config.source}: unknown setting {name!r}; is {meant!r} meant?")
 
 def _check_rule(cfg: Mapping[str, Any], source: str) -> None:
     "Raise ValueError if k is missing, or if the activation function is not that of the architecture"
     kind, names = str(cfg.get("architecture", "standard")), {"k", *map(str, cfg)}
     fixed_k = kind.startswith(("topk", "abstopk", "groupmax")) and kind in architecture_names()
     if fixed_k and "k" not in cfg and not any(misspelling_of(name, ["k"]) for name in names - {"k"}):
-        raise ValueError(f"{source}: 'k' is missing, the number of latents that {kind} keeps per token")
+        raise CheckpointError(f"{source}: 'k' is missing, the number of latents that {kind} keeps per token")
     activation = cfg.get("activation_fn", cfg.get("activation_fn_str"))
     if activation not in (None, "topk" if fixed_k else "relu") and not kind.startswith(("jumprelu", "batchtopk")):
-        raise ValueError(f"{source}: activation_fn is {str(activation)[:60]!r}, which {kind} does not have")
+        raise CheckpointError(f"{source}: activation_fn is {str(activation)[:60]!r}, which {kind} does not have")
 
 @file_format("sae_lens", detect=has_files(config_file, _weights_file))
 def sae_lens(files: Files, path: str, hints: Hints) -> Checkpoint:
