@@ -5,6 +5,7 @@ from sae_nb.activations import ActivationsStore as ActivationsStore, TensorStrea
 from sae_nb.attrib import ablation_effects as ablation_effects, attribute as attribute, latent_edges as latent_edges
 from sae_nb.attrib import logit_metric as logit_metric, logit_difference as logit_difference
 from sae_nb.cache import ActivationCache as ActivationCache
+from sae_nb.caching import cache_activations as cache_activations
 from sae_nb.clt import CrossLayerTranscoder as CrossLayerTranscoder
 from sae_nb.clt import CrossLayerTranscoderConfig as CrossLayerTranscoderConfig
 from sae_nb.compare import Comparison as Comparison, Stability as Stability, compare_saes as compare_saes
@@ -45,7 +46,7 @@ from sae_nb.prompts import TopLatents as TopLatents, top_latents as top_latents
 from sae_nb.publish import model_card as model_card, push_to_hub as push_to_hub
 from sae_nb.pursuit import MatchingPursuitSAE as MatchingPursuitSAE
 from sae_nb.pursuit import MatchingPursuitSAEConfig as MatchingPursuitSAEConfig
-from sae_nb.record import cache_activations as cache_activations, estimate_bytes as estimate_bytes
+from sae_nb.record import estimate_bytes as estimate_bytes
 from sae_nb.record import write_cache as write_cache
 from sae_nb.releases import add_release as add_release, find_saes as find_saes, list_releases as list_releases
 from sae_nb.run import train as train

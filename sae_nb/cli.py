@@ -40,7 +40,7 @@ from .models import load_model
 from .options import check_options, in_shell_words
 from .publish import push_to_hub
 from .reading import token_source
-from .record import CacheOptions, load_model_of
+from .caching import CacheOptions, load_model_of
 from .releases import Listing, PublishedSAE, find_saes, list_releases, matching_words
 from .run import Run, metrics_file, settings_file, start_run
 from .sae import SAE

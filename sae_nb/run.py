@@ -32,9 +32,11 @@ from .checkpoint import (Interruption, load_checkpoint, previous_checkpoint, rem
 from .config import TrainConfig, new_saes, read_settings, settings_file
 from .core import SAEConfig, SAEMetadata, as_device, assets, default_device, local_path
 from .disk import InUseError, Lock, check_space, gigabytes, remove_leftovers, write_safely
+from .foreign import open_cache
 from .hooks import closed_blocks, compiled, find_hook_point, hook_width, read_activations
 from .models import _processing_of, begin_id, load_model, model_device, model_identity, run_logits
 from .optim import DivergenceError
+from .replay import fit_to_cache
 from .rows import identity_changes
 from .sae import SAE
 from .timing import Estimate, TimeReport, TrainingExample, best_of, time_report, time_step
@@ -330,9 +332,8 @@ def _prepare(
 
 def _from_cache(cfg: TrainConfig) -> tuple[TrainConfig, nn.Module, Any]:
     "Return the settings of a run that reads a cache, a model that replays it, and the stream of its activations"
-    from sae_nb.foreign import open_cache
     cache = open_cache(str(cfg.activations))
-    cfg, model = cache.fit_settings(cfg), cache.model()
+    cfg, model = fit_to_cache(cfg, cache), cache.model()
     stream = cache.stream(cfg.all_hooks, cfg.batch_size, buffer_size=cfg.buffer_size, seed=cfg.seed,
                           device=cfg.device or default_device(), shuffle=not cfg.stored_order,
                           n_rows=cfg.steps * cfg.batch_size)

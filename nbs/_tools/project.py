@@ -19,9 +19,8 @@ PACKAGE = settings.lib_path.name
 NOTEBOOKS = ROOT / "nbs"
 LIBRARY = ROOT / PACKAGE
 
-DOORS = {  # Methods that may import from a higher number: files for an SAE, pages for statistics
+DOORS = {  # Methods that may import from a higher number: files for an SAE, pages for statistics of latents
     *("SAE.from_pretrained", "SAE.load_from_disk", "SAE.save_model", "architecture"),
-    "_from_cache",  # A run that reads stored activations
     *("Latent._repr_html_", "FeatureStats.page", "FeatureStats.table"),
 }
 DECADES = {
