@@ -63,7 +63,8 @@ def _facts(recorder: _Recorder, mask: TokenMask) -> dict[str, Any]:
     return {
         "model": model_name(model), "class": type(model).__name__, "processing": _processing_of(model),
         "revision": getattr(config, "_commit_hash", None), "model_dtype": dtype_name(first.dtype),
-        "weights": model_identity(model), "vocabulary": vocabulary_size(model), "tokenizer": tokens.tokenizer is not None,
+        "weights": model_identity(model), "vocabulary": vocabulary_size(model),
+        "tokenizer": tokens.tokenizer is not None,
         "special_tokens": list(recorder.mask.special), "text": described["text"], "order": tokens.settings,
         "autocast": recorder.autocast, "contexts_per_batch": tokens.batch_size,
         "rows_at_once": recorder.rows_at_once, "settings": settings}
@@ -177,6 +178,7 @@ def _locked(folder: Folder) -> Any:
     folder.local.mkdir(parents=True, exist_ok=True)
     lock = Lock(folder.local / ".lock", f"the cache {folder.name}")
     remove_leftovers(folder.local)
+    remove_leftovers(folder.local / "tokenizer")
     return lock
 
 def _begun(folder: Folder, manifest: dict[str, Any], resume: bool) -> list[dict[str, Any]] | None:

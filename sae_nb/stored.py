@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['number_key', 'StoredRows', 'CacheStream']
+__all__ = ['number_key', 'CacheStream']
 
 # %% ../nbs/393_stored.ipynb #6db826b5
 import time
@@ -26,8 +26,8 @@ from .shards import Shard
 # %% ../nbs/393_stored.ipynb #26527a36
 number_key = "#"  # Key of the row numbers in a block, and in the buffer
 
-class StoredRows(Protocol):
-    "What a stream needs of a cache"
+class _Source(Protocol):
+    "The part of a cache that a stream reads"
     path: str
     hooks: dict[str, int]  # Width of each hook point
     shards: list[Shard]
@@ -43,11 +43,20 @@ class StoredRows(Protocol):
         "Return what is stored, for files and for the screen"
         ...
 
-    def block(self, shard: int, block: int, hooks: Sequence[str]) -> dict[str, Tensor]:
+    def block(
+        self,
+        shard: int,  # Number of the shard
+        block: int,  # Number of the block in it
+        hooks: Sequence[str],  # Hook points to read
+    ) -> dict[str, Tensor]:
         "Return the rows of one block, and their numbers"
         ...
 
-    def rows(self, numbers: Int[Tensor, "n"], hooks: Sequence[str]) -> dict[str, Float[Tensor, "n width"]]:
+    def rows(
+        self,
+        numbers: Int[Tensor, "n"],  # Numbers of rows, in any order
+        hooks: Sequence[str],  # Hook points to read
+    ) -> dict[str, Float[Tensor, "n width"]]:
         "Return rows by their numbers"
         ...
 
@@ -56,7 +65,7 @@ class CacheStream:
 
     def __init__(
         self,
-        cache: StoredRows,  # The cache to read
+        cache: _Source,  # The cache to read
         hooks: str | Sequence[str] | None = None,  # One hook point, or several; None: all
         batch_size: int = 2048,  # Rows per batch
         buffer_size: int | None = None,  # Rows in the buffer; None: 32 batches, but at least 16 blocks
