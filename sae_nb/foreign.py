@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -87,13 +88,23 @@ def _open_arrow(path: str, data: Any) -> ActivationCache:
     return ActivationCache(path, about, {name: width for name, (_, width) in hooks.items()}, shards, row_type)
 
 # %% ../nbs/396_foreign.ipynb #eccfdd5e
-_chunk_name = re.compile(r"(?:shard-(\d+)-)?chunk-(\d+)\.safetensors")
+_chunk_name = re.compile(r"(?:shard-(\d+)-)?chunk-(\d+)\.(?:safetensors|pt)")
 
 def _chunks(folder: Path) -> list[Path]:
     "Return the chunks of a folder in order"
     found = {tuple(int(n or 0) for n in match.groups()): path for path in folder.iterdir()
              if (match := _chunk_name.fullmatch(path.name))} if folder.is_dir() else {}
     return [found[key] for key in sorted(found)]
+
+def _read_chunk(path: Path, name: str) -> Any:
+    "Read one entry of a chunk; None if it is not there; raise ValueError if the file is damaged"
+    try:
+        if path.suffix == ".pt":
+            return dict(torch.load(path, map_location="cpu", mmap=True, weights_only=True)).get(name)
+        with safe_open(path, "pt") as file:
+            return file.get_tensor(name) if name in set(file.keys()) else None
+    except (SafetensorError, RuntimeError, UnpicklingError, TypeError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
 
 class _Chunk:
     "A chunk of each hook point"
@@ -106,22 +117,20 @@ class _Chunk:
         self.blocks = [(b - a, int(self.keep[a:b].sum())) for a, b in zip(ends, ends[1:])]
 
     def _tensor(self, hook: str, name: str) -> Tensor:
-        "Read one tensor of a chunk; raise ValueError if it is damaged"
-        try:
-            with safe_open(self.files[hook], "pt") as file:
-                if name == "attention_mask" and name not in file.keys():
-                    return torch.tensor(True)
-                return file.get_tensor(name)
-        except SafetensorError as error:
-            raise ValueError(f"{self.files[hook]} is damaged or has no tensor {name!r}: {error}") from None
+        "Read one tensor of a chunk; raise ValueError if there is none"
+        found = _read_chunk(self.files[hook], name)
+        if found is None:
+            raise ValueError(f"{self.files[hook]} has no tensor {name!r}: it is not a chunk of Llamascopium")
+        return found
 
     def _keep(self) -> Bool[Tensor, "context position"]:
         "Return True at the positions that count: neither special tokens nor padding"
         hook = next(iter(self.files))
-        shape = self._tensor(hook, "tokens").flatten(0, -2).shape
-        masks = [self._tensor(hook, name).bool() for name in ("mask", "attention_mask")]
-        kept = [mask.expand(shape) if mask.ndim < 2 else mask.reshape(shape) for mask in masks]
-        return kept[0] & kept[1]
+        keep = torch.ones(self._tensor(hook, "tokens").flatten(0, -2).shape, dtype=torch.bool)
+        for name in ("mask", "attention_mask"):  # older files have neither
+            if (mask := _read_chunk(self.files[hook], name)) is not None:
+                keep &= mask.bool().expand(keep.shape) if mask.ndim < 2 else mask.bool().reshape(keep.shape)
+        return keep
 
     def tokens(self) -> tuple[Int[Tensor, "context position"], Bool[Tensor, "context position"]]:
         "Return the tokens, and True at the positions that have a row; raise ValueError if the hook points differ"
@@ -168,11 +177,12 @@ def _open_chunks(path: str, folders: Mapping[str, Path]) -> ActivationCache:
                            examples[first].dtype)
 
 def _model_name(chunk: Path) -> str | None:
-    "Return the name of the model from the file next to a chunk; None if it is not there"
+    "Return the name of the model from the facts in or next to a chunk; None if it is not there"
     beside = chunk.with_suffix(".meta.json")
-    if not beside.is_file():
-        return None
-    rows = json.loads(beside.read_text(encoding="utf-8"))
+    if chunk.suffix == ".pt":
+        rows = _read_chunk(chunk, "meta")
+    else:
+        rows = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else None
     first = rows[0] if isinstance(rows, list) and rows else {}
     return str(first["model_name"]) if isinstance(first, dict) and "model_name" in first else None
 
@@ -199,7 +209,7 @@ def open_cache(
         if folder.local.is_dir() else {}
     if not inside:
         raise FileNotFoundError(f"{folder.name} is not a cache of activations: it has neither {manifest_file}, nor an "
-                                "Arrow data set of SAELens, nor chunk-*.safetensors of Llamascopium")
+                                "Arrow data set of SAELens, nor chunk-*.safetensors or chunk-*.pt of Llamascopium")
     return _open_chunks(folder.name, inside)
 
 # %% ../nbs/396_foreign.ipynb #b662c7a2
@@ -248,7 +258,7 @@ def _read_range(file: Path) -> tuple[Tensor, Tensor, Tensor | None]:
     try:
         with safe_open(file, "np") as opened:
             places, values = opened.get_tensor("locations"), opened.get_tensor("activations")
-            tokens = opened.get_tensor("tokens") if "tokens" in opened.keys() else None
+            tokens = opened.get_tensor("tokens") if "tokens" in set(opened.keys()) else None
     except SafetensorError as error:
         raise ValueError(f"{file} is damaged: {error}") from None
     if places.ndim != 2 or places.shape[1] != 3 or len(places) != len(values):
