@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-NAME = r"(?:datasets/)?[^/]+/[^/]+"  # of a repository; those of data sets begin with "datasets/"
+NAME = r"((?:datasets/)?[^/]+/[^/]+)"  # of a repository; those of data sets begin with "datasets/"
+API = rf"/api/(?:models/|(?=datasets/)){NAME}"
 LARGE = (".safetensors", ".npz", ".pt", ".pth")  # files that the hub stores outside git, behind a redirect
 
 
@@ -206,9 +207,9 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         if found := re.fullmatch(r"/cdn/(\w+)/(.+)", path):
             return self.send(self.server_hub.stored[found[1]], found[2])
-        if found := re.fullmatch(r"/api/(?:models/|(?=datasets/))(%s)(?:/(revision|tree)/([^/]+)/?(.*))?" % NAME, path):
+        if found := re.fullmatch(rf"{API}(?:/(revision|tree)/([^/]+)/?(.*))?", path):
             return self.describe(*found.groups())
-        if found := re.fullmatch(r"/(%s)/resolve/([^/]+)/(.+)" % NAME, path):
+        if found := re.fullmatch(rf"/{NAME}/resolve/([^/]+)/(.+)", path):
             return self.resolve(*found.groups())
         self.refuse(404, "EntryNotFound")
 
@@ -331,11 +332,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self.answer(200, {"errors": [], "warnings": []})
         if path == "/api/repos/create":
             return self.create_repository(json.loads(body))
-        if found := re.fullmatch(r"/(%s)\.git/info/lfs/objects/batch" % NAME, path):
+        if found := re.fullmatch(rf"/{NAME}\.git/info/lfs/objects/batch", path):
             objects = [{**wanted, "actions": {"upload": {"href": f"{hub.url}/lfs/{wanted['oid']}"}}}
                        for wanted in json.loads(body)["objects"]]
             return self.answer(200, {"transfer": "basic", "objects": objects})
-        found = re.fullmatch(r"/api/(?:models/|(?=datasets/))(%s)/(preupload|commit|branch|paths-info)/(.+)" % NAME, path)
+        found = re.fullmatch(rf"{API}/(preupload|commit|branch|paths-info)/(.+)", path)
         repository = self.repository(found[1]) if found else self.refuse(404, "EntryNotFound")
         if repository is None or found is None:
             return
@@ -345,9 +346,17 @@ class _Handler(BaseHTTPRequestHandler):
         if found[2] == "paths-info":
             return self.describe_paths(found[1], found[3], parse_qs(body.decode())["paths"])
         if found[2] == "preupload":
-            return self.answer(200, {"files": [
-                {"path": file["path"], "uploadMode": "lfs" if file["path"].endswith(LARGE) else "regular",
-                 "shouldIgnore": False} for file in json.loads(body)["files"]]})
+            return self.prepare_upload(json.loads(body)["files"])
+        self.receive_commit(repository, found[1], found[3], body)
+
+    def prepare_upload(self, files: list[dict]) -> None:
+        "Say which files are to be stored outside git"
+        self.answer(200, {"files": [{"path": file["path"], "uploadMode": "lfs" if file["path"].endswith(LARGE) else
+                                     "regular", "shouldIgnore": False} for file in files]})
+
+    def receive_commit(self, repository: Repository, repo_id: str, branch: str, body: bytes) -> None:
+        "Add files to a branch"
+        hub = self.server_hub
         files = {}
         for line in map(json.loads, body.splitlines()):
             value = line["value"]
@@ -355,11 +364,11 @@ class _Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = base64.b64decode(value["content"])
             elif line["key"] == "lfsFile":
                 files[value["path"]] = hub.stored[value["oid"]]
-        commit = repository.commit(files, found[3])
+        commit = repository.commit(files, branch)
         if hub.faults.pop("commit", None) == "lost":
             self.close_connection = True
             return
-        self.answer(200, {"success": True, "commitOid": commit, "commitUrl": f"{hub.url}/{found[1]}/commit/{commit}",
+        self.answer(200, {"success": True, "commitOid": commit, "commitUrl": f"{hub.url}/{repo_id}/commit/{commit}",
                           "hookOutput": ""})
 
 
