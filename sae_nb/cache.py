@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .core import as_dtype
+from .display import unknown
 from .documents import Documents
 from .shards import Folder, Shard, StoredShard, json_digest, read_manifest
 from .stored import CacheStream, number_key
@@ -134,8 +135,11 @@ class ActivationCache:
         numbers: Int[Tensor, "n"],  # Numbers of rows, in any order
         hooks: Sequence[str] | None = None,  # None: all
     ) -> dict[str, Float[Tensor, "n width"]]:
-        "Return rows by their numbers"
-        hooks = list(self.hooks) if hooks is None else hooks
+        "Return rows by their numbers; raise IndexError if there is no such row"
+        numbers, hooks = torch.as_tensor(numbers), self._known(list(self.hooks) if hooks is None else hooks)
+        if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < self.n_rows:
+            raise IndexError(f"rows {int(numbers.min())} to {int(numbers.max())}: the cache {self.path} has the rows 0 "
+                             f"to {self.n_rows - 1}")
         found = {hook: torch.empty(len(numbers), self.hooks[hook], dtype=self.row_type) for hook in hooks}
         shards = np.searchsorted(self._rows_before, numbers.numpy(), side="right") - 1
         for shard in np.unique(shards).tolist():
@@ -144,6 +148,13 @@ class ActivationCache:
             for hook in hooks:
                 found[hook][mine] = self.shards[shard].rows(hook, inside)
         return found
+
+    def _known(self, hooks: Sequence[str]) -> Sequence[str]:
+        "Return the names of hook points; raise ValueError if the cache does not have one"
+        for name in hooks:
+            if name not in self.hooks:
+                raise ValueError(f"{unknown('hook point', name, self.hooks)}; the cache has {', '.join(self.hooks)}")
+        return hooks
 
     def _read_text(self) -> tuple[Tensor, Tensor]:
         "Read all tokens, and the mask of the positions that have a row"
@@ -176,6 +187,9 @@ class ActivationCache:
     ) -> Float[Tensor, "context position width"]:
         "Return the activations of contexts at all positions; zero at positions without a row"
         mask = self.mask
+        self._known([hook])
+        if outside := [n for n in numbers if not 0 <= n < len(mask)]:
+            raise IndexError(f"context {outside[0]}: the cache {self.path} has the contexts 0 to {len(mask) - 1}")
         x = torch.zeros(len(numbers), mask.shape[1], self.hooks[hook], dtype=self.row_type)
         before = self._first_rows()
         wanted = [torch.arange(before[n], before[n + 1]) for n in numbers]

@@ -12,8 +12,8 @@ __all__ = ['estimate_bytes', 'write_cache']
 import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +28,8 @@ from .cache import ActivationCache
 from .core import as_dtype, dtype_name, unknown, whole_number
 from .disk import Lock, check_space, gigabytes, remove_leftovers
 from .documents import Documents
-from .models import _processing_of, model_identity, model_name, vocabulary_size
+from .models import _processing_of, model_name, vocabulary_size
+from .rows import identity_changes
 from .shards import (Folder, cache_format, cache_version, decode_rows, encode_rows, entry_name, json_number,
                            manifest_file, read_manifest, shard_bytes_of, shard_name, storage_types)
 from .tokens import TokenMask, TokenStream
@@ -54,7 +55,7 @@ def _facts(recorder: _Recorder, mask: TokenMask) -> dict[str, Any]:
     config = getattr(model, "config", None) or getattr(model, "cfg", None)
     packing, described = tokens.packing, tokens.texts.describe()
     settings = {"context_size": tokens.context_size, "mask": mask.to_dict(), "model": model_name(model),
-                "dataset": None if described["dataset"] == "data in memory" else described["dataset"],
+                "dataset": None if described["dataset"].endswith(" in memory") else described["dataset"],
                 "split": described["split"],
                 "model_dtype": dtype_name(first.dtype)}
     if not tokens.texts.tokenized:
@@ -63,7 +64,7 @@ def _facts(recorder: _Recorder, mask: TokenMask) -> dict[str, Any]:
     return {
         "model": model_name(model), "class": type(model).__name__, "processing": _processing_of(model),
         "revision": getattr(config, "_commit_hash", None), "model_dtype": dtype_name(first.dtype),
-        "weights": model_identity(model), "vocabulary": vocabulary_size(model),
+        "identity": recorder.identity(), "vocabulary": vocabulary_size(model),
         "tokenizer": tokens.tokenizer is not None,
         "special_tokens": list(recorder.mask.special), "text": described["text"], "order": tokens.settings,
         "autocast": recorder.autocast, "contexts_per_batch": tokens.batch_size,
@@ -129,6 +130,16 @@ class _Recorder(ActivationsStore):
         return len(chosen)
 
 # %% ../nbs/395_record.ipynb #fdc489a3
+def _recorder(model: nn.Module, tokens: Any, hooks: str | Sequence[str], **settings: Any) -> _Recorder:
+    "Return a store that reads a text once"
+    if isinstance(tokens, Documents):
+        ids = tokens.tokens
+        tokens = TokenStream(ids, getattr(model, "tokenizer", None), ids.shape[1], shuffle=False, epochs=1)
+    recorder = _Recorder(model, tokens, hooks, 1, device="cpu", **settings)
+    if recorder.tokens is not tokens:
+        recorder.tokens.epochs = 1
+    return recorder
+
 def write_cache(
     path: str | os.PathLike[str],  # A folder, or an address that fsspec opens
     model: nn.Module,  # A bridge, a Hugging Face model, or any module that takes tokens
@@ -146,14 +157,10 @@ def write_cache(
     "Store the activations of a text; return the cache. A writer that was killed is continued with `resume=True`"
     mask = TokenMask.everything() if mask is None else mask
     n_tokens = whole_number("n_tokens", n_tokens, 1)
+    shard_bytes = whole_number("shard_bytes", shard_bytes, 1) or 1
+    dtype = str(dtype).removeprefix("torch.")
     document = tokens.document if isinstance(tokens, Documents) else None
-    if isinstance(tokens, Documents):
-        ids = tokens.tokens
-        tokens = TokenStream(ids, getattr(model, "tokenizer", None), ids.shape[1], shuffle=False, epochs=1)
-    recorder = _Recorder(model, tokens, hooks, 1, device="cpu", mask=mask, autocast=autocast,
-                         skip_nonfinite=skip_nonfinite)
-    if recorder.tokens is not tokens:
-        recorder.tokens.epochs = 1
+    recorder = _recorder(model, tokens, hooks, mask=mask, autocast=autocast, skip_nonfinite=skip_nonfinite)
     widths = {name: width for name, (width, _) in recorder._shapes(None).items()}
     size = estimate_bytes(widths, n_tokens or 0, dtype, recorder.tokens.context_size, mask.skip_first)
     manifest = {"format": cache_format, "version": cache_version, "about": _facts(recorder, mask), "hooks": widths,
@@ -167,7 +174,8 @@ def write_cache(
                 check_space(folder.local, missing, f"a cache of {n_tokens or 0:,} tokens")
             if progress and n_tokens:
                 print(f"{n_tokens:,} tokens at {size / n_tokens:,.0f} bytes: {gigabytes(size)}", flush=True)
-            _write_shards(folder, manifest, recorder, entries, document, progress)
+            with _nothing_empty(folder, entries):
+                _write_shards(folder, manifest, recorder, entries, document, progress)
     return ActivationCache.open(path)
 
 # %% ../nbs/395_record.ipynb #3e125f17
@@ -193,17 +201,16 @@ def _begun(folder: Folder, manifest: dict[str, Any], resume: bool) -> list[dict[
     if not resume:
         raise FileExistsError(f"{folder.name} has a cache already: give another folder, or resume=True to continue it")
     before, entries = read_manifest(folder)
+    text_before, text_now = (each["about"].pop("identity") for each in (before, manifest))
     if (changed := _first_difference(before, manifest)) is not None:
         name, was, now = changed
         raise ValueError(f"the cache {folder.name} was begun with {name}={was!r}, not {now!r}: use the same settings, "
                          "or another folder")
-    if "shards" in before:
-        return None
-    for number, entry in enumerate(entries):
-        if (size := folder.size(shard_name(number))) != entry["bytes"]:
-            raise ValueError(f"{folder.name}/{shard_name(number)} has {size:,} bytes instead of {entry['bytes']:,}: "
-                             f"delete {entry_name(number)} and all later ones, to write these shards again")
-    return entries
+    if changes := identity_changes(text_before, text_now):
+        raise ValueError(f"the cache {folder.name} was begun with another model or text: {'; '.join(changes)}; use the "
+                         "same ones, or another folder")
+    there = [folder.size(shard_name(number)) == entry["bytes"] for number, entry in enumerate(entries)]
+    return None if "shards" in before and all(there) else entries[:[*there, False].index(False)]
 
 def _first_difference(before: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:
     "Return the first value of nested settings that differs, with its name; the list of shards does not count"
@@ -240,6 +247,19 @@ def _write_shards(folder: Folder, manifest: dict[str, Any], recorder: _Recorder,
         warnings.warn(f"n_tokens={wanted:,}: the text has only {done:,} tokens that count; the cache ends there",
                       stacklevel=3)
     folder.write_json(manifest_file, {**manifest, "shards": entries})
+
+@contextmanager
+def _nothing_empty(folder: Folder, entries: list[dict[str, Any]]) -> Iterator[None]:
+    "Remove a cache without any row if the context fails, so that other settings can be tried in the folder"
+    try:
+        yield
+    except BaseException:
+        if not any(rows for entry in entries for _, rows in entry["blocks"]):
+            tokenizer = [f"tokenizer/{name}" for name in folder.names("tokenizer")]
+            shards = [each(number) for number in range(len(entries)) for each in (shard_name, entry_name)]
+            for name in (*tokenizer, *shards, manifest_file):
+                folder.remove(name)
+        raise
 
 def _write_shard(folder: Folder, number: int, part: _Part, kind: str, tokens: TokenStream) -> dict[str, Any]:
     "Write a shard and then the facts about it, which make it part of the cache; return them"

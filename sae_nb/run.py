@@ -112,7 +112,7 @@ def _prepare(
 ) -> tuple[TrainConfig, nn.Module, ActivationsStore]:
     "Return settings that match the model, the model, and the stream of its activations"
     if cfg.activations is not None:
-        return _from_cache(cfg)
+        return _from_cache(cfg, model, dataset)
     if model is None:
         model = load_model(cfg.model, device=cfg.device, dtype=cfg.model_dtype, bridge=False)
     for hook in cfg.all_hooks:
@@ -123,8 +123,12 @@ def _prepare(
         _note_packing(cfg, store.tokens)
     return cfg, model, store
 
-def _from_cache(cfg: TrainConfig) -> tuple[TrainConfig, nn.Module, Any]:
+def _from_cache(cfg: TrainConfig, model: Any, dataset: Any) -> tuple[TrainConfig, nn.Module, Any]:
     "Return the settings of a run that reads a cache, a model that replays it, and the stream of its activations"
+    for name, given in (("model", model), ("dataset", dataset)):
+        if given is not None:
+            raise ValueError(f"{name} is given, but activations={cfg.activations!r} takes its place: leave one of them "
+                             "out")
     cache = open_cache(str(cfg.activations))
     cfg, model = fit_to_cache(cfg, cache), cache.model()
     stream = cache.stream(cfg.all_hooks, cfg.batch_size, buffer_size=cfg.buffer_size, seed=cfg.seed,

@@ -16,6 +16,7 @@ import json
 import os
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,10 +34,14 @@ class Folder:
     "A folder on this machine, or an address that fsspec opens"
 
     def __init__(self, path: str | os.PathLike[str]):
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"path={path!r:.60}: must be a folder, or an address such as s3://bucket/folder")
         self.name = os.fspath(path)
         self.local: Path | None = None
         if "://" not in self.name:
             self.local = local_path(path)
+            if self.local.is_file():
+                raise NotADirectoryError(f"{self.name} is a file: a cache is a folder")
             return
         from fsspec.core import url_to_fs
         self.system, root = url_to_fs(self.name)
@@ -72,6 +77,17 @@ class Folder:
         if stop <= start:
             return np.empty(0, np.uint8)
         return np.memmap(self.local / name, np.uint8, "c", start, (stop - start,))  # a private copy if written to
+
+    def remove(
+        self,
+        name: str,  # Name in the folder
+    ) -> None:
+        "Remove a file; do nothing if there is none"
+        with suppress(FileNotFoundError):
+            if self.local is not None:
+                (self.local / name).unlink()
+            else:
+                self.system.rm_file(f"{self.root}/{name}")
 
     def size(
         self,
@@ -247,9 +263,9 @@ class StoredShard:
         "Return a part of the file; raise ValueError if it is damaged"
         data = self.folder.read(self.name, start, stop)
         if len(data) != stop - start or zlib.crc32(data.data) != crc32:
-            raise ValueError(f"{self.folder.name}/{self.name} is damaged: the checksum of {what} is wrong; delete "
-                             f"{self.name[:-len('.safetensors')]}.* and all later shards, and write the cache again "
-                             "with resume=True, or restore the file")
+            raise ValueError(f"{self.folder.name}/{self.name} is damaged: the checksum of {what} is wrong; restore "
+                             "it, or delete it and write the cache again with resume=True, which replaces it and what "
+                             "follows")
         return data
 
     def tensor(

@@ -86,7 +86,8 @@ class CacheStream:
         self.batch_size = whole_number("batch_size", batch_size, 1) or 1
         self.shuffle, self.n_rows = shuffle, n_rows
         self.epochs = whole_number("epochs", epochs, 1)
-        self.settings = {"cache": cache.fingerprint, "hooks": self.hooks, "seed": seed, "shuffle": shuffle,
+        self.settings = {"cache": cache.fingerprint, "hooks": self.hooks, "seed": whole_number("seed", seed, 0),
+                         "shuffle": shuffle,
                          "open_shards": whole_number("open_shards", open_shards, 1), "batch_size": batch_size}
         self.n_read, self.exhausted = 0, False
         self.filling = False  # Whether the buffer is being filled; True after an error in the middle
