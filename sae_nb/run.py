@@ -30,13 +30,15 @@ from .activations import ActivationsStore
 from .checkpoint import (Interruption, load_checkpoint, previous_checkpoint, remove_checkpoints,
                                save_checkpoint)
 from .config import TrainConfig, new_saes, read_settings, settings_file
-from .core import as_device
+from .core import as_device, default_device
 from .disk import Lock, check_space, gigabytes
 from .folders import _about_weights, _check_settings, _checkpoint_file, _run_folder, _write_settings, metrics_file
+from .foreign import open_cache
 from .hooks import closed_blocks, compiled, find_hook_point, hook_width
 from .models import begin_id, load_model, model_identity
 from .optim import DivergenceError
 from .plan import _without_objects, estimate, fit_to_model, make_store
+from .replay import fit_to_cache
 from .rows import identity_changes
 from .sae import SAE
 from .timing import TimeReport, TrainingExample, time_report
@@ -107,7 +109,7 @@ def _take_objects(cfg: TrainConfig, model: Any, dataset: Any) -> tuple[TrainConf
     given: dict[str, Any] = {name: getattr(cfg, name) if value is None else value
                              for name, value in (("model", model), ("dataset", dataset))}
     cfg = _without_objects(replace(cfg, **given))
-    if given["model"] is None:
+    if given["model"] is None and cfg.activations is None:
         raise ValueError("model=None: give a name, or the model; that of a run which is resumed was an object")
     objects = {name: None if getattr(cfg, name) is not None else value for name, value in given.items()}
     return cfg, objects["model"], objects["dataset"]
@@ -116,6 +118,8 @@ def _prepare(
     cfg: TrainConfig, model: nn.Module | None, dataset: Any,
 ) -> tuple[TrainConfig, nn.Module, ActivationsStore]:
     "Return settings that match the model, the model, and the stream of its activations"
+    if cfg.activations is not None:
+        return _from_cache(cfg, model, dataset)
     if model is None:
         model = load_model(cfg.model, device=cfg.device, dtype=cfg.model_dtype, bridge=False)
     for hook in cfg.all_hooks:
@@ -125,6 +129,19 @@ def _prepare(
     if store.tokens.texts.tokenized:
         _note_packing(cfg, store.tokens)
     return cfg, model, store
+
+def _from_cache(cfg: TrainConfig, model: Any, dataset: Any) -> tuple[TrainConfig, nn.Module, Any]:
+    "Return the settings of a run that reads a cache, a model that replays it, and the stream of its activations"
+    for name, given in (("model", model), ("dataset", dataset)):
+        if given is not None:
+            raise ValueError(f"{name} is given, but activations={cfg.activations!r} takes its place: leave one of them "
+                             "out")
+    cache = open_cache(str(cfg.activations))
+    cfg, model = fit_to_cache(cfg, cache), cache.model()
+    stream = cache.stream(cfg.all_hooks, cfg.batch_size, buffer_size=cfg.buffer_size, seed=cfg.seed,
+                          device=cfg.device or default_device(), shuffle=not cfg.stored_order,
+                          n_rows=cfg.steps * cfg.batch_size)
+    return fit_to_model(cfg, model), model, stream
 
 def _note_packing(cfg: TrainConfig, tokens: TokenStream) -> None:
     "Record whether the contexts of a data set of tokens begin with BOS, instead of how text would have been packed"
