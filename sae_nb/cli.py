@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 import sae_nb
+from .cache_command import cache_command
 from .commands import run_command
 from .display import unknown
 from .eval_commands import dashboard_command, eval_command
@@ -21,7 +22,8 @@ from .sweep_command import sweep_command
 from .train_command import train_command
 
 _commands = {command.name: command for command in (
-    train_command, sweep_command, eval_command, dashboard_command, convert_command, push_command, find_command, list_command)}
+    train_command, sweep_command, eval_command, cache_command, dashboard_command, convert_command, push_command,
+    find_command, list_command)}
 
 def _usage() -> str:
     "Return the help text of `sae-nb`"

@@ -12,6 +12,7 @@ __all__ = ['Run', 'start_run', 'train']
 import json
 import os
 import shlex
+import signal
 import tempfile
 import time
 import traceback
@@ -29,14 +30,16 @@ from .activations import ActivationsStore
 from .checkpoint import (Interruption, load_checkpoint, previous_checkpoint, remove_checkpoints,
                                save_checkpoint)
 from .config import TrainConfig, new_saes, read_settings, settings_file
-from .core import as_device
+from .core import as_device, default_device
 from .disk import Lock, check_space, gigabytes
 from .folders import (_about_weights, _check_settings, _checkpoint_file, _run_folder, _write_settings,
                             metrics_file, note_diverged)
+from .foreign import open_cache
 from .hooks import closed_blocks, compiled, find_hook_point, hook_width
 from .models import begin_id, load_model, model_identity
 from .optim import DivergenceError
 from .plan import _without_objects, estimate, fit_to_model, make_store
+from .replay import fit_to_cache
 from .rows import identity_changes
 from .sae import SAE
 from .timing import TimeReport, TrainingExample, time_report
@@ -57,6 +60,7 @@ class Run:
     times: TimeReport  # Time of each part
     trackers: Trackers = field(default_factory=lambda: Trackers([]))  # Those that take the numbers of an evaluation
     lock: Lock | None = None  # Keeps other runs out of the folder
+    ending: int | None = None  # SIGTERM or SIGHUP, if one of them stopped the run
 
     @property
     def several(self) -> bool:
@@ -92,6 +96,11 @@ class Run:
             if self.lock is not None:
                 self.lock.release()
 
+    def pass_on_signal(self) -> None:
+        "Send the signal that stopped the run to this process again, now that everything is saved"
+        if self.ending is not None:
+            signal.raise_signal(self.ending)
+
 # %% ../nbs/470_run.ipynb #bcae5d81
 def _take_objects(cfg: TrainConfig, model: Any, dataset: Any) -> tuple[TrainConfig, nn.Module | None, Any]:
     "Return settings with names only, and the model and the data set if they are objects"
@@ -101,7 +110,7 @@ def _take_objects(cfg: TrainConfig, model: Any, dataset: Any) -> tuple[TrainConf
     given: dict[str, Any] = {name: getattr(cfg, name) if value is None else value
                              for name, value in (("model", model), ("dataset", dataset))}
     cfg = _without_objects(replace(cfg, **given))
-    if given["model"] is None:
+    if given["model"] is None and cfg.activations is None:
         raise ValueError("model=None: give a name, or the model; that of a run which is resumed was an object")
     objects = {name: None if getattr(cfg, name) is not None else value for name, value in given.items()}
     return cfg, objects["model"], objects["dataset"]
@@ -110,6 +119,8 @@ def _prepare(
     cfg: TrainConfig, model: nn.Module | None, dataset: Any,
 ) -> tuple[TrainConfig, nn.Module, ActivationsStore]:
     "Return settings that match the model, the model, and the stream of its activations"
+    if cfg.activations is not None:
+        return _from_cache(cfg, model, dataset)
     if model is None:
         model = load_model(cfg.model, device=cfg.device, dtype=cfg.model_dtype, bridge=False)
     for hook in cfg.all_hooks:
@@ -119,6 +130,19 @@ def _prepare(
     if store.tokens.texts.tokenized:
         _note_packing(cfg, store.tokens)
     return cfg, model, store
+
+def _from_cache(cfg: TrainConfig, model: Any, dataset: Any) -> tuple[TrainConfig, nn.Module, Any]:
+    "Return the settings of a run that reads a cache, a model that replays it, and the stream of its activations"
+    for name, given in (("model", model), ("dataset", dataset)):
+        if given is not None:
+            raise ValueError(f"{name} is given, but activations={cfg.activations!r} takes its place: leave one of them "
+                             "out")
+    cache = open_cache(str(cfg.activations))
+    cfg, model = fit_to_cache(cfg, cache), cache.model()
+    stream = cache.stream(cfg.all_hooks, cfg.batch_size, buffer_size=cfg.buffer_size, seed=cfg.seed,
+                          device=cfg.device or default_device(), shuffle=not cfg.stored_order,
+                          n_rows=cfg.steps * cfg.batch_size)
+    return fit_to_model(cfg, model), model, stream
 
 def _note_packing(cfg: TrainConfig, tokens: TokenStream) -> None:
     "Record whether the contexts of a data set of tokens begin with BOS, instead of how text would have been packed"
@@ -451,7 +475,10 @@ def _train_and_save(session: _Session, model: nn.Module, trackers: list[Tracker]
     times = session.time_report(seconds)
     run = Run(session.cfg, session.folder, session.trainer.saes, model, False, times, Trackers(kept))
     session.save(run)
-    run.interrupted = session.interruption.requested
+    run.interrupted, run.ending = session.interruption.requested, session.interruption.ending
+    if not run.interrupted and not session.complete:
+        warnings.warn(f"the data set ended after {session.progress()} tokens, before the learning rate fell; give more "
+                      "text, or a smaller tokens=", stacklevel=2)
     return run
 
 def train(
@@ -459,7 +486,10 @@ def train(
     model: nn.Module | None = None,  # A loaded model; None: that of `cfg`
     dataset: Any = None,  # A data set object; None: that of `cfg`
 ) -> SAE | dict[str, SAE]:
-    "Train and save SAEs; return one, or a dictionary if `cfg.sae` is one. An interrupt returns them as trained so far"
+    """Train and save SAEs; return one, or a dictionary if `cfg.sae` is one
+
+    Ctrl-C returns them as trained so far. SIGTERM and SIGHUP end the process once they are saved."""
     run = start_run(cfg, model, dataset)
     run.close()
+    run.pass_on_signal()
     return run.result

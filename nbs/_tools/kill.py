@@ -3,7 +3,7 @@
     python nbs/_tools/kill.py --kills 200 --seed 0       # the table of nbs/reliability.ipynb
     python nbs/_tools/kill.py --quick                    # less than a minute
     python nbs/_tools/kill.py --only SIGTERM --trial 7   # one trial of one row, again
-    python nbs/_tools/kill.py --only "kill -9" --kind "eight SAEs" --kills 21    # one kind of run
+    python nbs/_tools/kill.py --only "kill -9" --kinds "eight SAEs" --kills 21    # one kind of run
 
 A run is lost if it cannot be resumed to the end, or if its weights, settings or metrics then differ in any bit from those
 of the same run, unbroken, or if it leaves files. Prints a table, and exits with 1 if anything was lost. Some rows need
@@ -22,6 +22,7 @@ from pathlib import Path
 
 import datasets  # noqa: F401  (imported once, for all processes)
 
+import kill_cache  # noqa: F401  (adds rows)
 import kill_damage  # noqa: F401  (adds rows)
 from kill_faults import ROWS, Row
 from kill_runs import Bench, bare_model, kinds
@@ -37,7 +38,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="a few trials of a few rows")
     parser.add_argument("--only", default="", help="rows whose name contains this; several with |")
-    parser.add_argument("--kind", default="", help="kinds of run whose name contains this")
+    parser.add_argument("--kinds", default="", help="only kinds of run whose name contains this")
     parser.add_argument("--trial", type=int, help="only this trial of each row")
     parser.add_argument("--verbose", action="store_true", help="also say how the disturbed processes ended")
     parser.add_argument("--keep", action="store_true", help="keep the folders of the runs")
@@ -80,11 +81,10 @@ def wanted(row: Row, options: argparse.Namespace) -> bool:
 def try_all(options: argparse.Namespace, folder: Path) -> int:
     "Try all rows and print the table; return how many trials were lost"
     bench = Bench(folder, options.keep)
+    bench.taken = [kind for kind in bench.kinds if options.kinds in kind.name]
     total = n_lost = 0
     if options.quick:
         bench.taken = [bench.kinds[n] for n in (0, 1, 20)]
-    if options.kind:
-        bench.taken = [kind for kind in bench.kinds if options.kind in kind.name]
     print("| fault | tried | survived | lost |\n|---|---|---|---|")
     for row in ROWS:
         if wanted(row, options):
