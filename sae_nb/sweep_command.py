@@ -24,9 +24,9 @@ from .train_command import _parse_train, _PostTraining, _train_option_names
 # %% ../nbs/940_sweep_command.ipynb #238604be
 @dataclass(kw_only=True)
 class _SweepOptions:
-    """Train one SAE for each combination of values, and compare them on held-out text. Each option of `sae-nb train` may
-    have several values, separated by commas: --k 8,16,32 --lr 1e-3,3e-4. Options of the SAE may leave out `--sae.`. The
-    same command with the same --out resumes a sweep."""
+    """Train one SAE for each combination of values, and compare them on held-out text. Each option of `sae-nb train`
+    may have several values, separated by commas: --k 8,16,32 --lr 1e-3,3e-4. Options of the SAE may leave out `--sae.`.
+    The same command with the same --out resumes a sweep."""
     architecture: str = "batchtopk"  # Architecture, or several
     eval_dataset: str | None = None  # Data set with held-out text; None: the held-out part of the training data set
     eval_tokens: int = 50_000  # Tokens to evaluate on; 0: no evaluation

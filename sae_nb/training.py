@@ -174,13 +174,13 @@ def _make_trainable(sae: SAE) -> None:
 _Result = TypeVar("_Result")
 
 class SharedResults:
-    "What several SAEs compute from the same batch, each result computed once"
+    "Results that several SAEs need of the same batch, each computed once"
     def __init__(self) -> None:
         self._found: dict[tuple[Any, ...], tuple[Any, tuple[Any, ...]]] = {}
 
     def get(
         self,
-        compute: Callable[[], _Result],
+        compute: Callable[[], _Result],  # Called at the first request
         *key: Any,  # What the result depends on; tensors and other objects that cannot be hashed by identity
     ) -> _Result:
         "Return the result of `compute`, or that of an earlier call with the same key"
@@ -218,8 +218,12 @@ class SAETraining:
     @outside_inference_mode()
     @no_autocast()
     @torch.no_grad()
-    def start(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"] | None = None,
-              shared: SharedResults | None = None) -> None:
+    def start(
+        self,
+        x: Float[Tensor, "n d_in"],
+        target: Float[Tensor, "n d_out"] | None = None,  # None: the inputs
+        shared: SharedResults | None = None,  # Of all SAEs that start from this sample
+    ) -> None:
         "Estimate the transform of the inputs from a first sample; set `b_dec`, and L0 if it has a target"
         shared, settings = shared or SharedResults(), self.sae.cfg
         kind = self.cfg.normalize_inputs if settings.normalize_activations == "none" else "none"
@@ -255,8 +259,12 @@ class SAETraining:
 
     @outside_inference_mode()
     @no_autocast()
-    def step(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"] | None = None,
-             shared: SharedResults | None = None) -> None:
+    def step(
+        self,
+        x: Float[Tensor, "n d_in"],
+        target: Float[Tensor, "n d_out"] | None = None,  # None: the inputs
+        shared: SharedResults | None = None,  # Of all SAEs that are trained on this batch
+    ) -> None:
         "Train on one batch"
         if self.finished:
             raise RuntimeError("this training is finished: its SAE now accepts raw activations")
