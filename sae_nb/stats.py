@@ -28,7 +28,7 @@ from .core import local_path
 from .display import shown
 from .disk import write_safely
 from .firing import Contexts, bin_edges, bin_of, equal_bins, favorite_tokens, hash_to_uniform
-from .firing import check_whole_numbers, lowest_per_group, n_bins, quartile_bins, sample_from_bins
+from .firing import check_finite, check_whole_numbers, lowest_per_group, n_bins, quartile_bins, sample_from_bins
 from .formats.files import CheckpointError
 from .labels import LabelsLike, read_labels
 from .vocabulary import Vocabulary
@@ -250,6 +250,22 @@ class Sources:
     documents: Int[Tensor, "d_sae"]  # Documents in which each latent fires
     n_documents: int  # Number of documents
 
+    def check(
+        self,
+        d_sae: int,  # Number of latents
+        tokens: Int[Tensor, "sequence position"],  # The text
+    ) -> None:
+        "Raise ValueError if the tables do not fit together, or do not fit the text"
+        if not all(isinstance(name, str) for name in self.names):
+            raise ValueError("the names of sources must be texts")
+        check_finite("sizes of sources", self.size, len(self.names))
+        check_finite("firings by source", self.count, d_sae, len(self.names))
+        check_finite("documents", self.documents, d_sae)
+        check_finite("sources of tokens", self.label, *tokens.shape)
+        check_whole_numbers("sources of tokens", self.label, max(len(self.names), 1), least=-1)
+        for name in ("size", "count", "documents"):
+            check_whole_numbers(f"{name} of sources", getattr(self, name), 2 ** 62)
+
 # %% ../nbs/630_stats.ipynb #06266a61
 @dataclass
 class FeatureStats:
@@ -460,24 +476,37 @@ class FeatureStats:
 
     def _check(self) -> None:
         "Raise ValueError if the tables do not fit together"
-        per_latent = ("count", "outside", "sequences", "sum", "sum_squares", "max", "histogram", "logit_tokens",
-                      "logit_effects", "neighbors", "neighbor_cosines")
-        for name in per_latent:
-            if getattr(self, name).ndim < 1 or len(getattr(self, name)) != len(self):
-                raise ValueError(f"{name} has shape {tuple(getattr(self, name).shape)} for {len(self)} latents")
+        tables = {"count": 1, "outside": 1, "sequences": 1, "sum": 1, "sum_squares": 1, "max": 1, "histogram": 2,
+                  "logit_tokens": 2, "logit_effects": 2, "neighbors": 2, "neighbor_cosines": 2, "logit_histogram": 2,
+                  "fine_histogram": 2}
+        for name, dimensions in tables.items():
+            if (table := getattr(self, name)) is not None:
+                check_finite(name, table, *(len(self), -1)[:dimensions])
         for name in ("top", "random", "silent"):
             getattr(self, name).check(len(self), self.tokens.numel())
-        ids = {"logit_tokens": len(self.vocabulary), "neighbors": len(self), "count": 2 ** 62, "outside": 2 ** 62}
-        for name, end in ids.items():
-            check_whole_numbers(name, getattr(self, name), end, least=-1 if end < 2 ** 62 else 0)
+        check_finite("tokens", self.tokens, -1, -1)
+        check_finite("repeats", self.repeats, len(self.top.position))
+        for left, right in (("logit_tokens", "logit_effects"), ("neighbors", "neighbor_cosines")):
+            check_finite(right, getattr(self, right), *getattr(self, left).shape)
+        self._check_whole()
         if self.coactivating is not None:
-            check_whole_numbers("coactivating", self.coactivating.latent, len(self), least=-1)
+            self.coactivating.check(len(self))
+        if self.sources is not None:
+            self.sources.check(len(self), self.tokens)
         if not (isinstance(self.about, dict) and 0 < float(self.scale) < math.inf):
             raise ValueError("about is missing, or the scale is not positive")
         if not all(isinstance(n, int) and n >= 0 for n in (self.n_tokens, self.before)):
             raise ValueError("n_tokens and before must be whole numbers")
-        if self.sources is not None and not all(isinstance(name, str) for name in self.sources.names):
-            raise ValueError("the names of sources must be texts")
+
+    def _check_whole(self) -> None:
+        "Raise ValueError if ids or counts are not whole numbers in their range"
+        ids = {"logit_tokens": len(self.vocabulary), "neighbors": len(self)}
+        for name, end in ids.items():
+            check_whole_numbers(name, getattr(self, name), end, least=-1)
+        for name in ("count", "outside", "sequences", "histogram", "logit_histogram", "fine_histogram", "repeats"):
+            if (table := getattr(self, name)) is not None:
+                check_whole_numbers(name, table, 2 ** 62)
+        check_whole_numbers("tokens", self.tokens, 2 ** 31)
 
     @classmethod
     def _from_values(cls, values: dict[str, Any]) -> FeatureStats:
