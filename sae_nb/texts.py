@@ -64,7 +64,7 @@ def _check_content(path: Path) -> None:
     for file in files:
         if (kind := _kinds.get(_suffix(file))) is None:
             continue
-        check_packing(file, 2 ** 26 // len(files))
+        check_packing(file, 2 ** 28 // len(files))
         problem = content_problem(LocalFiles(file.parent), file.name)
         if problem and ("git-lfs" in problem or kind in ("parquet", "arrow")):
             raise ValueError(f"data set {str(file)!r}: {problem}")
@@ -105,6 +105,7 @@ def _errors_about(name: str) -> Iterator[None]:
             raise
         cause = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
         hint = ": save the file as UTF-8" if isinstance(cause, UnicodeDecodeError) else ""
+        hint = hint or (": pip install zstandard" if "Compression type zstd" in str(cause) else "")
         if isinstance(error, DatasetNotFoundError) and not {"/", "."} & set(name):
             hint = "; give a text as a list, [text]"
         kind = ConnectionError if isinstance(error, (ConnectionError, TimeoutError)) else ValueError
@@ -437,7 +438,12 @@ class Texts:
         if isinstance(self.rows, InOrder):
             return self.rows.look()
         # A copy, so that the stream does not move
-        return iter(copy.deepcopy(self.rows) if hasattr(self.rows, "state_dict") else self.rows)
+        return iter(copy.deepcopy(self.rows) if hasattr(self.rows, "state_dict") else self._without_others())
+
+    def _without_others(self) -> Any:
+        "Return the rows without columns that are not read, which can take long to decode"
+        names = [name for name in (self.column, "attention_mask") if name in getattr(self.rows, "column_names", ())]
+        return self.rows.select_columns(names) if names and hasattr(self.rows, "select_columns") else self.rows
 
     def at(
         self,
