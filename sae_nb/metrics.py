@@ -215,10 +215,11 @@ def bootstrap_interval(
 
 # %% ../nbs/500_metrics.ipynb #f8fe89b3
 def all_metrics(
-    sums: Mapping[str, Tensor],  # Those of `reconstruction_sums`, "l0", "l1", and optionally of `_prediction_metrics`
+    sums: Mapping[str, Tensor],  # Those of `reconstruction_sums`, and optionally "l0", "l1", and those of `_prediction_metrics`
 ) -> dict[str, Float[Tensor, "*batch"]]:
     "Compute every metric that the sums allow"
-    found = _reconstruction_metrics(sums) | {name: sums[name] / sums["tokens"] for name in ("l0", "l1")}
+    found = _reconstruction_metrics(sums) | {
+        name: sums[name] / sums["tokens"] for name in ("l0", "l1") if name in sums}
     return found | _prediction_metrics(sums) if "targets" in sums else found
 
 # %% ../nbs/500_metrics.ipynb #47f4c2ff
@@ -303,7 +304,7 @@ class Metrics:
         tensors = TensorFile(LocalFiles(path.parent), path.with_suffix(".safetensors").name).read()
         try:
             return cls._from_values(kept, tensors)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
             raise CheckpointError(f"{path}: not metrics of an SAE ({type(error).__name__}: {error})") from error
 
     @classmethod
@@ -322,6 +323,8 @@ class Metrics:
             raise ValueError(f"{shown(wrong[0])} has no number for each latent")
         if len({t.shape[:1] for t in sums.values()}) > 1 or any(t.ndim < 1 or t.isinf().any() for t in sums.values()):
             raise ValueError("the sums are not finite, or not of the same sequences")
+        if sums and any(t.ndim for t in all_metrics({name: t.double().sum(0) for name, t in sums.items()}).values()):
+            raise ValueError("the sums have more than one number for each sequence")
         return cls(values, intervals, density, kept["about"], sums, latents)
 
     def to_pandas(self) -> pandas.DataFrame:

@@ -12,6 +12,7 @@ __all__ = ['is_text', 'Texts', 'load_texts']
 import copy
 import glob
 import hashlib
+import lzma
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -100,7 +101,7 @@ def _errors_about(name: str) -> Iterator[None]:
             yield
     except StopIteration as error:
         raise ValueError(f"data set {name!r} is empty") from error
-    except (OSError, ValueError, EOFError, RecursionError, zlib.error, DatasetsError) as error:
+    except (OSError, ValueError, EOFError, RecursionError, zlib.error, lzma.LZMAError, DatasetsError) as error:
         if str(error).startswith("data set "):
             raise
         cause = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error

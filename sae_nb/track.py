@@ -207,7 +207,7 @@ def _cut_back(path: Path, steps_done: int | None) -> None:
     for line in lines:
         row = _row(line)
         step = row.get("step", 0) if row is not None else None
-        if step is not None and (steps_done is None or step <= steps_done):
+        if isinstance(step, int) and (steps_done is None or step <= steps_done):
             kept.append(line)
     if kept == lines[:len(kept)] and len(kept) < len(lines):  # Needs no space on the disk
         os.truncate(path, len("".join(kept).encode("utf-8", "surrogateescape")))

@@ -233,18 +233,19 @@ def set_samples() -> list[Sample]:
 def metrics_samples() -> list[Sample]:
     "Return results of evaluations, and rows of metrics"
     from sae_nb.checkpoint import load_checkpoint, save_checkpoint
-    from sae_nb.metrics import Metrics
+    from sae_nb.metrics import Metrics, reconstruction_sums
     from sae_nb.publish import Evaluation
     from sae_nb.suite import _ResultsFolder
     from sae_nb.track import JSONLines, read_rows
     values = {"l0": 3.5, "mse": 0.25, "explained_variance": 0.75, "tokens": 24.0}
+    sums = reconstruction_sums(torch.rand(3, 4, D), torch.rand(3, 4, D)) | {"l0": torch.rand(3), "l1": torch.rand(3)}
     metrics = Metrics(values, {"l0": (3.0, 4.0)}, torch.rand(N), {"sae": "gpt2", "identity": "a", "source": {"text": "x"}},
-                      {"tokens": torch.ones(3), "l0": torch.rand(3)}, {"auc": torch.rand(N)})
+                      sums, {"auc": torch.rand(N)})
     about = {"tokens": 24, "seed": 0, "split": "test"}
 
     def use_metrics(path: Path) -> None:
         found = Metrics.load(path)
-        repr(found), found._repr_html_(), found.to_pandas(), found - metrics
+        repr(found), found._repr_html_(), found.to_pandas(), found - found
         json.loads(found.save(path).read_text(), parse_constant=refuse_constant)
 
     def use_suite(path: Path) -> None:
