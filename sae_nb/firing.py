@@ -306,6 +306,8 @@ class Contexts:
         rows = {len(getattr(self, part.name)) for part in fields(self)[1:]}
         for name in ("value", "scale"):
             check_finite(f"{name} of contexts", getattr(self, name), -1)
+        check_finite("offsets", self.offsets, d_sae + 1)
+        check_finite("positions", self.position, -1)
         check_whole_numbers("offsets", self.offsets, max(rows) + 1)
         check_whole_numbers("positions", self.position, n_tokens)
         check_whole_numbers("windows", self.window, 128, least=-128)

@@ -187,7 +187,7 @@ class _ResultsFolder:
             return None
         found = Metrics.load(self.file(name))
         if found.about.get("identity") != identity:
-            raise FileExistsError(f"{self.file(name).name} is the result of an SAE with this name and other weights: "
+            raise FileExistsError(f"{self.file(name)} is the result of an SAE with this name and other weights: "
                                   "remove it, or give another folder")
         return found
 

@@ -28,7 +28,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from .core import assets, local_path
-from .display import shown, unknown
+from .display import shown, shown_names, unknown
 from .disk import LocalFiles
 from .formats.files import content_problem, read_json
 from .rows import (InOrder, chat_columns, chat_roles, check_packing, file_identity, hash_of, is_message,
@@ -615,7 +615,7 @@ def load_texts(
 def _with_column(texts: Texts, first: Sequence[Any], columns: Sequence[str], column: str | None,
                  tokenizer: Any) -> Texts:
     "Find the column to read, and whether it holds texts, tokens or chats"
-    found = _find_column(columns, column)
+    found = _find_column(columns, column, texts._named)
     values = [value for row in first if not _is_missing(value := row.get(found))]
     if values and _is_chat(found, values[0]):
         if not getattr(tokenizer, "chat_template", None):
@@ -629,15 +629,15 @@ def _with_column(texts: Texts, first: Sequence[Any], columns: Sequence[str], col
         texts.document(row, n)  # Raises an error before work starts if the rows cannot be read
     return texts
 
-def _find_column(columns: Sequence[str], column: str | None) -> str:
+def _find_column(columns: Sequence[str], column: str | None, named: str = "") -> str:
     "Choose the column to read; raise ValueError if there is none"
     if column is not None and column not in columns:
-        raise ValueError(f"{unknown('column', column, columns)}; the data set has {', '.join(columns)}")
+        raise ValueError(f"{unknown('column', column, columns)}; the data set{named} has {shown_names(columns)}")
     found = column or next((name for name in (*usual_columns, *chat_columns) if name in columns), None)
     if found is None:
         usual = ", ".join(usual_columns)
-        raise ValueError(f"the data set has none of the columns {usual}; it has {', '.join(columns)}: choose one with "
-                         "column=")
+        raise ValueError(f"the data set{named} has none of the columns {usual}; it has {shown_names(columns)}: choose one "
+                         "with column=")
     return found
 
 def _is_chat(column: str, value: Any) -> bool:
