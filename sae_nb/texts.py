@@ -632,12 +632,13 @@ def _with_column(texts: Texts, first: Sequence[Any], columns: Sequence[str], col
 def _find_column(columns: Sequence[str], column: str | None, named: str = "") -> str:
     "Choose the column to read; raise ValueError if there is none"
     if column is not None and column not in columns:
-        raise ValueError(f"{unknown('column', column, columns)}; the data set{named} has {shown_names(columns)}")
+        raise ValueError(f"{unknown('column', column, columns)}; the data set has {shown_names(columns)}"
+                         f"{named and f' (data set{named})'}")
     found = column or next((name for name in (*usual_columns, *chat_columns) if name in columns), None)
     if found is None:
         usual = ", ".join(usual_columns)
-        raise ValueError(f"the data set{named} has none of the columns {usual}; it has {shown_names(columns)}: choose one "
-                         "with column=")
+        raise ValueError(f"the data set has none of the columns {usual}; it has {shown_names(columns)}: choose one with "
+                         f"column={named and f' (data set{named})'}")
     return found
 
 def _is_chat(column: str, value: Any) -> bool:
