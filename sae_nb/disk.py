@@ -285,8 +285,8 @@ class Lock:
                     os.close(number)
                     raise InUseError(f"{self.what} is being used by {_holder(self.path)}"
                                      + _how_to_unlock(self.path, error)) from None
-                warnings.warn(f"{self.what}: this file system has no locks ({error.strerror}); do not let two processes "
-                              "begin to use it at the same moment", stacklevel=4)
+                warnings.warn(f"{self.what}: this file system has no locks ({error.strerror}); do not let two "
+                              "processes begin to use it at the same moment", stacklevel=4)
             if _is_same_file(number, self.path):
                 self._number = number
             else:  # it was removed in the meantime

@@ -215,7 +215,7 @@ def bootstrap_interval(
 
 # %% ../nbs/500_metrics.ipynb #f8fe89b3
 def all_metrics(
-    sums: Mapping[str, Tensor],  # Those of `reconstruction_sums`, and optionally "l0", "l1", and those of `_prediction_metrics`
+    sums: Mapping[str, Tensor],  # Of `reconstruction_sums`, and optionally "l0", "l1", and for `_prediction_metrics`
 ) -> dict[str, Float[Tensor, "*batch"]]:
     "Compute every metric that the sums allow"
     found = _reconstruction_metrics(sums) | {
@@ -316,7 +316,8 @@ class Metrics:
         intervals = {name: (_number(low), _number(high)) for name, (low, high) in kept["intervals"].items()}
         def starting(prefix: str) -> dict[str, Tensor]:
             return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-        density, sums, latents = tensors["density"], starting("sums."), starting("latents.")
+        density = tensors["density"]
+        sums, latents = starting("sums."), starting("latents.")
         if density.ndim != 1 or not ((density >= 0) & (density <= 1)).all():
             raise ValueError("density is not a fraction of tokens for each latent")
         if wrong := [name for name, t in latents.items() if t.shape != density.shape]:

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['dense_rate', 'flag_names', 'Context', 'context_at', 'ActivationQuantile', 'Latent', 'Sources', 'FeatureStats',
-           'peak_tokens', 'interest_scores', 'FoundLatents', 'contexts_with', 'word_fractions']
+__all__ = ['dense_rate', 'flag_names', 'Context', 'context_at', 'ActivationQuantile', 'Latent', 'FeatureStats', 'peak_tokens',
+           'interest_scores', 'FoundLatents', 'contexts_with', 'word_fractions']
 
 # %% ../nbs/630_stats.ipynb #c0b035f6
 import json
@@ -27,7 +27,7 @@ from .directions import check_latent
 from .core import local_path
 from .display import shown
 from .disk import write_safely
-from .firing import Contexts, bin_edges, bin_of, equal_bins, favorite_tokens, hash_to_uniform
+from .firing import Contexts, Sources, bin_edges, bin_of, equal_bins, favorite_tokens, hash_to_uniform
 from .firing import check_finite, check_whole_numbers, lowest_per_group, n_bins, quartile_bins, sample_from_bins
 from .formats.files import CheckpointError
 from .labels import LabelsLike, read_labels
@@ -238,33 +238,6 @@ class _LatentList(list[Latent]):
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_() if self else "no latents"
-
-# %% ../nbs/630_stats.ipynb #c64732e8
-@dataclass(frozen=True)
-class Sources:
-    "Firings of each latent by source of the text, and the number of documents"
-    names: list[str]  # Names of the sources; empty if only documents are known
-    size: Int[Tensor, "sources"]  # Tokens of each source that count
-    count: Int[Tensor, "d_sae sources"]  # Firings
-    label: Int[Tensor, "sequence position"]  # Source of each token, -1 for none
-    documents: Int[Tensor, "d_sae"]  # Documents in which each latent fires
-    n_documents: int  # Number of documents
-
-    def check(
-        self,
-        d_sae: int,  # Number of latents
-        tokens: Int[Tensor, "sequence position"],  # The text
-    ) -> None:
-        "Raise ValueError if the tables do not fit together, or do not fit the text"
-        if not all(isinstance(name, str) for name in self.names):
-            raise ValueError("the names of sources must be texts")
-        check_finite("sizes of sources", self.size, len(self.names))
-        check_finite("firings by source", self.count, d_sae, len(self.names))
-        check_finite("documents", self.documents, d_sae)
-        check_finite("sources of tokens", self.label, *tokens.shape)
-        check_whole_numbers("sources of tokens", self.label, max(len(self.names), 1), least=-1)
-        for name in ("size", "count", "documents"):
-            check_whole_numbers(f"{name} of sources", getattr(self, name), 2 ** 62)
 
 # %% ../nbs/630_stats.ipynb #06266a61
 @dataclass

@@ -438,7 +438,6 @@ class Texts:
         "Yield the rows in order, without moving the data set"
         if isinstance(self.rows, InOrder):
             return self.rows.look()
-        # A copy, so that the stream does not move
         return iter(copy.deepcopy(self.rows) if hasattr(self.rows, "state_dict") else self._without_others())
 
     def _without_others(self) -> Any:
@@ -637,8 +636,8 @@ def _find_column(columns: Sequence[str], column: str | None, named: str = "") ->
     found = column or next((name for name in (*usual_columns, *chat_columns) if name in columns), None)
     if found is None:
         usual = ", ".join(usual_columns)
-        raise ValueError(f"the data set has none of the columns {usual}; it has {shown_names(columns)}: choose one with "
-                         f"column={named and f' (data set{named})'}")
+        raise ValueError(f"the data set has none of the columns {usual}; it has {shown_names(columns)}: choose one "
+                         f"with column={named and f' (data set{named})'}")
     return found
 
 def _is_chat(column: str, value: Any) -> bool:

@@ -230,6 +230,20 @@ def set_samples() -> list[Sample]:
     return [*found, Sample("sets", files, "e", use_set)]
 
 
+class Part:
+    "A part of a checkpoint"
+
+    state = {"weight": torch.rand(4, 4), "step": 7, "rng": [1, 2.5, "x", None]}
+
+    def state_dict(self) -> dict[str, Any]:
+        "Return its state"
+        return self.state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        "Check that the state is the one that was saved"
+        assert torch.equal(state["weight"], self.state["weight"])
+
+
 def metrics_samples() -> list[Sample]:
     "Return results of evaluations, and rows of metrics"
     from sae_nb.checkpoint import load_checkpoint, save_checkpoint
@@ -257,15 +271,6 @@ def metrics_samples() -> list[Sample]:
         tracker.log({"step": 30})
         tracker.close()
         assert read_rows(path)[-1] == {"step": 30}
-
-    class Part:
-        state = {"weight": torch.rand(4, 4), "step": 7, "rng": [1, 2.5, "x", None]}
-
-        def state_dict(self) -> dict[str, Any]:
-            return self.state
-
-        def load_state_dict(self, state: dict[str, Any]) -> None:
-            assert torch.equal(state["weight"], self.state["weight"])
 
     with tempfile.TemporaryDirectory() as folder:
         metrics.save(Path(folder) / "a.json")
