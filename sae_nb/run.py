@@ -154,20 +154,22 @@ def _note_packing(cfg: TrainConfig, tokens: TokenStream) -> None:
             del settings.metadata.extra[name]
 
 def _restore_or_start(cfg: TrainConfig, folder: Path, model: nn.Module, trainer: Trainer, store: ActivationsStore,
-                      about: Mapping[str, Any]) -> None:
-    "Load the checkpoint of a run that is resumed; start a new run that whitens its inputs from a large sample"
+                      about: Mapping[str, Any]) -> int:
+    """Load the checkpoint of a run that is resumed; start a new run that whitens its inputs from a large sample. Return
+    the number of rows of metrics that were logged before the checkpoint"""
     checkpoint = folder / _checkpoint_file
     if cfg.resume and any(path.is_file() for path in (checkpoint, previous_checkpoint(checkpoint))):
-        load_checkpoint(checkpoint, {"trainer": trainer, "store": store},
-                        lambda before: _check_resumed(cfg, before, about, folder))
+        saved = load_checkpoint(checkpoint, {"trainer": trainer, "store": store},
+                                lambda before: _check_resumed(cfg, before, about, folder))
         if trainer.steps_done > cfg.steps:
             raise ValueError(f"tokens={cfg.tokens}: the run was already trained on {trainer.tokens_done:,}")
-        return
+        return int(saved.get("rows", 0))
     if cfg.resume:
         _check_settings(cfg, read_settings(folder), folder)
         _say(f"{folder} has no checkpoint yet: the run begins again")
     if cfg.normalize_inputs == "whiten":  # one batch would be a poor sample of a covariance
         trainer.start(store.peek(32 * max(hook_width(model, hook) for hook in cfg.all_hooks)))
+    return 0
 
 def _check_resumed(cfg: TrainConfig, before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
     "Raise ValueError if a checkpoint belongs to other settings, other data, or another model"
@@ -206,6 +208,7 @@ class _Session:
     about: dict[str, Any]  # Facts that the checkpoints keep
     resume_with: str  # Command or call that resumes the run
     lock: Lock  # On the folder
+    rows_before: int = 0  # Rows of metrics before the checkpoint that the run was resumed from
 
     def __post_init__(self) -> None:
         self.steps_before = self.trainer.steps_done
@@ -249,9 +252,11 @@ class _Session:
             self.lock.check()
             if not (self.home / settings_file).is_file():
                 _write_settings(self.cfg, self.home, None)
+            rows = self.rows_before
             if self.metrics is not None:
                 self.metrics.sync()
-            about = {**self.about, "step": self.trainer.steps_done, "tokens": self.trainer.tokens_done}
+                rows = self.metrics.n_rows
+            about = {**self.about, "step": self.trainer.steps_done, "tokens": self.trainer.tokens_done, "rows": rows}
             save_checkpoint(self.checkpoint, {"trainer": self.trainer, "store": self.store}, about)
         self.saved_at, self.saved_step = time.monotonic(), self.trainer.steps_done
 
@@ -390,7 +395,7 @@ def _resume_with(cfg: TrainConfig, folder: Path, model: nn.Module | None, datase
 def _trackers(session: _Session) -> list[Tracker]:
     "Make the trackers that are configured"
     cfg, done = session.cfg, session.steps_before
-    session.metrics = JSONLines(session.home / metrics_file, done, session.lock.check)
+    session.metrics = JSONLines(session.home / metrics_file, done, session.lock.check, session.rows_before)
     trackers: list[Tracker] = [session.metrics]
     if cfg.progress:
         trackers.append(Progress(cfg.steps * cfg.batch_size, done * cfg.batch_size))
@@ -438,8 +443,8 @@ def _begin(cfg: TrainConfig, folder: Path, lock: Lock, model: nn.Module, store: 
     there = sum(path.stat().st_size for path in folder.glob("checkpoint*.pt"))
     check_space(folder, _bytes_needed(cfg, model, trainer, store) - there, "this run")
     about = _about(cfg, model, store)
-    _restore_or_start(cfg, folder, model, trainer, store, about)
-    return _Session(cfg, folder, trainer, store, about, resume_with, lock)
+    rows = _restore_or_start(cfg, folder, model, trainer, store, about)
+    return _Session(cfg, folder, trainer, store, about, resume_with, lock, rows)
 
 def _run_session(session: _Session, model: nn.Module, later: Mapping[str, Any]) -> Run:
     "Train and save; show the estimate before"
