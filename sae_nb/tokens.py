@@ -23,6 +23,7 @@ from torch import Tensor
 
 from .core import SAEMetadata, plain, unknown
 from .models import begin_id
+from .rows import RoleTokens, closing_bit, encode_texts, role_code, split_roles, token_bits, unknown_role
 from .texts import Texts, load_texts
 
 # %% ../nbs/34_tokens.ipynb #8dfd2d29
@@ -52,7 +53,7 @@ class Packing:
         position = 0
         while position < len(document):
             prefix = self.separator if open_context else self.begin
-            if prefix is not None and document[position] != prefix:
+            if prefix is not None and document[position] & token_bits != prefix:
                 open_context.append(prefix)
             end = position + self.context_size - len(open_context)
             open_context.extend(document[position:end])
@@ -68,12 +69,16 @@ class Packing:
         "Return the number of tokens of a document that go into no context, if documents are not joined"
         if not self.disable_concat:
             return 0
-        room = self.context_size - (self.begin is not None and list(document[:1]) != [self.begin])
+        room = self.context_size - self._needs_begin(document)
         return len(document) - room if len(document) >= room else len(document)
+
+    def _needs_begin(self, document: Sequence[int]) -> bool:
+        "Return True if a context with this document has to be given its first token"
+        return self.begin is not None and len(document) > 0 and document[0] & token_bits != self.begin
 
     def _alone(self, document: Sequence[int]) -> Iterator[list[int]]:
         "Yield the context of a document, if the document is long enough"
-        prefix = [self.begin] if self.begin is not None and len(document) and document[0] != self.begin else []
+        prefix = [self.begin] if self.begin is not None and self._needs_begin(document) else []
         context = [*prefix, *document[:self.context_size - len(prefix)]]
         if len(context) == self.context_size:
             yield context
@@ -88,6 +93,9 @@ def special_ids(
     return sorted({int(token) for token in ids if token is not None})
 
 # %% ../nbs/34_tokens.ipynb #cb649a5f
+_unknown_roles = ("the chat template changes the messages of some conversations, so it is not known which of their tokens "
+                  "belong to which role: mark them with {% generation %} in the template, or use roles=None")
+
 @dataclass(frozen=True)
 class TokenMask:
     "The positions that count; calling it on tokens returns True at these positions"
@@ -95,9 +103,11 @@ class TokenMask:
     skip_first: bool = True  # Leave out the first position of each sequence
     max_norm_multiple: float | None = None  # Leave out norms above this multiple of the batch's median norm
     where: Callable[[Int[Tensor, "batch pos"]], Bool[Tensor, "batch pos"]] | None = None  # Leave out where it is False
+    roles: tuple[str, ...] | None = None  # Of chats, keep what these roles say, such as ("assistant",); None: everything
+    keep_closing: bool = True  # With `roles`: also keep the token that closes a message, even if it is a special token
 
     def __post_init__(self) -> None:
-        for name in ("skip_first", "max_norm_multiple"):
+        for name in ("skip_first", "max_norm_multiple", "keep_closing"):
             object.__setattr__(self, name, plain(getattr(self, name)))
         if self.max_norm_multiple is not None and not self.max_norm_multiple > 1:
             raise ValueError(f"max_norm_multiple={self.max_norm_multiple}: must be more than 1, or None to keep all")
@@ -105,6 +115,10 @@ class TokenMask:
             if isinstance(self.special, str) or not isinstance(self.special, Iterable):
                 raise ValueError(f"special={self.special!r}: must be 'tokenizer' or a list of token ids")
             object.__setattr__(self, "special", tuple(int(token) for token in self.special))
+        if self.roles is not None:
+            object.__setattr__(self, "roles", (self.roles,) if isinstance(self.roles, str) else tuple(self.roles))
+            if not self.roles or not all(isinstance(role, str) for role in self.roles):
+                raise ValueError(f"roles={self.roles!r}: must be names of roles, such as ('assistant',), or None")
         if self.where is not None and not callable(self.where):
             raise ValueError(f"where={self.where!r}: must be a function of the tokens; files only keep its name, so "
                              "pass the function again")
@@ -125,15 +139,18 @@ class TokenMask:
         if extra.get("mask_where"):
             raise ValueError(f"the SAE was trained with the mask function {extra['mask_where']!r}, which its file does "
                              "not contain: give mask=TokenMask(..., where=...)")
+        roles = {"roles": extra.get("mask_roles"), "keep_closing": extra.get("mask_keep_closing", True)}
         if excluded is None:
             default = if_unknown or cls()
+            if roles["roles"] is not None:
+                default = replace(default, **roles)
             return replace(default, skip_first=extra.get("skip_first", default.skip_first),
                            max_norm_multiple=extra.get("max_norm_multiple", default.max_norm_multiple))
         if not isinstance(excluded, (bool, list, tuple)):
             raise ValueError(f"exclude_special_tokens={excluded!r} in the metadata: must be true, false or a list of "
                              "token ids")
         special = "tokenizer" if excluded is True else tuple(excluded or ())
-        return cls(special, extra.get("skip_first", bool(excluded)), extra.get("max_norm_multiple"))
+        return cls(special, extra.get("skip_first", bool(excluded)), extra.get("max_norm_multiple"), **roles)
 
     def for_tokenizer(
         self,
@@ -146,7 +163,25 @@ class TokenMask:
         "Return the settings for JSON, with the name of the function `where` if there is one"
         special = self.special if self.special == "tokenizer" else list(self.special)
         where = {} if self.where is None else {"where": getattr(self.where, "__qualname__", repr(self.where))}
-        return {"special": special, "skip_first": self.skip_first, "max_norm_multiple": self.max_norm_multiple, **where}
+        roles = {} if self.roles is None else {"roles": list(self.roles), "keep_closing": self.keep_closing}
+        return {"special": special, "skip_first": self.skip_first, "max_norm_multiple": self.max_norm_multiple, **where,
+                **roles}
+
+    def without_roles(self) -> TokenMask:
+        "Return the mask for text that is not a chat"
+        return replace(self, roles=None)
+
+    def _of_roles(self, tokens: Int[Tensor, "batch pos"], special: Bool[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:
+        "Return True at the positions of the chosen roles; raise ValueError if the roles are not known"
+        if not isinstance(tokens, RoleTokens):
+            raise ValueError(f"roles={self.roles!r}: these tokens have no roles: read chats with TokenStream, or choose "
+                             "positions of other text with roles=None")
+        if (tokens.roles == unknown_role).any():
+            raise ValueError(f"roles={self.roles!r}: {_unknown_roles}")
+        codes = torch.tensor([role_code(role) for role in self.roles or ()], device=tokens.device)
+        closing = tokens.roles & closing_bit != 0
+        chosen = torch.isin(tokens.roles & ~closing_bit, codes)
+        return chosen & (~special | closing) if self.keep_closing else chosen & ~special & ~closing
 
     def __call__(
         self,
@@ -157,7 +192,8 @@ class TokenMask:
         "Return True at the positions that count; raise ValueError if the tokenizer or the activations are missing"
         if self.special == "tokenizer":
             raise ValueError("special='tokenizer': call for_tokenizer(tokenizer) first")
-        keep = ~torch.isin(tokens, torch.tensor(self.special, dtype=tokens.dtype, device=tokens.device))
+        special = torch.isin(tokens, torch.tensor(self.special, dtype=tokens.dtype, device=tokens.device))
+        keep = ~special if self.roles is None else self._of_roles(tokens, special)
         if padding is not None:
             keep &= ~padding
         if self.skip_first and padding is None:
@@ -394,7 +430,8 @@ class TokenStream:
             self.n_contexts += len(contexts)
             self.n_handed_out += len(contexts)
             if contexts:
-                return self._checked(torch.from_numpy(np.array(contexts, dtype=np.int64)))
+                found = np.array(contexts, dtype=np.int64)
+                return self._checked(split_roles(found) if self.texts.has_roles else torch.from_numpy(found))
             if not self.n_contexts:
                 part = "" if self.texts.part is None else f" ({self.texts.describe()['text']})"
                 raise ValueError(f"the data set does not fill one context of {self.context_size} tokens{part}")
@@ -444,11 +481,33 @@ class TokenStream:
                 yield from self._cut(row)
             return
         for start in range(0, len(documents), 64):
-            options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
-            for document in self.tokenizer(documents[start:start + 64], **options)["input_ids"]:
+            for document in self._encode(documents[start:start + 64]):
                 self.n_documents += 1
                 yield from self.packing.add(document, self._unfinished)
                 self.n_dropped += self.packing.n_unused(document)
+
+    def _encode(self, documents: list[str]) -> list[list[int]]:
+        "Return the tokens of documents"
+        return encode_texts(self.tokenizer, documents)
+
+    def check_roles(
+        self,
+        roles: Sequence[str] | None,  # Names of roles; None: no check
+    ) -> None:
+        "Raise ValueError if the first rows of the data set do not contain any of these roles"
+        if roles is None:
+            return
+        documents = [document for n, row in enumerate(islice(self.texts.look(), 100))
+                     if (document := self.texts.document(row, n)) is not None]
+        ids = documents if self.texts.tokenized else self._encode(documents)
+        codes = {int(code) & ~closing_bit for tokens in ids for code in np.unique(np.asarray(tokens, np.int64) >> 32)}
+        problems = [document.problem for document in documents if getattr(document, "problem", "")]
+        if problems or unknown_role in codes:
+            raise ValueError(f"roles={tuple(roles)!r}: {'; '.join(problems[:1]) or 'not known'}; {_unknown_roles}")
+        if not codes & {role_code(role) for role in roles}:
+            known = [role for role in ("system", "user", "assistant", "tool", "developer") if role_code(role) in codes]
+            raise ValueError(f"roles={tuple(roles)!r}: no token of the first {len(documents)} rows belongs to them; "
+                             + (f"the rows have {', '.join(known)}" if codes - {0} else "the data set is not of chats"))
 
     def _cut(self, row: Int[np.ndarray, "position"]) -> Iterator[list[int]]:
         "Cut a row of tokens into contexts; each begins with BOS if the row does. A tail that is too short is dropped"
@@ -457,9 +516,9 @@ class TokenStream:
             raise ValueError(f"context_size={self.context_size}: a row of the data set has only {len(row)} tokens" + (
                 "" if part is None else f", because {part.described} is held out: give more rows, or read all of "
                 "it with split=None"))
-        begin, start = self.row_begin if row[0] == self.row_begin else None, 0
+        begin, start = self.row_begin if int(row[0]) & token_bits == self.row_begin else None, 0
         while start < len(row):
-            prefix = [begin] if begin is not None and row[start] != begin else []
+            prefix = [begin] if begin is not None and int(row[start]) & token_bits != begin else []
             end = start + self.context_size - len(prefix)
             if end > len(row):
                 self._note_dropped(len(row) - start, len(row))
