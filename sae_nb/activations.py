@@ -10,6 +10,7 @@ __all__ = ['ShuffleBuffer', 'ActivationsStore', 'TensorStream']
 
 # %% ../nbs/36_activations.ipynb #08e4b55b
 import copy
+import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,9 +24,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .core import as_dtype
-from .models import check_processing, max_context, model_device, vocabulary_size
+from .models import check_processing, max_context, model_device, model_identity, vocabulary_size
 from .hooks import as_vectors, find_hook_point, hook_width, read_activations
 from .reading import MaskLike, Reader, hook_names_of, packing_of, resolve_mask
+from .rows import hash_of
 from .texts import is_text
 from .tokens import TokenMask, TokenStream
 
@@ -72,7 +74,20 @@ class ShuffleBuffer:
     def shuffle(self) -> None:
         "Shuffle the unread rows"
         order = torch.randperm(self.n_unread, generator=self.generator).to(self.slots.device)
-        self.slots[:self.n_unread] = self.slots[:self.n_unread][order]
+        # A new tensor: the old one may be part of a mark
+        self.slots = torch.cat([self.slots[:self.n_unread][order], self.slots[self.n_unread:]])
+
+    def mark(self) -> tuple[Any, ...]:
+        "Return what `go_back` needs to undo all that adds and shuffles rows from now on; takes cannot be undone later"
+        return self.slots, self.n_unread, self.generator.get_state()
+
+    def go_back(
+        self,
+        mark: tuple[Any, ...],  # As `mark` returned it
+    ) -> None:
+        "Undo what was done since a mark"
+        self.slots, self.n_unread, random = mark
+        self.generator.set_state(random)
 
     def take(
         self,
@@ -97,12 +112,19 @@ class ShuffleBuffer:
         rows = {name: buffer.index_select(0, unread) for name, buffer in self.rows.items()}
         return {"rows": rows, "size": self.size, "generator": self.generator.get_state()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        "Restore a saved state; raise ValueError if the buffer has other sizes"
+    def check_state(
+        self,
+        state: Mapping[str, Any],  # As `state_dict` returned it
+    ) -> None:
+        "Raise ValueError if a saved state belongs to a buffer with other sizes"
         shapes = {name: buffer.shape[1:] for name, buffer in self.rows.items()}
         saved = {name: rows.shape[1:] for name, rows in state["rows"].items()}
         if (shapes, self.size) != (saved, state["size"]):
             raise ValueError(f"the saved buffer has {state['size']} rows of {saved}, this one {self.size} of {shapes}")
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        "Restore a saved state; raise ValueError if the buffer has other sizes"
+        self.check_state(state)
         for name, rows in state["rows"].items():
             self.rows[name][:len(rows)] = rows.to(self.rows[name])
             self.n_unread = len(rows)
@@ -167,6 +189,8 @@ class ActivationsStore:
         self.n_read = 0
         self.n_skipped = 0
         self.exhausted = False
+        self.filling = False  # Whether the buffer is being filled; True after an error in the middle
+        self._undo: tuple[Any, ...] | None = None  # What was before a step that failed or is under way
         self.on_fill: Callable[[int, int], None] | None = None  # Called with rows in the buffer, and rows wanted
         self.seconds = {"text": 0.0, "model": 0.0, "shuffle buffer": 0.0}  # Time spent so far
         self.first_epoch = self.tokens.epoch if self.tokens.n_contexts == 0 else None  # None: began inside an epoch
@@ -274,19 +298,42 @@ class ActivationsStore:
 
     def _refill(self) -> None:
         "Run the model until the buffer is full"
+        self.filling = True
         while self.buffer.n_free >= self.rows_at_once and not self._has_enough():
-            with self._timed("text"):
-                tokens = next(self.tokens, None)
-            self.exhausted = tokens is None
-            over = self.first_epoch is not None and (self.exhausted or self.tokens.epoch > self.first_epoch)
-            if over and self.n_read < self.batch_size:
-                raise ValueError(f"batch_size={self.batch_size}: the data set gives only {self.n_read} rows")
-            if tokens is not None:
-                self._add(tokens)
-                if self.on_fill is not None:
-                    self.on_fill(self.buffer.n_unread, self._wanted())
-        with self._timed("shuffle buffer"):
+            with self._all_or_nothing():
+                self._read_more()
+            if self.on_fill is not None and not self.exhausted:
+                self.on_fill(self.buffer.n_unread, self._wanted())
+        with self._all_or_nothing(), self._timed("shuffle buffer"):
             self.buffer.shuffle()
+            self.filling = False
+
+    def _read_more(self) -> None:
+        "Run the model on the next contexts and add its activations to the buffer"
+        with self._timed("text"):
+            tokens = next(self.tokens, None)
+        self.exhausted = tokens is None
+        over = self.first_epoch is not None and (self.exhausted or self.tokens.epoch > self.first_epoch)
+        if over and self.n_read < self.batch_size:
+            raise ValueError(f"batch_size={self.batch_size}: the data set gives only {self.n_read} rows")
+        if tokens is not None:
+            self._add(tokens)
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        "Undo the context when the store is used again, if it fails or is interrupted"
+        self._settle()
+        self._undo = (self.tokens.mark(), self.buffer.mark(), self.n_read, self.n_skipped, self.exhausted, self.filling)
+        yield
+        self._undo = None
+
+    def _settle(self) -> None:
+        "Undo a step that failed, so that no context is lost or read twice"
+        if self._undo is not None:
+            tokens, buffer, self.n_read, self.n_skipped, self.exhausted, self.filling = self._undo
+            self.tokens.go_back(tokens)
+            self.buffer.go_back(buffer)
+            self._undo = None
 
     def _wanted(self) -> int:
         "Return the number of rows in the buffer when it is full, or when `n_rows` have been read"
@@ -311,11 +358,12 @@ class ActivationsStore:
 
     def next_batch(self) -> Rows:
         "Return the next rows: a tensor for one hook point, a dictionary for several; fewer at the end of the data"
-        if self.buffer.n_unread <= self.buffer.size // 2 and not self._has_enough():
+        self._settle()
+        if self.filling or self.buffer.n_unread <= self.buffer.size // 2 and not self._has_enough():
             self._refill()
         if not self.buffer.n_unread:
             raise StopIteration
-        with self._timed("shuffle buffer"):
+        with self._all_or_nothing(), self._timed("shuffle buffer"):
             rows = self.buffer.take(self.batch_size)
         return next(iter(rows.values())) if self.single else rows
 
@@ -329,7 +377,8 @@ class ActivationsStore:
         n: int,  # Number of rows
     ) -> Rows:
         "Return the next `n` rows, or all rows in the buffer if there are fewer, without removing them"
-        if not self.buffer.n_unread:
+        self._settle()
+        if self.filling or not self.buffer.n_unread:
             self._refill()
         rows = self.buffer.peek(n)
         return next(iter(rows.values())) if self.single else rows
@@ -348,16 +397,26 @@ class ActivationsStore:
 
     def state_dict(self) -> dict[str, Any]:
         "Return everything that determines the following batches, including a copy of the unread rows"
+        self._settle()
         return {"tokens": self.tokens.state_dict(), "buffer": self.buffer.state_dict(), "n_read": self.n_read,
-                "n_skipped": self.n_skipped, "exhausted": self.exhausted}
+                "n_skipped": self.n_skipped, "exhausted": self.exhausted, "filling": self.filling}
+
+    def identity(self) -> dict[str, Any]:
+        "Return what must be equal for the same rows to be read again, for JSON; see `identity_changes`"
+        hooks = ", ".join(f"{name} ({rows.shape[1]} wide)" for name, rows in self.buffer.rows.items())
+        return {**self.tokens.identity(), "model": model_identity(self.model), "hook points": hooks,
+                "mask": json.dumps(self.mask.to_dict()), "autocast": self.autocast}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        "Restore a saved state"
+        "Restore a saved state; raise ValueError, and change nothing, if it does not fit"
+        self.buffer.check_state(state["buffer"])
+        self._undo = None
         self.tokens.load_state_dict(state["tokens"])
         self.buffer.load_state_dict(state["buffer"])
         self.n_read = state["n_read"]
         self.n_skipped = state["n_skipped"]
         self.exhausted = state["exhausted"]
+        self.filling = state.get("filling", False)
 
 # %% ../nbs/36_activations.ipynb #23d1cab4
 def _as_vectors(x: Any, name: str) -> Float[Tensor, "n width"]:
@@ -414,30 +473,40 @@ class TensorStream:
             raise ValueError(f"epochs={epochs}: must be at least 1, or None for no limit")
         if isinstance(batch_size, float) or not 1 <= batch_size <= self.n:
             raise ValueError(f"batch_size={batch_size}: must be at least 1 and at most the number of rows, {self.n}")
-        self._begin(0)
+        self.place = (0, 0, self._order(0))  # Epoch, position in it, and its order
 
-    def _begin(self, epoch: int, position: int = 0) -> None:
-        "Go to a position in an epoch"
-        self.epoch = epoch
-        self.position = position
-        self.order = torch.from_numpy(np.random.default_rng((self.seed, epoch)).permutation(self.n))
+    def _order(self, epoch: int) -> Int[Tensor, "n"]:
+        "Return the order of the rows in an epoch"
+        return torch.from_numpy(np.random.default_rng((self.seed, epoch)).permutation(self.n))
+
+    @property
+    def epoch(self) -> int:
+        "Number of complete passes through the rows"
+        return self.place[0]
+
+    @property
+    def position(self) -> int:
+        "Number of rows that were read in this epoch"
+        return self.place[1]
 
     def next_batch(self) -> Rows:
         "Return the next rows, across epochs; fewer at the end of the last epoch"
         numbers: list[Tensor] = []
         missing = self.batch_size
-        while missing and (self.epochs is None or self.epoch < self.epochs):
-            numbers.append(self.order[self.position:self.position + missing])
-            self.position += len(numbers[-1])
+        place = self.place
+        while missing and (self.epochs is None or place[0] < self.epochs):
+            epoch, position, order = place
+            numbers.append(order[position:position + missing])
+            position += len(numbers[-1])
             missing -= len(numbers[-1])
-            if self.position == self.n:
-                self._begin(self.epoch + 1)
+            place = (epoch, position, order) if position < self.n else (epoch + 1, 0, self._order(epoch + 1))
         if not numbers:
             raise StopIteration
         chosen = torch.cat(numbers)
-        if isinstance(self.x, Tensor):
-            return self.x.index_select(0, chosen.to(self.x.device))
-        return {name: rows.index_select(0, chosen.to(rows.device)) for name, rows in self.x.items()}
+        rows = self.x.index_select(0, chosen.to(self.x.device)) if isinstance(self.x, Tensor) else \
+            {name: rows.index_select(0, chosen.to(rows.device)) for name, rows in self.x.items()}
+        self.place = place  # Only now, so that an error loses no rows
+        return rows
 
     def __iter__(self) -> TensorStream:
         return self
@@ -453,4 +522,14 @@ class TensorStream:
         if (state["seed"], state["n"]) != (self.seed, self.n):
             raise ValueError(f"the position was saved for seed={state['seed']}, {state['n']} rows; "
                              f"this stream has seed={self.seed}, {self.n} rows")
-        self._begin(state["epoch"], state["position"])
+        self.place = (state["epoch"], state["position"], self._order(state["epoch"]))
+
+    def identity(self) -> dict[str, Any]:
+        "Return what must be equal for the same rows to be read again, for JSON; see `identity_changes`"
+        parts = self.x if isinstance(self.x, dict) else {"": self.x}
+        shapes = {name: list(rows.shape) for name, rows in parts.items()}
+        most = {name: max(1, (1 << 26) // max(rows.shape[1], 1)) for name, rows in parts.items()}  # Rows hashed
+        chosen = {name: np.linspace(0, self.n - 1, min(self.n, most[name]), dtype=np.int64) for name in parts}
+        content = [rows[torch.from_numpy(chosen[name]).to(rows.device)] for name, rows in parts.items()]
+        return {"data": {"what": "the activations in memory", "rows": self.n, "shapes": shapes,
+                         "content": hash_of(*content), "seed": self.seed}}

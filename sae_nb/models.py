@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['load_model', 'vocabulary_size', 'max_context', 'model_device', 'begin_id', 'model_inputs', 'evaluation_mode',
-           'without_hooks', 'reads_tokens', 'run_model', 'run_logits', 'check_processing']
+__all__ = ['load_model', 'vocabulary_size', 'max_context', 'model_device', 'begin_id', 'model_identity', 'model_inputs',
+           'evaluation_mode', 'without_hooks', 'reads_tokens', 'run_model', 'run_logits', 'check_processing']
 
 # %% ../nbs/30_models.ipynb #6bd07ec1
 import ast
+import hashlib
 import importlib.util
 import inspect
 import json
@@ -322,6 +323,26 @@ def begin_id(
     "Return the token that begins a context: BOS, or EOS if there is no BOS (as in TransformerLens), or None"
     bos = getattr(tokenizer, "bos_token_id", None)
     return bos if bos is not None else getattr(tokenizer, "eos_token_id", None)
+
+def model_identity(
+    model: nn.Module,  # A bridge, a Hugging Face model or any other module
+) -> dict[str, Any]:
+    "Return the class, size, number type and a hash of samples of the weights, for JSON; see `identity_changes`"
+    model = unwrapped(model)
+    parameters = dict(model.named_parameters())
+    kinds = sorted({str(p.dtype).removeprefix("torch.") for p in parameters.values()})
+    samples: dict[torch.device, list[Tensor]] = {}
+    for p in parameters.values():
+        if p.is_meta or not p.numel() or type(p.data) is not Tensor:  # Offloaded or quantized
+            continue
+        numbers = np.linspace(0, p.numel() - 1, min(p.numel(), 32), dtype=np.int64)
+        where = tuple(torch.from_numpy(n).to(p.device) for n in np.unravel_index(numbers, p.shape))
+        samples.setdefault(p.device, []).append((p.detach()[where] if p.ndim else p.detach()[None]).to(torch.float32))
+    digest = hashlib.blake2b(digest_size=16)
+    for parts in samples.values():
+        digest.update(torch.cat(parts).cpu().numpy().tobytes())
+    return {"what": f"the {type(model).__name__}", "parameters": sum(p.numel() for p in parameters.values()),
+            "dtype": ", ".join(kinds), "weights": digest.hexdigest() if samples else None}
 
 def _text_rows(model: nn.Module, texts: Sequence[str], prepend_bos: bool) -> list[list[int]]:
     "Return the tokens of each text; raise ValueError if there is no tokenizer, or if a text has no or too many tokens"

@@ -27,8 +27,8 @@ from torch import Tensor
 
 from .core import assets, local_path, unknown
 from .formats.files import LocalFiles, content_problem, read_json
-from .rows import (InOrder, RoleText, chat_columns, is_message, role_code, rows_in_memory, test_split_names,
-                         token_bits, usual_columns, without_format)
+from .rows import (InOrder, RoleText, chat_columns, file_identity, hash_of, is_message, role_code, rows_identity,
+                         rows_in_memory, test_split_names, token_bits, usual_columns, without_format)
 
 # %% ../nbs/33_texts.ipynb #4f0e7aea
 _kinds = {".txt": "text", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".parquet": "parquet", ".csv": "csv",
@@ -42,6 +42,7 @@ class _Source:
     splits: list[str]  # Splits of its own; none for one file or one object
     open: Callable[[str | None], Any]  # Opens a split; None: everything
     in_memory: bool = False
+    path: Path | None = None  # File or folder of this machine
     sliceable: bool = False  # True if `open` takes slices, such as "train[:10%]"
 
 def _suffix(path: Path) -> str:
@@ -226,7 +227,7 @@ def _open_named(dataset: str | Path, name: str | None, streaming: bool | None) -
     if meant_as_path and not path.exists():
         raise ValueError(f"data set {str(dataset)!r} does not exist")
     if path.exists():
-        return _local(path, name, bool(streaming))
+        return replace(_local(path, name, bool(streaming)), path=path)
     return _on_hub(str(dataset), {"name": name, "streaming": streaming is not False})
 
 def _open(dataset: Any, name: str | None, streaming: bool | None) -> _Source:
@@ -415,6 +416,9 @@ class Texts:
     made: Mapping[str, Any] | None = None  # How the tokens were made, if SAELens wrote it down
     trained_on: Literal["no", "perhaps", "some", "all"] | None = None  # What an SAE was trained on; None: no SAE given
     role_column: str | None = None  # Column with the roles of tokens; None: there is none
+    config: str | None = None  # Configuration of a hub data set
+    path: Path | None = None  # File or folder that is read; None: something else
+    first: str | None = None  # Hash of the first rows, if rows can only be read in order
 
     @property
     def has_roles(self) -> bool:
@@ -473,6 +477,20 @@ class Texts:
         except ValueError as error:
             raise ValueError(f"{where}, column {self.column!r}: {error}") from error
 
+    def identity(self) -> dict[str, Any]:
+        "Return what must be equal for the same documents to be read again, for JSON; see `identity_changes`"
+        kind = "the folder" if self.path and self.path.is_dir() else "the file" if self.path else "the data set"
+        named = repr(self.path.name if self.path else self.name)
+        what = f"the {self.name}" if self.name == "generator" or self.name.endswith(" in memory") else f"{kind} {named}"
+        part = None if self.part is None else f"{self.part.name}, {self.part.described}"
+        found = {"what": what, "config": self.config, "split": self.split or "all", "part": part, "column": self.column,
+                 "revision": _revision(self.rows), "first": self.first}
+        if not self.streamed and self.path is None:
+            found |= rows_identity(self.rows, self.column)
+        elif not self.streamed:
+            found["rows"] = len(self.rows)
+        return found if self.path is None else {**found, **file_identity(self.path)}
+
     def describe(self) -> dict[str, Any]:
         "Return what is read: the data set, its split, how text was held out, and whether an SAE was trained on it"
         held_out = None if self.part is None or self.trained_on in ("some", "all") else self.part.described
@@ -491,6 +509,15 @@ class Texts:
             return f"{self.name}{where}, {'without ' * (self.part.name == 'train')}{self.part.described}{about}"
         kind = "held-out text" if self.part.name == "test" else "training text"
         return f"{self.name}{where}, {kind}; held out: {self.part.described}"
+
+def _revision(rows: Any) -> str | None:
+    "Return the commit of a data set on the hub, if it is known"
+    with suppress(Exception):  # Its place depends on the version of `datasets`
+        urls = " ".join(map(str, getattr(rows.info, "download_checksums", None) or ()))
+        urls += "" if hasattr(rows, "cache_files") else repr(getattr(rows._ex_iterable, "kwargs", ""))[:100_000]
+        found = sorted(set(re.findall(r"@([0-9a-f]{40})/", urls)))
+        return found[0] if len(found) == 1 else hash_of(found) if found else None
+    return None
 
 def _is_missing(value: Any) -> bool:
     "Return True for None and for NaN, which stands for a missing text in tables"
@@ -582,8 +609,10 @@ def load_texts(
         raise ValueError("the data set is empty" + ("" if not getattr(rows, "once", False) else (
             ", or was read before: a generator can be read only once: give a list, or the function that returns it")))
     columns = getattr(rows, "column_names", None) or dict.fromkeys(name for row in first for name in row)
-    texts = Texts(rows, "", False, source.name, opened, trained_on=overlap)
+    texts = Texts(rows, "", False, source.name, opened, trained_on=overlap, config=name, path=source.path)
     texts = _with_column(texts, first, list(columns), column, tokenizer)
+    if texts.streamed:
+        texts = replace(texts, first=hash_of([row.get(texts.column) for row in first]))
     if texts.tokenized and isinstance(dataset, (str, Path)) and dataset != "demo":
         texts = replace(texts, made=_how_made(dataset))
     return texts if part is None else replace(texts, part=_divide(texts, part))

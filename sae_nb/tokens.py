@@ -10,8 +10,10 @@ __all__ = ['Packing', 'special_ids', 'TokenMask', 'TokenStream']
 
 # %% ../nbs/34_tokens.ipynb #c79d5da8
 import copy
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal, TypeAlias
@@ -23,7 +25,8 @@ from torch import Tensor
 
 from .core import SAEMetadata, plain, unknown
 from .models import begin_id
-from .rows import RoleTokens, closing_bit, encode_texts, role_code, split_roles, token_bits, unknown_role
+from .rows import (InOrder, RoleTokens, closing_bit, encode_texts, hash_of, is_temporary, role_code, split_roles,
+                         token_bits, unknown_role)
 from .texts import Texts, load_texts
 
 # %% ../nbs/34_tokens.ipynb #8dfd2d29
@@ -229,6 +232,9 @@ class _Numbered:
         "Return the position of the next block"
         return self.position
 
+    def keep_from(self, state: int) -> None:
+        "Do nothing: every position can be read again"
+
     def take(self) -> list[Any] | None:
         "Return the texts or token ids of the next block, None for empty rows; None at the end"
         numbers = self.order[self.position:self.position + self.block].tolist()
@@ -236,6 +242,8 @@ class _Numbered:
         return [self.texts.document(row, n) for n, row in zip(numbers, self.texts.at(numbers))] if numbers else None
 
 # %% ../nbs/34_tokens.ipynb #927bffe3
+_waits = (1., 2., 4., 8., 16.)  # Seconds before each new attempt to read a data set
+
 class _Streamed:
     "Documents of a data set that can only be read in order"
     block = 1024
@@ -251,8 +259,17 @@ class _Streamed:
         "Go to the beginning of an epoch, or to a saved position in it"
         self.position, self.n_blocks = state or (self.first, 0)
         self.epoch = epoch
+        self._rewind()
+
+    def _rewind(self) -> None:
+        "Go to the beginning of the block"
         self.rows.load_state_dict(copy.deepcopy(self.position))
         self.iterator = iter(self.rows)
+
+    def keep_from(self, state: tuple[Any, int]) -> None:
+        "Keep the rows of a generator from a position on, because the stream may go back to it"
+        if isinstance(self.rows, InOrder):
+            self.rows.keep_from = state[0]["position"]
 
     def state(self) -> tuple[Any, int]:
         "Return the position of the next block and the number of blocks before it"
@@ -260,13 +277,28 @@ class _Streamed:
 
     def take(self) -> list[Any] | None:
         "Return the texts or token ids of the next block, None for empty rows; None at the end"
-        first = self.n_blocks * self.block
-        documents = [self.texts.document(row, first + n) for n, row in enumerate(islice(self.iterator, self.block))]
+        documents = self._read_block()
         self.position = copy.deepcopy(self.rows.state_dict())
         random = np.random.default_rng((self.seed, self.epoch, self.n_blocks))
         self.n_blocks += 1
         order = random.permutation(len(documents)) if self.shuffle else range(len(documents))
         return [documents[i] for i in order] or None
+
+    def _read_block(self) -> list[Any]:
+        "Return the documents of the next block in order; try again if the connection fails"
+        first = self.n_blocks * self.block
+        for wait in (*_waits, None):
+            try:
+                return [self.texts.document(row, first + n) for n, row in enumerate(islice(self.iterator, self.block))]
+            except Exception as error:
+                if wait is None or not is_temporary(error):
+                    raise
+                with suppress(OSError, ValueError):  # Nobody may be there to read it
+                    print(f"reading {self.texts.name} failed ({type(error).__name__}: {str(error)[:200]}); trying "
+                          f"again in {wait:g} s", flush=True)
+                time.sleep(wait)
+                self._rewind()
+        raise AssertionError
 
 # %% ../nbs/34_tokens.ipynb #df7723e4
 Separator: TypeAlias = int | str | None  # "auto", "bos", "eos", "sep", a token id or None
@@ -323,6 +355,21 @@ def _same_tokenizer(name: str, own: str, tokenizer: Any) -> bool:
         return False
 
 # %% ../nbs/34_tokens.ipynb #9a3cba74
+def _tokenizer_identity(
+    tokenizer: Any,  # A Hugging Face tokenizer
+) -> dict[str, Any]:
+    "Return the size and a hash of a tokenizer, for JSON; see `identity_changes`"
+    ids = {name: getattr(tokenizer, f"{name}_token_id", None) for name in ("bos", "eos", "sep")}
+    try:
+        rules = tokenizer.backend_tokenizer.to_str()
+        rules = rules[max(rules.find('"added_tokens":'), 0):]  # Without truncation and padding, which calls change
+    except Exception:  # Not one of the fast tokenizers
+        vocabulary = getattr(tokenizer, "get_vocab", dict)()
+        rules = hash_of(type(tokenizer).__name__, [[str(word), int(n)] for word, n in sorted(vocabulary.items())])
+    n = getattr(tokenizer, "vocab_size", None)
+    return {"vocabulary": n if isinstance(n, int) else None, "content": hash_of(rules, ids)}
+
+# %% ../nbs/34_tokens.ipynb #72cd55d3
 class TokenStream:
     "Batches of packed contexts from a data set, with a position that can be saved"
     packing: Packing  # Rule that makes contexts of documents
@@ -362,6 +409,7 @@ class TokenStream:
         self.n_documents = 0  # Documents that they were made of; again in each epoch
         self.n_dropped = 0  # Tokens left out so far because they do not fill a context
         self._counts_before = (0, 0)  # Documents and dropped tokens before the current block
+        self._undo: dict[str, Any] | None = None  # Position before a call that failed or is under way
         self._open()
         self._begin(0)
 
@@ -407,7 +455,8 @@ class TokenStream:
         return self
 
     def __next__(self) -> Int[Tensor, "batch context_size"]:
-        tokens = self._next(self.batch_size)
+        with self._all_or_nothing():
+            tokens = self._next(self.batch_size)
         if not len(tokens):
             raise StopIteration
         return tokens
@@ -418,10 +467,11 @@ class TokenStream:
     ) -> Int[Tensor, "n_contexts context_size"]:
         "Return the next `n_tokens` tokens in one tensor; fewer if the data set ends"
         missing, parts = -(-n_tokens // self.context_size), []
-        while missing > 0 and len(part := self._next(missing)):
-            parts.append(part)
-            missing -= len(part)
-        return torch.cat(parts) if parts else torch.empty(0, self.context_size, dtype=torch.int64)
+        with self._all_or_nothing():
+            while missing > 0 and len(part := self._next(missing)):
+                parts.append(part)
+                missing -= len(part)
+            return torch.cat(parts) if parts else torch.empty(0, self.context_size, dtype=torch.int64)
 
     def _next(self, n: int) -> Int[Tensor, "n_contexts context_size"]:
         "Return the next `n` contexts; fewer at the end of an epoch, none after the last epoch"
@@ -535,22 +585,59 @@ class TokenStream:
 
     # State
 
-    def state_dict(self) -> dict[str, Any]:
-        "Return the position in the stream"
-        return {"epoch": self.epoch, "n_contexts": self.n_contexts, "block": copy.deepcopy(self._block),
-                "n_out": self._n_out, "settings": self.settings,
-                "counts": [self.n_handed_out, self.n_documents, self.n_dropped],
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        "Return to the position before the context if it fails, even if by an interrupt"
+        if self._undo is not None:  # The last call failed
+            self._return_to(self._undo)
+        self._undo = self.mark()
+        self._documents.keep_from(self._undo["block"][0])
+        yield
+        self._undo = None
+
+    def mark(self) -> dict[str, Any]:
+        "Return the position for `go_back`; in contrast to a state it does not outlive the process"
+        if self._undo is not None:
+            return self._undo
+        return {"epoch": self.epoch, "n_contexts": self.n_contexts, "block": self._block, "n_out": self._n_out,
+                "settings": self.settings, "counts": [self.n_handed_out, self.n_documents, self.n_dropped],
                 "counts_before": [*self._counts_before]}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        "Go to a saved position; raise ValueError if it belongs to other settings"
-        if state["settings"] != self.settings:
-            raise ValueError(f"the position was saved with {state['settings']}, this stream has {self.settings}")
+    def go_back(
+        self,
+        mark: dict[str, Any],  # As `mark` returned it
+    ) -> None:
+        "Go back to a position when the next tokens are read"
+        self._undo = mark
+
+    def _return_to(self, state: Mapping[str, Any]) -> None:
+        "Read on from a position"
         self._begin(state["epoch"], state["block"], state["n_out"], state["n_contexts"])
         counts = state.get("counts", [state["n_contexts"], 0, 0])  # Older checkpoints do not have them
         self.n_handed_out, self.n_documents, self.n_dropped = counts
         before_documents, before_dropped = state.get("counts_before", [0, 0])
         self._counts_before = (before_documents, before_dropped)
+        self._undo = None
+
+    def state_dict(self) -> dict[str, Any]:
+        "Return the position in the stream; after an error, the position before it"
+        return copy.deepcopy(self.mark())
+
+    def identity(self) -> dict[str, Any]:
+        "Return what must be equal for the same tokens to be read again, for JSON; see `identity_changes`"
+        template = getattr(self.tokenizer, "chat_template", None) if self.texts.render else None
+        packing = {"context_size": self.packing.context_size, "begin": self.packing.begin,
+                   "separator": self.packing.separator, "disable_concat": self.packing.disable_concat,
+                   "row_begin": self.row_begin, "seed": self.settings["seed"], "shuffle": self.settings["shuffle"]}
+        tokenizer = None if self.texts.tokenized else {**_tokenizer_identity(self.tokenizer), "chat_template":
+                                                       hash_of(template) if template else None}
+        return {"data": self.texts.identity(), "packing": packing, "tokenizer": tokenizer}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        "Go to a saved position; raise ValueError if it belongs to other settings"
+        if state["settings"] != self.settings:
+            raise ValueError(f"the position was saved with {state['settings']}, this stream has {self.settings}")
+        self._return_to(copy.deepcopy(dict(state)))
 
     def __getstate__(self) -> dict[str, Any]:
         if getattr(self.texts.rows, "once", False):

@@ -6,11 +6,18 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Row', 'Tracker', 'JSONLines', 'read_rows', 'summary', 'Progress', 'WandB', 'Trackers']
+__all__ = ['Row', 'wandb_file', 'Tracker', 'JSONLines', 'read_rows', 'summary', 'Progress', 'WandB', 'Trackers']
 
 # %% ../nbs/42_track.ipynb #1e392f6f
+import errno
+import io
 import json
-from collections.abc import Iterable, Mapping
+import math
+import os
+import secrets
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +36,11 @@ class Tracker(Protocol):
     def close(self) -> None:
         "Finish logging"
 
+def _warn(text: str) -> None:
+    "Show a warning, even if warnings are errors, and if there is a place to show it"
+    with suppress(Exception):
+        warnings.warn(text, stacklevel=4)
+
 # %% ../nbs/42_track.ipynb #67839ce1
 class JSONLines:
     "A text file with one JSON object per row"
@@ -38,37 +50,128 @@ class JSONLines:
         steps_done: int | None = None,  # Steps before this part of the run; rows of later steps are removed
     ):
         self.path = Path(path)
-        if self.path.exists():
-            _cut_back(self.path, steps_done)
-        self._file = open(self.path, "a", encoding="utf-8")
+        self._steps_done = steps_done
+        self._file: io.FileIO | None = None
+        self._size = 0  # Bytes of complete rows
+        self._waiting: list[str] = []  # Rows that could not be written yet
+        self._warned = False
+        self._write()
 
     def log(self, row: Row) -> None:
-        "Append a row"
-        self._file.write(json.dumps(dict(row)) + "\n")
-        self._file.flush()
+        "Append a row; if that fails, keep it in memory until the next row"
+        self._waiting.append(json.dumps(_valid(dict(row)), allow_nan=False) + "\n")
+        self._write()
 
     def summarize(self, values: Row) -> None:
         "Do nothing: the file has training steps only"
 
+    def sync(self) -> None:
+        "Make the rows survive a power failure, as far as they can be written"
+        self._write()
+        if self._file is not None:
+            with suppress(OSError):
+                os.fsync(self._file.fileno())
+
     def close(self) -> None:
         "Close the file"
-        self._file.close()
+        self._write()
+        if self._waiting:
+            _warn(f"{self.path}: {len(self._waiting)} rows could not be written")
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+            self._file = None
+
+    def _write(self) -> None:
+        "Write all rows that wait; leave none half written"
+        try:
+            file = self._open()
+            file.seek(self._size)  # Also over what an interrupt left
+            content = "".join(self._waiting).encode()
+            if file.write(content) != len(content):
+                raise OSError(errno.ENOSPC, "the disk is full", str(self.path))
+            if not _leads_to(self.path, file):
+                raise OSError(errno.ENOENT, "the file was removed", str(self.path))
+            self._size += len(content)
+            self._waiting.clear()
+        except OSError as error:
+            self._cut_off()
+            if not self._warned:
+                self._warned = True
+                _warn(f"{self.path}: {error.strerror or error}; rows are kept in memory until they can be written")
+
+    def _open(self) -> io.FileIO:
+        "Return the file, open for writing; open it again if it was removed"
+        if self._file is not None and _leads_to(self.path, self._file):
+            return self._file
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        if self.path.exists():
+            _cut_back(self.path, self._steps_done)
+        file = io.FileIO(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+")
+        self._steps_done = None  # Rows of this part of the run are not removed
+        self._size = file.seek(0, io.SEEK_END)
+        self._file = file
+        return file
+
+    def _cut_off(self) -> None:
+        "Remove a row that was written in part"
+        with suppress(OSError, ValueError):
+            if self._file is not None:
+                self._file.truncate(self._size)
+
+def _leads_to(path: Path, file: io.FileIO) -> bool:
+    "Return True if a path leads to an open file"
+    with suppress(OSError, ValueError):
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    return False
+
+def _valid(value: Any) -> Any:
+    "Return a value for JSON, which has neither NaN nor infinity nor tensors"
+    if isinstance(value, Mapping):
+        return {str(name): _valid(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_valid(item) for item in value]
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    try:
+        number = value.item() if hasattr(value, "item") else float(value)
+    except (TypeError, ValueError, RuntimeError):
+        return str(value)
+    return number if isinstance(number, (bool, int)) else number if math.isfinite(number) else None
+
+def _row(line: str) -> dict[str, Any] | None:
+    "Return the row of a line; None if it is not complete"
+    try:
+        row = json.loads(line) if line.endswith("\n") else None
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+def _lines(path: Path) -> list[str]:
+    "Return the lines of a file with their ends"
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return list(file)
 
 def _cut_back(path: Path, steps_done: int | None) -> None:
-    "Remove an incomplete last line, and the rows of steps after `steps_done`"
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith("\n")]
-    if steps_done is not None:
-        kept = [line for line in kept if json.loads(line).get("step", 0) <= steps_done]
-    if len(kept) < len(lines):
+    "Remove incomplete lines, and the rows of steps after `steps_done`"
+    lines, kept = _lines(path), []
+    for line in lines:
+        row = _row(line)
+        step = row.get("step", 0) if row is not None else None
+        if step is not None and (steps_done is None or step <= steps_done):
+            kept.append(line)
+    if kept == lines[:len(kept)] and len(kept) < len(lines):  # Needs no space on the disk
+        os.truncate(path, len("".join(kept).encode("utf-8", "surrogateescape")))
+    elif len(kept) < len(lines):
         write_safely(path, lambda file: file.write_text("".join(kept), encoding="utf-8"))
 
 def read_rows(
     path: str | Path,  # A file that `JSONLines` wrote
 ) -> list[dict[str, Any]]:
-    "Read the rows of a metrics file, ignoring an incomplete last line"
-    lines = Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    "Read the rows of a metrics file, ignoring incomplete lines; NaN and infinity are None"
+    return [row for line in _lines(Path(path)) if (row := _row(line)) is not None]
 
 # %% ../nbs/42_track.ipynb #0ac478f3
 _short_names = {"losses/overall_loss": "loss", "metrics/l0": "L0",
@@ -93,8 +196,23 @@ class Progress:
         total: int,  # Tokens in the complete run
         done: int = 0,  # Tokens already trained on
     ):
+        self._bar: Any = None
+        self._try(lambda: self._open(total, done))
+
+    def _open(self, total: int, done: int) -> None:
+        "Show the bar"
         from tqdm.auto import tqdm
         self._bar = tqdm(total=total, initial=done, unit="tok", unit_scale=True, desc="training", mininterval=0.5)
+
+    def _try(self, draw: Callable[[], object]) -> None:
+        "Draw; give the bar up if there is no place to draw it, such as a closed notebook"
+        try:
+            draw()
+        except Exception as error:
+            if self._bar is not None:
+                self._bar.disable = True  # It does not draw at the end either
+            self._bar = None
+            _warn(f"the progress bar stops, the run goes on ({type(error).__name__}: {str(error)[:200]})")
 
     def filling(
         self,
@@ -102,10 +220,16 @@ class Progress:
         size: int,  # Activations that it holds when it is full
     ) -> None:
         "Show how much of the shuffle buffer is filled"
-        self._bar.set_description(f"filling the shuffle buffer ({min(rows / size, 1):.0%})" if rows < size
-                                  else "training")
+        if self._bar is not None:
+            text = f"filling the shuffle buffer ({min(rows / size, 1):.0%})" if rows < size else "training"
+            self._try(lambda: self._bar.set_description(text))
 
     def log(self, row: Row) -> None:
+        "Advance the bar and show the numbers"
+        if self._bar is not None:
+            self._try(lambda: self._show(row))
+
+    def _show(self, row: Row) -> None:
         "Advance the bar and show the numbers"
         self._bar.set_description("training", refresh=False)
         self._bar.set_postfix_str(summary(row), refresh=False)
@@ -116,59 +240,102 @@ class Progress:
 
     def close(self) -> None:
         "Stop the bar and leave it visible"
-        self._bar.close()
+        if self._bar is not None:
+            self._try(self._bar.close)
 
 # %% ../nbs/42_track.ipynb #323ea679
 class WandB:
-    "A wandb run, which goes to a local folder when wandb is offline"
+    "A wandb run, which goes to a local folder when wandb is offline; a resumed run is continued"
     def __init__(
         self,
         project: str,  # Name of the wandb project
         config: Mapping[str, Any],  # Settings of the run
         name: str | None = None,  # Name of the run; None: wandb chooses one
-        folder: str | Path = ".",  # Folder for wandb's local files
+        folder: str | Path = ".",  # Folder for wandb's local files and for the id of the run
     ):
-        import wandb
-        self._run = wandb.init(project=project, config=dict(config), name=name, dir=str(folder), reinit="create_new")
+        self._file = Path(folder) / wandb_file
+        known = _known_run(self._file)
+        self.last_step = int(known.get("last_step", -1))  # Steps up to this one were logged before
+        own = known.get("id") or (None if {"WANDB_RUN_ID", "WANDB_SWEEP_ID"} & set(os.environ) else secrets.token_hex(4))
+        self._run: Any = None
+        try:
+            self._note(own)  # Before wandb begins, so that a run that is killed now is continued
+            import wandb
+            self._run = wandb.init(project=project, config=dict(config), name=name, dir=str(folder),
+                                   reinit="create_new", id=own, resume="allow" if own else None)
+            self._note(self._run.id)
+        except (Exception, SystemExit) as error:
+            _warn(f"wandb does not start, the run goes on without it ({type(error).__name__}: {str(error)[:500]})")
+
+    def _note(self, identifier: str | None) -> None:
+        "Write down the id of the run and the last step that was logged"
+        self.id = identifier
+        with suppress(OSError):
+            write_safely(self._file, lambda file: file.write_text(
+                json.dumps({"id": identifier, "last_step": self.last_step})))
 
     def log(self, row: Row) -> None:
-        "Log a row"
-        self._run.log(dict(row), step=int(row["step"]))
+        "Log a row, unless its step was logged before the run was resumed"
+        step = int(row["step"])
+        if self._run is not None and step > self.last_step:
+            self._run.log(dict(row), step=step)
+            self.last_step = step
+            self._note(self.id)
 
     def summarize(self, values: Row) -> None:
         "Add numbers to the summary of the run"
-        self._run.summary.update(dict(values))
+        if self._run is not None:
+            self._run.summary.update(dict(values))
 
     def close(self) -> None:
         "Finish the run"
-        self._run.finish()
+        if self._run is not None:
+            self._run.finish()
+
+wandb_file = "wandb_run.json"
+
+def _known_run(path: Path) -> dict[str, Any]:
+    "Return the id and the last step of a run that was logged before; nothing if there is none"
+    with suppress(OSError, ValueError, TypeError):
+        known = json.loads(path.read_text())
+        if isinstance(known["id"], (str, type(None))) and isinstance(known["last_step"], int):
+            return known
+    return {}
 
 # %% ../nbs/42_track.ipynb #6b748c4f
 class Trackers:
-    "Several trackers used as one"
+    "Several trackers used as one; one that fails is reported once and fails neither the others nor the run"
     def __init__(
         self,
         trackers: Iterable[Tracker],  # Trackers to use
     ):
         self._trackers = list(trackers)
+        self._failed: set[int] = set()
 
     def log(self, row: Row) -> None:
         "Log a row to every tracker"
-        for tracker in self._trackers:
-            tracker.log(row)
+        self._call("log", row)
 
     def summarize(self, values: Row) -> None:
         "Give final numbers to every tracker"
-        for tracker in self._trackers:
-            tracker.summarize(values)
+        self._call("summarize", values)
+
+    def sync(self) -> None:
+        "Make what was logged survive a power failure, for instance before a checkpoint is written"
+        self._call("sync")
 
     def close(self) -> None:
-        "Close every tracker, even if one fails; then raise the first error"
-        errors = []
-        for tracker in self._trackers:
+        "Close every tracker"
+        self._call("close")
+
+    def _call(self, method: str, *arguments: Row) -> None:
+        "Call a method of every tracker that has it"
+        for n, tracker in enumerate(self._trackers):
             try:
-                tracker.close()
-            except Exception as error:  # the other trackers must still be closed
-                errors.append(error)
-        if errors:
-            raise errors[0]
+                if (call := getattr(tracker, method, None)) is not None:
+                    call(*arguments)
+            except (Exception, SystemExit) as error:
+                if n not in self._failed:
+                    self._failed.add(n)
+                    _warn(f"the tracker {type(tracker).__name__} failed in {method}, the run goes on "
+                          f"({type(error).__name__}: {str(error)[:500]})")
