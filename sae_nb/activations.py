@@ -181,6 +181,7 @@ class ActivationsStore:
         names = [hooks] if isinstance(hooks, str) else hooks
         self.hook_points = [find_hook_point(model, name) for name in dict.fromkeys(names)]
         self.mask = (TokenMask.everything() if mask is None else mask).for_tokenizer(self.tokens.tokenizer)
+        self.tokens.check_roles(self.mask.roles)
         self.reader = Reader(model, tuple(point.name for point in self.hook_points), self.mask)
         self.batch_size = batch_size
         self.autocast = autocast

@@ -13,7 +13,7 @@ __all__ = ['MaskLike', 'resolve_mask', 'hook_names_of', 'gather_tokens', 'packin
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -435,6 +435,7 @@ def read_prompts(
 ) -> list[Prompt]:
     "Find the latents that fire on each prompt; raise ValueError if a prompt has no tokens or too many"
     reader = SAEReader.of(sae, model, hook, mask)
+    reader = replace(reader, mask=reader.mask.without_roles())  # A prompt is not a chat
     with_bos = sae.cfg.metadata.prepend_bos is not False if prepend_bos is None else prepend_bos
     result, longest = [], max_context(model)
     for prompt in _single_prompts(prompts):

@@ -85,6 +85,8 @@ def _metadata_of(cfg: TrainConfig, settings: SAEConfig, read: list[str], written
     "Return the metadata of an SAE of this run; `Trainer` adds the number of tokens that it was trained on"
     special = cfg.mask.special
     mask = {"skip_first": cfg.mask.skip_first, "max_norm_multiple": cfg.mask.max_norm_multiple}
+    if cfg.mask.roles is not None:
+        mask |= {"mask_roles": list(cfg.mask.roles), "mask_keep_closing": cfg.mask.keep_closing}
     if cfg.mask.where is not None:
         mask["mask_where"] = cfg.mask.to_dict()["where"]
     return replace(
