@@ -30,6 +30,7 @@ from .config import TrainConfig, new_saes, read_settings, settings_file
 from .core import SAEConfig, SAEMetadata, as_device, assets, default_device, local_path
 from .disk import write_safely
 from .hooks import closed_blocks, compiled, find_hook_point, hook_width, read_activations
+from .mixture import Mixture, MixtureStream
 from .models import _processing_of, begin_id, load_model, model_device, run_logits
 from .sae import SAE
 from .timing import TimeReport, TrainingExample, best_of, time_report, time_step
@@ -296,7 +297,8 @@ def make_store(
     source = cfg.dataset if dataset is None else dataset
     if source is None:
         raise ValueError("dataset=None: give the data set; that of a run which is resumed was an object")
-    tokens = TokenStream(
+    stream = MixtureStream if isinstance(source, Mixture) else TokenStream
+    tokens = stream(
         source, getattr(model, "tokenizer", None), split=cfg.split, column=cfg.column, name=cfg.dataset_name,
         context_size=cfg.context_size, batch_size=cfg.model_batch_size or max(1, 2048 // cfg.context_size),
         prepend_bos=cfg.prepend_bos, separator=cfg.token_between_documents, disable_concat=cfg.disable_concat,
