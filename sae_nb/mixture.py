@@ -163,7 +163,7 @@ class MixtureStream(TokenStream):
         "Return the next `n` contexts; fewer at the end of a data set, none after it"
         order = self._order(n)
         found = {name: self._take(name, order.count(name)) for name in dict.fromkeys(order)}
-        rows, ready = {name: iter(tokens.split(1)) for name, tokens in found.items()}, []
+        rows, ready = {name: iter(tokens.split(1) if len(tokens) else ()) for name, tokens in found.items()}, []
         for name in order:  # The stream ends where the first data set does
             if (row := next(rows[name], None)) is None:
                 break
