@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Literal, TypeAlias
 
@@ -37,6 +37,7 @@ class Packing:
     begin: int | None = None  # Token at position 0 of every context
     separator: int | None = None  # Token between documents
     disable_concat: bool = False  # One document per context; longer ones are cut, shorter ones dropped
+    begin_sequence: int | None = field(default=None, repr=False)  # Token that begins each document
 
     def __post_init__(self) -> None:
         least = 1 if self.begin is None else 2
@@ -53,6 +54,8 @@ class Packing:
         if self.disable_concat:
             yield from self._alone(document)
             return
+        if self.begin_sequence is not None and len(document) and document[0] & token_bits != self.begin_sequence:
+            document = [self.begin_sequence, *document]
         position = 0
         while position < len(document):
             prefix = self.separator if open_context else self.begin
@@ -76,12 +79,17 @@ class Packing:
         return len(document) - room if len(document) >= room else len(document)
 
     def _needs_begin(self, document: Sequence[int]) -> bool:
-        "Return True if a context with this document has to be given its first token"
-        return self.begin is not None and len(document) > 0 and document[0] & token_bits != self.begin
+        "Return True if a context with this document alone has to be given its first token"
+        return self._first is not None and len(document) > 0 and document[0] & token_bits != self._first
+
+    @property
+    def _first(self) -> int | None:
+        "Token that begins a context with one document alone"
+        return self.begin if self.begin_sequence is None else self.begin_sequence
 
     def _alone(self, document: Sequence[int]) -> Iterator[list[int]]:
         "Yield the context of a document, if the document is long enough"
-        prefix = [self.begin] if self.begin is not None and self._needs_begin(document) else []
+        prefix = [self._first] if self._first is not None and self._needs_begin(document) else []
         context = [*prefix, *document[:self.context_size - len(prefix)]]
         if len(context) == self.context_size:
             yield context
@@ -391,6 +399,7 @@ class TokenStream:
         column: str | None = None,  # Column to read; None: as in `load_texts`
         name: str | None = None,  # Configuration of a hub data set
         streaming: bool | None = None,  # Read while downloading; None: yes for the hub, no for files
+        begin_sequence: Separator = None,  # Token that begins each document: "bos", "eos", "sep", a token id or None
     ):
         _check_counts(context_size=context_size, batch_size=batch_size, epochs=epochs, seed=seed)
         if isinstance(tokenizer, str):
@@ -403,6 +412,9 @@ class TokenStream:
         self.packing = self._choose_packing(context_size, prepend_bos, separator, disable_concat)
         self.row_begin = begin_id(tokenizer) if prepend_bos else None  # BOS of rows of tokens that begin with it
         self.settings = {"packing": repr(self.packing), "seed": seed, "shuffle": shuffle}
+        if begin_sequence is not None and not self.texts.tokenized:
+            self.packing = replace(self.packing, begin_sequence=_token_id(begin_sequence, tokenizer))
+            self.settings["begin_sequence"] = self.packing.begin_sequence
         if self.texts.part is not None:
             self.settings["part"] = self.texts.part.name
         self.n_handed_out = 0  # Contexts handed out so far, in all epochs
@@ -629,6 +641,8 @@ class TokenStream:
         packing = {"context_size": self.packing.context_size, "begin": self.packing.begin,
                    "separator": self.packing.separator, "disable_concat": self.packing.disable_concat,
                    "row_begin": self.row_begin, "seed": self.settings["seed"], "shuffle": self.settings["shuffle"]}
+        if self.packing.begin_sequence is not None:
+            packing["begin_sequence"] = self.packing.begin_sequence
         tokenizer = None if self.texts.tokenized else {**_tokenizer_identity(self.tokenizer), "chat_template":
                                                        hash_of(template) if template else None}
         return {"data": self.texts.identity(), "packing": packing, "tokenizer": tokenizer}
