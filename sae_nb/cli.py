@@ -546,6 +546,52 @@ def _push_command(
                       revision=given.revision, message=given.message))
     return 0
 
+# %% ../nbs/90_cli.ipynb #c51a2348
+@dataclass(kw_only=True)
+class _TokenizeOptions:
+    "Tokenize and pack a data set once, as in training, and save it as a data set that SAELens reads too."
+    dataset: str  # Text or chats: "demo", a file, a folder, or a data set on the hub
+    out: str  # New folder; the folder of a command that was killed is completed
+    tokenizer: str = "demo"  # Tokenizer: a name on the Hugging Face hub, a folder, or the bundled "demo"
+    context_size: int = 128  # Tokens per context
+    prepend_bos: bool = True  # Begin each context with the BOS token
+    separator: str | None = "auto"  # Between documents: "bos", "eos", "sep", an id, None; "auto": BOS or none
+    begin_sequence: str | None = None  # Token that begins each document: "bos", "eos", "sep", an id, or None
+    disable_concat: bool = False  # One document per context; longer ones are cut, shorter ones dropped
+    split: str | None = "auto"  # Split; None: everything; "auto": "train", or all of data without splits
+    column: str | None = None  # Column with the text or the chats; None: detected
+    dataset_name: str | None = None  # Configuration of a data set on the hub
+    streaming: bool | None = None  # Read while downloading; None: yes for the hub, no for files
+    shuffle: bool = True  # Random order of the documents
+    seed: int = 0  # Seed of the order
+    tokens: int | None = None  # Stop after this many tokens; None: all
+    num_proc: int = 1  # Processes that tokenize; the result does not depend on it
+    push: str | None = None  # Also publish on the Hugging Face hub: OWNER/NAME
+    private: bool = False  # Make a new repository private, regardless of the account's default
+    revision: str | None = None  # Branch; None: main
+    progress: bool = True  # Print the number of tokens after each file
+
+def _tokenize_command(
+    args: Sequence[str],  # Command line after `tokenize`
+) -> int:
+    "Tokenize a data set, save it and print what it holds"
+    from sae_nb.pretokenize import push_tokens, tokenize
+    given = _parse_options(_TokenizeOptions, args, "tokenize")
+    tokens = [int(token) if token is not None and token.isdigit() else token
+              for token in (given.separator, given.begin_sequence)]
+    if not (local_path(given.out) / "state.json").is_file() or given.push is None:  # Else it is complete
+        tokenize(given.dataset, given.tokenizer, given.out, given.context_size, given.prepend_bos, tokens[0], tokens[1],
+                 given.disable_concat, given.split, given.column, given.dataset_name, given.streaming, given.shuffle,
+                 given.seed, given.tokens, given.num_proc, progress=given.progress)
+    folder = local_path(given.out)
+    made = json.loads((folder / "sae_lens.json").read_text(encoding="utf-8"))
+    print(f"{made['contexts']:,} contexts of {made['context_size']} tokens from {made['documents']:,} documents; "
+          f"{made['tokens_dropped']:,} tokens that do not fill a context are left out\n\nwritten:")
+    print(*(f"  {file}" for file in sorted(folder.iterdir())), sep="\n")
+    if given.push is not None:
+        print(push_tokens(folder, given.push, given.private or None, given.revision))
+    return 0
+
 # %% ../nbs/90_cli.ipynb #a9388cb6
 @dataclass(kw_only=True)
 class _FindOptions:
@@ -609,6 +655,7 @@ _commands: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "eval": (_eval_command, "evaluate SAEs on the same tokens"),
     "dashboard": (_dashboard_command, "write an HTML page about the latents of an SAE"),
     "convert": (_convert_command, "convert SAEs to the files of another library"),
+    "tokenize": (_tokenize_command, "tokenize a data set once, for training here or with SAELens"),
     "push": (_push_command, "publish SAEs on the Hugging Face hub"),
     "find": (_find_command, "find published SAEs"),
     "list": (_list_command, "list the releases of published SAEs"),
@@ -620,7 +667,7 @@ def _option_names(
 ) -> dict[str, str]:
     "Return the options of a command by the names of their settings"
     kinds: dict[str, type] = {"convert": _ConvertOptions, "eval": _EvalOptions, "dashboard": _DashboardOptions,
-                              "push": _PushOptions, "find": _FindOptions, "list": _ListOptions}
+                              "push": _PushOptions, "tokenize": _TokenizeOptions, "find": _FindOptions, "list": _ListOptions}
     if command != "train":
         return {f.name: f"--{f.name}" for f in fields(kinds[command]) if f.default is not dataclasses.MISSING}
     name = _given(args, "--architecture")
