@@ -205,7 +205,8 @@ class ChatRenderer:
             message, part = places[n]
             after = between[i + 1]
             if i + 1 < len(order) and places[order[i + 1]][0] == message:
-                begin, end, special = 0, len(after), False
+                begin, end = 0, len(after)
+                special = False
             else:
                 alone = after if i + 1 == len(order) else self._alone(marked, message, n)
                 begin, end, special = _end_of_message(after, alone, self.special)

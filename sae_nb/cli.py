@@ -667,7 +667,8 @@ def _option_names(
 ) -> dict[str, str]:
     "Return the options of a command by the names of their settings"
     kinds: dict[str, type] = {"convert": _ConvertOptions, "eval": _EvalOptions, "dashboard": _DashboardOptions,
-                              "push": _PushOptions, "tokenize": _TokenizeOptions, "find": _FindOptions, "list": _ListOptions}
+                              "push": _PushOptions, "tokenize": _TokenizeOptions,
+                              "find": _FindOptions, "list": _ListOptions}
     if command != "train":
         return {f.name: f"--{f.name}" for f in fields(kinds[command]) if f.default is not dataclasses.MISSING}
     name = _given(args, "--architecture")

@@ -23,11 +23,11 @@ from .tokens import TokenStream
 
 # %% ../nbs/39_mixture.ipynb #9468646a
 class Mixture:
-    "Several data sets to be read as one, with the share of the tokens that each gives"
+    "Several data sets to be read as one, with the fraction of the tokens that each gives"
     def __init__(
         self,
         datasets: Sequence[Any] | Mapping[str, Any],  # Anything that `load_texts` takes; or by name
-        weights: Sequence[float] | Mapping[str, float] | None = None,  # Shares of the tokens; None: equal
+        weights: Sequence[float] | Mapping[str, float] | None = None,  # Fractions of the tokens, or numbers proportional to them; None: equal
         options: Mapping[str, Mapping[str, Any]] | None = None,  # `split`, `column` or `name` (configuration), by data set
     ):
         if isinstance(datasets, (str, bytes)) or not isinstance(datasets, (Sequence, Mapping)):
@@ -45,7 +45,7 @@ class Mixture:
             raise ValueError(f"options with {wrong[0]!r}: must be of {', '.join(allowed)}")
 
     def _shares(self, weights: Sequence[float] | Mapping[str, float]) -> dict[str, float]:
-        "Return the share of each data set; raise ValueError if the weights are wrong"
+        "Return the fraction of each data set; raise ValueError if the weights are wrong"
         given = {str(name): weight for name, weight in weights.items()} if isinstance(weights, Mapping) else \
             dict(zip(self.datasets, weights))
         if given.keys() != self.datasets.keys() or len(weights) != len(given):

@@ -22,7 +22,7 @@ import torch
 
 from .core import assets, local_path
 from .disk import Lock, remove_leftovers, write_safely
-from .rows import encode_texts, identity_changes, token_bits
+from .rows import RoleTokens, encode_texts, identity_changes, token_bits
 from .texts import Texts, load_texts
 from .tokens import Separator, TokenStream
 
@@ -129,7 +129,8 @@ def _in_words(token: int | None, tokenizer: Any) -> int | str | None:
 def _how_made(stream: TokenStream, counts: Mapping[str, int]) -> dict[str, Any]:
     "Return the content of `sae_lens.json`"
     from sae_nb import __version__
-    packing, texts, tokenizer = stream.packing, stream.texts, stream.tokenizer
+    packing, texts = stream.packing, stream.texts
+    tokenizer = stream.tokenizer
     name = str(getattr(tokenizer, "name_or_path", "") or "")
     return {
         "sae_lens_version": f"written by sae_nb {__version__}",
@@ -155,14 +156,15 @@ def _begin_or_go_on(folder: Path, stream: _ParallelStream, limit: dict[str, Any]
     if not path.is_file():
         others = [file.name for file in folder.iterdir() if not file.name.startswith(".")]
         if others:
-            raise FileExistsError(f"out={str(folder)!r} is not empty ({', '.join(sorted(others)[:3])}): give another folder")
+            raise FileExistsError(f"out={str(folder)!r} is not empty ({', '.join(sorted(others)[:3])}): give another "
+                                  "folder")
         _save_progress(folder, stream, identity, [])
         return []
     found = torch.load(path, weights_only=True)
     if found["identity"] != identity:
         changed = identity_changes(found["identity"]["stream"], identity["stream"]) or ["the number of tokens or files"]
-        raise ValueError(f"out={str(folder)!r} holds the beginning of another data set ({'; '.join(changed)}): give the "
-                         "settings of before, or another folder")
+        raise ValueError(f"out={str(folder)!r} holds the beginning of another data set ({'; '.join(changed)}): give "
+                         "the settings of before, or another folder")
     stream.load_state_dict(found["state"])
     stream.n_tail = found["n_tail"]
     return found["files"]
@@ -173,12 +175,14 @@ def _write_all(folder: Path, stream: _ParallelStream, limit: dict[str, Any], pro
     files = _begin_or_go_on(folder, stream, limit)
     features = _features(stream.texts.has_roles)
     identity = json.loads(json.dumps({"stream": stream.identity(), "limit": limit}))
-    most = limit["contexts"]
-    while most is None or stream.n_handed_out < most:
-        missing = limit["contexts_per_file"] if most is None else min(limit["contexts_per_file"], most - stream.n_handed_out)
+    most = limit["contexts"] or 1 << 62
+    while stream.n_handed_out < most:
+        missing = min(limit["contexts_per_file"], most - stream.n_handed_out)
         tokens = stream.read(missing * stream.context_size)
         if len(tokens):
-            contexts = tokens.numpy() | getattr(tokens, "roles", torch.zeros(1, dtype=torch.int32)).numpy().astype(np.int64) << 32
+            contexts = tokens.numpy()
+            if isinstance(tokens, RoleTokens):
+                contexts = contexts | tokens.roles.numpy().astype(np.int64) << 32
             files = [*files, f"part-{len(files):05d}.arrow"]
             _write_contexts(folder / files[-1], contexts, features)
             _save_progress(folder, stream, identity, files)
@@ -205,7 +209,7 @@ def tokenize(
     separator: Separator = "auto",  # Token between documents; "auto": BOS if contexts begin with it, else none
     begin_sequence: Separator = None,  # Token that begins each document: "bos", "eos", "sep", a token id or None
     disable_concat: bool = False,  # One document per context; longer ones are cut, shorter ones dropped
-    split: str | None = "auto",  # "train", "test", ...; None: everything; "auto": "train", or all of data without splits
+    split: str | None = "auto",  # "train", "test", ...; None: all; "auto": "train", or all of data without splits
     column: str | None = None,  # Column to read; None: as in `load_texts`
     name: str | None = None,  # Configuration of a hub data set
     streaming: bool | None = None,  # Read while downloading; None: yes for the hub, no for files
@@ -226,10 +230,11 @@ def tokenize(
         tokenizer = AutoTokenizer.from_pretrained(assets() / "demo" if str(tokenizer) == "demo" else tokenizer)
     folder = local_path(out)
     if (folder / "state.json").exists():
-        raise FileExistsError(f"out={str(out)!r} is a data set already: give another folder, or open it with load_texts")
+        raise FileExistsError(f"out={str(out)!r} is a data set already: give another folder, or open this one with "
+                              "load_texts")
     texts = _whole(load_texts(dataset, split, column, name, streaming, tokenizer), split)
-    stream = _ParallelStream(texts, tokenizer, context_size, 32, prepend_bos, separator, seed, shuffle, 1, disable_concat,
-                             begin_sequence=begin_sequence)
+    stream = _ParallelStream(texts, tokenizer, context_size, 32, prepend_bos, separator, seed, shuffle, 1,
+                             disable_concat, begin_sequence=begin_sequence)
     limit = {"contexts": None if n_tokens is None else -(-n_tokens // context_size),
              "contexts_per_file": contexts_per_file or max(1, (1 << 25) // context_size)}
     folder.mkdir(parents=True, exist_ok=True)
