@@ -241,7 +241,8 @@ class ChatRenderer:
         if not re.search(r"\{%-?\s*generation\s*-?%\}", template):
             return []
         from transformers.utils.chat_template_utils import render_jinja_template
-        texts, marks = render_jinja_template([list(messages)], chat_template=template, return_assistant_tokens_mask=True,
+        render: Any = render_jinja_template
+        texts, marks = render([list(messages)], chat_template=template, return_assistant_tokens_mask=True,
                                              **self.tokenizer.special_tokens_map)
         code, spans = role_code("assistant"), list[tuple[int, int, int]]()
         for begin, end in marks[0] if texts[0] == text else ():

@@ -69,8 +69,8 @@ def _several_processes(stream: _ParallelStream, n: int) -> Iterator[None]:
     if n == 1:
         yield
         return
-    from multiprocess import Pool  # As `datasets` does
-    with Pool(n, _begin_process, (stream.tokenizer,)) as stream.pool:
+    import multiprocess  # As `datasets` does
+    with getattr(multiprocess, "Pool")(n, _begin_process, (stream.tokenizer,)) as stream.pool:
         try:
             yield
         finally:
@@ -240,7 +240,8 @@ def tokenize(
     folder.mkdir(parents=True, exist_ok=True)
     with Lock(folder / ".lock", f"the folder {folder}"), _several_processes(stream, num_proc):
         _write_all(folder, stream, limit, progress)
-    return datasets.load_from_disk(str(folder))
+    saved: Any = datasets.load_from_disk(str(folder))
+    return saved
 
 # %% ../nbs/56_pretokenize.ipynb #4f7e1cd8
 def push_tokens(
@@ -256,7 +257,7 @@ def push_tokens(
     path = local_path(folder)
     if not (path / "state.json").is_file() or not (path / _made_file).is_file():
         raise FileNotFoundError(f"{str(folder)!r} is not a folder that tokenize wrote: it has no {_made_file}")
-    data = datasets.load_from_disk(str(path))
+    data: Any = datasets.load_from_disk(str(path))
     data.push_to_hub(repo_id, private=private, revision=revision, num_shards=num_shards)
     HfApi().upload_file(path_or_fileobj=str(path / _made_file), path_in_repo=_made_file, repo_id=repo_id,
                         repo_type="dataset", revision=revision, commit_message="Say how the tokens were made")

@@ -559,8 +559,8 @@ class TokenStream:
         "Raise ValueError if the first rows of the data set do not contain any of these roles"
         if roles is None:
             return
-        documents = [document for n, row in enumerate(islice(self.texts.look(), 100))
-                     if (document := self.texts.document(row, n)) is not None]
+        documents: list[Any] = [document for n, row in enumerate(islice(self.texts.look(), 100))
+                                if (document := self.texts.document(row, n)) is not None]
         ids = documents if self.texts.tokenized else self._encode(documents)
         codes = {int(code) & ~closing_bit for tokens in ids for code in np.unique(np.asarray(tokens, np.int64) >> 32)}
         problems = [document.problem for document in documents if getattr(document, "problem", "")]
