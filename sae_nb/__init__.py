@@ -33,7 +33,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if any((Path(__file__).parent / (name + end)).is_file() for end in (".py", "/__init__.py")):
         return importlib.import_module(f"{__name__}.{name}")
-    from sae_nb.core import elsewhere, unknown
+    from sae_nb.display import elsewhere, unknown
 
     advice = elsewhere(name)
     message = f"{__name__} has no {name!r}; {advice}" if advice else f"{__name__}: {unknown('name', name, __all__)}"

@@ -16,11 +16,12 @@ from sae_nb.evals import SeedSummary as SeedSummary, evaluate_each as evaluate_e
 from sae_nb.export import export_sae as export_sae, sae_bench as sae_bench
 from sae_nb.features import collect_features as collect_features
 from sae_nb.formats.base import Checkpoint as Checkpoint, file_format as file_format
+from sae_nb.formats.files import CheckpointError as CheckpointError
 from sae_nb.gated import GatedSAE as GatedSAE, GatedSAEConfig as GatedSAEConfig
 from sae_nb.glu import GLUSAE as GLUSAE, GLUSAEConfig as GLUSAEConfig
 from sae_nb.glu import JumpReLUGLUSAE as JumpReLUGLUSAE, JumpReLUGLUSAEConfig as JumpReLUGLUSAEConfig
 from sae_nb.glu import TopKGLUSAE as TopKGLUSAE, TopKGLUSAEConfig as TopKGLUSAEConfig
-from sae_nb.hub import sae_config as sae_config, sae_sparsity as sae_sparsity
+from sae_nb.loading import sae_config as sae_config, sae_sparsity as sae_sparsity
 from sae_nb.jumprelu import JumpReLUSAE as JumpReLUSAE, JumpReLUSAEConfig as JumpReLUSAEConfig
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAE as MatryoshkaJumpReLUSAE
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAEConfig as MatryoshkaJumpReLUSAEConfig

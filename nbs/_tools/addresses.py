@@ -18,7 +18,7 @@ COLAB = re.compile(r"https://colab\.research\.google\.com/github/[^\s)\"]*")
 GITHUB = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+?(?=$|/discussions)", re.M)
 PAGES = re.compile(r"https://[\w.-]+\.github\.io/[\w.-]+")
 FILES = ["CITATION.cff", ".github/ISSUE_TEMPLATE/config.yml"]
-LINK = re.compile(r"\[(?:(?P<text>\d\d_\w+)|(?P<other>[^\]]*))\]\((?P<folder>(?:\.\./|\w+/)*)(?P<number>\d\d)_(?P<name>\w+)\.ipynb")
+LINK = re.compile(r"\[(?:(?P<text>\d+_\w+)|(?P<other>[^\]]*))\]\((?P<folder>(?:\.\./|\w+/)*)(?P<number>\d+)_(?P<name>\w+)\.ipynb")
 INSTALL = re.compile(rf"(pip install(?: -\w+)*) (?:git\+https://github\.com/[\w.-]+/[\w-]+|{PACKAGE}(?![\w/.]))")
 CLONE = re.compile(r"git clone https://github\.com/[\w.-]+/[\w-]+( && cd )[\w-]+")
 

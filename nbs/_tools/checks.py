@@ -1,7 +1,7 @@
 """Checks that must pass before a change is merged, in addition to the tests in the notebooks
 
     python nbs/_tools/checks.py sync                        # one check
-    python nbs/_tools/checks.py english --only 31_hooks     # its findings for one notebook, all of them
+    python nbs/_tools/checks.py english --only 320_hooks     # its findings for one notebook, all of them
 
 Each check reports problems and says how to fix them. None changes a file. `.ci/run` runs all of them.
 """
@@ -263,7 +263,7 @@ def public_callables(module: Module, loaded: object) -> Iterator[tuple[str, obje
                 yield f"{name}.{method}", function
 
 
-@check("take `mask: MaskLike` and call `resolve_mask` (35_reading), or use `SAEReader`")
+@check("take `mask: MaskLike` and call `resolve_mask` (360_reading), or use `SAEReader`")
 def masks() -> Iterator[str]:
     "Check that only TokenMask decides which positions count"
     lookups = []

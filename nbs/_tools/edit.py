@@ -1,7 +1,7 @@
 """Edit notebooks as text: `py:percent` files in `_text/`, which git ignores
 
-    python nbs/_tools/edit.py pull 31_hooks    # nbs/31_hooks.ipynb -> _text/31_hooks.py, to edit
-    python nbs/_tools/edit.py push 31_hooks    # back, or to a new notebook; exports, runs, stores outputs
+    python nbs/_tools/edit.py pull 320_hooks    # nbs/320_hooks.ipynb -> _text/320_hooks.py, to edit
+    python nbs/_tools/edit.py push 320_hooks    # back, or to a new notebook; exports, runs, stores outputs
 """
 from __future__ import annotations
 

@@ -24,6 +24,11 @@ from urllib.parse import unquote, urlsplit
 LARGE = (".safetensors", ".npz", ".pt", ".pth")  # files that the hub stores outside git, behind a redirect
 
 
+def blob_id(content: bytes) -> str:
+    "Return the name that git gives to a file"
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
 @dataclass
 class Repository:
     "Commits by id, each with all its files, and branches that point to commits"
@@ -43,6 +48,9 @@ class _Server(ThreadingHTTPServer):
     connections: list[socket.socket] = []
     daemon_threads = True
 
+    def handle_error(self, *_: object) -> None:
+        "Ignore clients that close their connection"
+
     def get_request(self) -> tuple:
         "Remember the connection, so that it ends with the server"
         request = super().get_request()
@@ -56,8 +64,11 @@ class Hub:
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.stored: dict[str, bytes] = {}  # large files by hash
-        # by file name: "cut", "short", "damage", "error", or "after NAME", which waits until NAME is requested too
+        # by file name: "cut", "short", "damage", "error", or "after NAME", which waits until NAME is requested too; for
+        # "commit": "lost", which makes the commit and closes the connection
         self.faults: dict[str, str] = {}  # each is used once
+        # for requests "METHOD PATH" that match the pattern: a kind of `_Handler.trouble`, and how often
+        self.troubles: dict[str, tuple[str, int]] = {}
         self.log: list[str] = []  # "GET /owner/name/resolve/main/cfg.json 200"
         self.token = "hf_test"
 
@@ -134,12 +145,50 @@ class _Handler(BaseHTTPRequestHandler):
             return self.refuse(401, "GatedRepo")
         return known
 
+    def trouble(self) -> bool:
+        "Answer as a broken server would, if the request matches one of the troubles; return True if it did"
+        for pattern, (kind, times) in self.server_hub.troubles.items():
+            if times and re.search(pattern, f"{self.command} {self.path}"):
+                self.server_hub.troubles[pattern] = (kind, times - 1)
+                self.break_down(kind)
+                return True
+        return False
+
+    def break_down(self, kind: str) -> None:
+        """Answer wrongly: "silent", "headers", "slow", "cut", "html", "json" (not JSON), "list" (JSON, but nonsense), "loop", a status
+        such as "503", or a status with "Retry-After" in seconds, such as "429 2" """
+        self.close_connection = True
+        if kind == "silent":
+            self.server_hub.log.append(f"{self.command} {self.path} silent")
+            time.sleep(300)
+        elif kind == "headers":  # a byte per second from the first one on
+            for letter in b"HTTP/1.1 200 OK\r\nServer: " + b"x" * 300:
+                self.wfile.write(bytes([letter]))
+                time.sleep(1)
+        elif kind in ("slow", "cut"):
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            for _ in range(300 if kind == "slow" else 1):
+                self.wfile.write(b" ")
+                time.sleep(1 if kind == "slow" else 0)
+        elif kind == "loop":
+            self.answer(302, Location=f"{self.server_hub.url}{self.path}")
+        elif kind[0].isdigit():
+            status, _, after = kind.partition(" ")
+            self.answer(int(status), b"broken", **({"Retry_After": after} if after else {}))
+        else:
+            page = b"<html><body>Please sign in to the network</body></html>"
+            self.answer(200, {"html": page, "json": b"{broken", "list": b"[1, 2]"}[kind], Content_Type="text/html")
+
     def do_HEAD(self) -> None:
         "Answer like GET, without content"
         self.do_GET()
 
     def do_GET(self) -> None:
         "Send a file, a tree, or the description of a repository"
+        if self.trouble():
+            return
         path = unquote(urlsplit(self.path).path)
         if found := re.fullmatch(r"/cdn/(\w+)/(.+)", path):
             return self.send(self.server_hub.stored[found[1]], found[2])
@@ -171,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
             if rest and not recursive:
                 entries[prefix + first] = {"type": "directory", "path": prefix + first, "oid": "0" * 40, "size": 0}
                 continue
-            entries[name] = {"type": "file", "path": name, "oid": hashlib.sha1(content).hexdigest(), "size": len(content)}
+            entries[name] = {"type": "file", "path": name, "oid": blob_id(content), "size": len(content)}
             if name.endswith(LARGE):
                 entries[name]["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 1}
         self.answer(200, list(entries.values()))
@@ -248,6 +297,8 @@ class _Handler(BaseHTTPRequestHandler):
         "Create a repository or a branch, prepare an upload, or commit"
         path = unquote(urlsplit(self.path).path)
         body, hub = self.body(), self.server_hub
+        if self.trouble():
+            return
         if self.headers.get("Authorization") != f"Bearer {hub.token}":
             return self.refuse(401, "NotLoggedIn")
         if path == "/api/validate-yaml":
@@ -277,6 +328,9 @@ class _Handler(BaseHTTPRequestHandler):
             elif line["key"] == "lfsFile":
                 files[value["path"]] = hub.stored[value["oid"]]
         commit = repository.commit(files, found[3])
+        if hub.faults.pop("commit", None) == "lost":
+            self.close_connection = True
+            return
         self.answer(200, {"success": True, "commitOid": commit, "commitUrl": f"{hub.url}/{found[1]}/commit/{commit}",
                           "hookOutput": ""})
 

@@ -16,15 +16,15 @@ from project import DOORS, NOTEBOOKS, Module, Notebook, modules, notebooks, own_
 PAGE = NOTEBOOKS / "map.ipynb"
 MARK = "<!-- Made by nbs/_tools/map_page.py: change nothing here -->"
 FLOORS = {  # First and last number -> title and contents
-    (0, 19): ("Foundations", "Tensors only, no model, data set or file: architectures, sparse codes, numbers and tables."),
-    (20, 29): ("Files", "The folder format, checkpoints of other libraries, the table of releases, the hub."),
-    (30, 39): ("Models and data", "Models, hook points, tokens, masks, activations."),
-    (40, 49): ("Training", "The loop, then the run around it: settings, checkpoints, logs."),
-    (50, 59): ("Evaluation", "Metrics, evaluations inside the model, comparisons of SAEs."),
-    (60, 69): ("Looking inside", "Statistics of latents, splicing, steering, lens, attribution."),
-    (70, 79): ("Showing", "Figures, pages and widgets."),
-    (80, 89): ("Sharing", "Neuronpedia, the Hugging Face hub, other libraries."),
-    (90, 99): ("Command line", "`sae-nb`."),
+    (0, 199): ("Foundations", "Tensors only, no model, data set or file: architectures, sparse codes, numbers and tables."),
+    (200, 299): ("Files", "The folder format, checkpoints of other libraries, the table of releases, the hub."),
+    (300, 399): ("Models and data", "Models, hook points, tokens, masks, activations."),
+    (400, 499): ("Training", "The loop, then the run around it: settings, checkpoints, logs."),
+    (500, 599): ("Evaluation", "Metrics, evaluations inside the model, comparisons of SAEs."),
+    (600, 699): ("Looking inside", "Statistics of latents, splicing, steering, lens, attribution."),
+    (700, 799): ("Showing", "Figures, pages and widgets."),
+    (800, 899): ("Sharing", "Neuronpedia, the Hugging Face hub, other libraries."),
+    (900, 999): ("Command line", "`sae-nb`."),
 }
 FOLDERS = {"tutorials/": "Tutorials", "howto/": "How-to guides", "benchmarks/": "Benchmarks", "": "Other pages"}
 
@@ -56,7 +56,7 @@ def tables() -> Iterator[str]:
     pages = [notebook for notebook in notebooks() if notebook.path != PAGE]
     yield MARK
     for (first, last), (title, contents) in FLOORS.items():
-        yield from ["", f"## {title}: {first:02} to {last}", contents, "", "| notebook | | imports |", "|---|---|---|"]
+        yield from ["", f"## {title}: {first:03} to {last}", contents, "", "| notebook | | imports |", "|---|---|---|"]
         for notebook in pages:
             if notebook.name[0].isdigit() and first <= int(notebook.name.split("_")[0]) <= last:
                 names = ", ".join(f"`{name}`" for name in found.get(notebook.name, []))

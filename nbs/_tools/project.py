@@ -36,7 +36,12 @@ DECADES = {
     "9": "Command line",
 }
 FOLDERS = {"tutorials": "Tutorials", "howto": "How to", "benchmarks": "Benchmarks"}
-PAGES = {"choosing.ipynb": "How to", "published.ipynb": "", "speed.ipynb": "Benchmarks"}  # Sections of pages in no folder
+PAGES = {  # Sections of pages in no folder
+    "choosing.ipynb": "How to",
+    "published.ipynb": "",
+    "reliability.ipynb": "Benchmarks",
+    "speed.ipynb": "Benchmarks",
+}
 SECTIONS = ["", "Tutorials", "How to", *dict.fromkeys(DECADES.values()), "Benchmarks", "The project"]  # In the sidebar
 
 

@@ -1,7 +1,7 @@
 """Run notebooks in place and store their outputs
 
-    python nbs/_tools/refresh.py nbs/31_hooks.ipynb nbs/34_tokens.ipynb
-    python nbs/_tools/refresh.py nbs/31_hooks.ipynb --flags "slow cuda"
+    python nbs/_tools/refresh.py nbs/320_hooks.ipynb nbs/350_tokens.ipynb
+    python nbs/_tools/refresh.py nbs/320_hooks.ipynb --flags "slow cuda"
 
 Runs the cells that `nbdev_test` would run with the same `--flags`, each notebook in its own process. Other cells keep
 their outputs. Progress bars, stderr, execution counts and random ids are not stored. A notebook that fails is not

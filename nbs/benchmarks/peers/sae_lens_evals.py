@@ -1,4 +1,4 @@
-"""Evaluate the demo SAE with sae-lens 6.54.12 on 40 sequences of the demo text; `51_evals` compares the results.
+"""Evaluate the demo SAE with sae-lens 6.54.12 on 40 sequences of the demo text; `510_evals` compares the results.
 
     python sae_lens_evals.py write FOLDER                              # in an environment with sae_nb
     python sae_lens_evals.py run FOLDER ../../_data/saelens_evals.json # in one with sae-lens 6 and transformer-lens 3
