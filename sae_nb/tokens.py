@@ -25,6 +25,7 @@ from torch import Tensor
 
 from .core import SAEMetadata, plain
 from .display import unknown
+from .tokenized import check_made
 from .models import begin_id
 from .rows import (InOrder, RoleTokens, closing_bit, encode_texts, hash_of, is_temporary, role_code, split_roles,
                          token_bits, unknown_role)
@@ -253,6 +254,15 @@ class _Numbered:
 # %% ../nbs/350_tokens.ipynb #927bffe3
 _waits = (1., 2., 4., 8., 16.)  # Seconds before each new attempt to read a data set
 
+def _has_shuffle_buffer(rows: Any) -> bool:
+    "Return True if a data set of `datasets` has a shuffle buffer of its own, whose content its position leaves out"
+    parts = [getattr(rows, "_ex_iterable", None)]
+    for part in parts:
+        if getattr(part, "buffer_size", 1) > 1:
+            return True
+        parts += [getattr(part, "ex_iterable", None), *getattr(part, "ex_iterables", ())] if part is not None else []
+    return False
+
 class _Streamed:
     "Documents of a data set that can only be read in order"
     block = 1024
@@ -263,6 +273,7 @@ class _Streamed:
         self.shuffle = shuffle
         self.rows = copy.deepcopy(texts.rows)  # A copy, so that the caller's object does not move
         self.first = copy.deepcopy(self.rows.state_dict())
+        self.from_first = _has_shuffle_buffer(self.rows)
 
     def start(self, epoch: int, state: Any = None) -> None:
         "Go to the beginning of an epoch, or to a saved position in it"
@@ -272,8 +283,9 @@ class _Streamed:
 
     def _rewind(self) -> None:
         "Go to the beginning of the block"
-        self.rows.load_state_dict(copy.deepcopy(self.position))
-        self.iterator = iter(self.rows)
+        self.rows.load_state_dict(copy.deepcopy(self.first if self.from_first else self.position))
+        n_before = self.n_blocks * self.block if self.from_first else 0
+        self.iterator = islice(self.rows, n_before, None)
 
     def keep_from(self, state: tuple[Any, int]) -> None:
         "Keep the rows of a generator from a position on, because the stream may go back to it"
@@ -335,34 +347,6 @@ def _check_counts(**counts: int | None) -> None:
         if value < (name != "seed"):
             raise ValueError(f"{name}={value}: must be at least {int(name != 'seed')}")
 
-def _check_made(made: Mapping[str, Any], tokenizer: Any, context_size: int, prepend_bos: bool) -> None:
-    "Compare how SAELens made a data set of tokens with what is asked for; raise ValueError if they differ"
-    size = made.get("context_size")
-    if size is not None and size < context_size:
-        raise ValueError(f"the data set was tokenized with context_size={size} (sae_lens.json), but "
-                         f"context_size={context_size} is asked for: must be at most {size}")
-    if tokenizer is None:
-        return
-    name, own = made.get("tokenizer_name"), str(getattr(tokenizer, "name_or_path", "") or "")
-    if name and own and not _same_tokenizer(str(name), own, tokenizer):
-        raise ValueError(f"the data set was tokenized for {name!r} (sae_lens.json), but the model's tokenizer is "
-                         f"{own!r}: tokenize the text again")
-    if "begin_batch_token" in made:
-        has_bos = made["begin_batch_token"] is not None or made.get("begin_sequence_token") is not None
-        if has_bos != prepend_bos:
-            raise ValueError(f"the data set was tokenized with begin_batch_token={made['begin_batch_token']!r} "
-                             f"(sae_lens.json), but prepend_bos={prepend_bos}: must be {has_bos}")
-
-def _same_tokenizer(name: str, own: str, tokenizer: Any) -> bool:
-    "Return True if a name is that of a tokenizer, or of one with the same vocabulary"
-    if name.rstrip("/").split("/")[-1].lower() == own.rstrip("/").split("/")[-1].lower():
-        return True
-    try:
-        from transformers import AutoTokenizer
-        return AutoTokenizer.from_pretrained(name).get_vocab() == tokenizer.get_vocab()
-    except Exception:  # It cannot be loaded, so only the names are known
-        return False
-
 # %% ../nbs/350_tokens.ipynb #9a3cba74
 def _tokenizer_identity(
     tokenizer: Any,  # A Hugging Face tokenizer
@@ -410,11 +394,10 @@ class TokenStream:
         self.batch_size = batch_size
         self.epochs = self._possible(epochs)
         self.vocabulary = vocabulary
-        self.packing = self._choose_packing(context_size, prepend_bos, separator, disable_concat)
+        self.packing = self._choose_packing(context_size, prepend_bos, separator, disable_concat, begin_sequence)
         self.row_begin = begin_id(tokenizer) if prepend_bos else None  # BOS of rows of tokens that begin with it
         self.settings = {"packing": repr(self.packing), "seed": seed, "shuffle": shuffle}
-        if begin_sequence is not None and not self.texts.tokenized:
-            self.packing = replace(self.packing, begin_sequence=_token_id(begin_sequence, tokenizer))
+        if self.packing.begin_sequence is not None:
             self.settings["begin_sequence"] = self.packing.begin_sequence
         if self.texts.part is not None:
             self.settings["part"] = self.texts.part.name
@@ -440,11 +423,12 @@ class TokenStream:
                              "returns the generator")
         return 1
 
-    def _choose_packing(self, context_size: int, prepend_bos: bool, separator: Any, disable_concat: bool) -> Packing:
+    def _choose_packing(self, context_size: int, prepend_bos: bool, separator: Any, disable_concat: bool,
+                        begin_sequence: Any) -> Packing:
         "Return the packing rule; a tokenized data set is already packed"
         if self.texts.tokenized:
             if self.texts.made is not None:
-                _check_made(self.texts.made, self.tokenizer, context_size, prepend_bos)
+                check_made(self.texts, self.tokenizer, context_size, prepend_bos)
             return Packing(context_size)
         if not getattr(self.tokenizer, "vocab_size", 1) or self.tokenizer is None:
             raise ValueError("the data set contains text: give a tokenizer, or a data set of tokens")
@@ -452,7 +436,7 @@ class TokenStream:
         if prepend_bos and begin is None:
             raise ValueError("prepend_bos=True: the tokenizer has neither BOS nor EOS: set prepend_bos=False")
         between = begin if separator == "auto" else _token_id(separator, self.tokenizer)
-        return Packing(context_size, begin, between, disable_concat)
+        return Packing(context_size, begin, between, disable_concat, _token_id(begin_sequence, self.tokenizer))
 
     @property
     def context_size(self) -> int:
