@@ -19,14 +19,27 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
-LARGE = (".safetensors", ".npz", ".pt", ".pth")  # files that the hub stores outside git, behind a redirect
+LARGE = (".safetensors", ".npz", ".pt", ".pth", ".parquet")  # files that the hub stores outside git, behind a redirect
 
 
 def blob_id(content: bytes) -> str:
     "Return the name that git gives to a file"
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def named(kind: str, repo_id: str) -> str:
+    "Return the key of a repository: the names of data sets begin with their kind, as in addresses"
+    return f"datasets/{repo_id}" if kind.startswith("dataset") else repo_id
+
+
+def file_entry(name: str, content: bytes) -> dict[str, Any]:
+    "Return what the hub says about a file"
+    entry: dict[str, Any] = {"type": "file", "path": name, "oid": blob_id(content), "size": len(content)}
+    if name.endswith(LARGE):
+        entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 1}
+    return entry
 
 
 @dataclass
@@ -192,9 +205,9 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         if found := re.fullmatch(r"/cdn/(\w+)/(.+)", path):
             return self.send(self.server_hub.stored[found[1]], found[2])
-        if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+)/?(.*))?", path):
-            return self.describe(*found.groups())
-        if found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+        if found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+)/?(.*))?", path):
+            return self.describe(named(found[1], found[2]), *found.groups()[2:])
+        if found := re.fullmatch(r"/((?:datasets/)?[^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             return self.resolve(*found.groups())
         self.refuse(404, "EntryNotFound")
 
@@ -208,7 +221,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self.refuse(404, "RevisionNotFound")
         files = repository.commits[commit]
         if what != "tree":
-            return self.answer(200, {"id": repo_id, "sha": commit, "siblings": [{"rfilename": name} for name in files]})
+            return self.answer(200, {"id": repo_id.removeprefix("datasets/"), "sha": commit, "private": False,
+                                     "siblings": [{"rfilename": name} for name in files]})
         prefix = f"{folder}/" if folder else ""
         selected = {name: content for name, content in files.items() if name.startswith(prefix)}
         if folder and not selected:
@@ -220,10 +234,19 @@ class _Handler(BaseHTTPRequestHandler):
             if rest and not recursive:
                 entries[prefix + first] = {"type": "directory", "path": prefix + first, "oid": "0" * 40, "size": 0}
                 continue
-            entries[name] = {"type": "file", "path": name, "oid": blob_id(content), "size": len(content)}
-            if name.endswith(LARGE):
-                entries[name]["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 1}
+            entries[name] = file_entry(name, content)
         self.answer(200, list(entries.values()))
+
+    def describe_paths(self, repo_id: str, revision: str, paths: list[str]) -> None:
+        "Send what is known of files and folders of a repository"
+        repository = self.repository(repo_id)
+        if repository is None:
+            return
+        files = repository.commits[repository.branches.get(revision, revision)]
+        found = [file_entry(path, files[path]) for path in paths if path in files]
+        folders = [path for path in paths if any(name.startswith(f"{path}/") for name in files)]
+        found += [{"type": "directory", "path": path, "oid": "0" * 40, "size": 0} for path in folders]
+        self.answer(200, found)
 
     def resolve(self, repo_id: str, revision: str, name: str) -> None:
         "Send a file, or a redirect to it"
@@ -286,7 +309,7 @@ class _Handler(BaseHTTPRequestHandler):
     def create_repository(self, request: dict) -> None:
         "Create a repository, or answer that it exists"
         hub = self.server_hub
-        repo_id = f"{request.get('organization') or 'me'}/{request['name']}"
+        repo_id = named(request.get("type") or "model", f"{request.get('organization') or 'me'}/{request['name']}")
         if repo_id in hub.repositories:
             return self.answer(409, {"error": "exists", "url": f"{hub.url}/{repo_id}"})
         hub.repositories[repo_id] = Repository()
@@ -299,24 +322,27 @@ class _Handler(BaseHTTPRequestHandler):
         body, hub = self.body(), self.server_hub
         if self.trouble():
             return
-        if self.headers.get("Authorization") != f"Bearer {hub.token}":
+        reads = path.partition("/paths-info/")[1]
+        if self.headers.get("Authorization") != f"Bearer {hub.token}" and not reads:
             return self.refuse(401, "NotLoggedIn")
         if path == "/api/validate-yaml":
             return self.answer(200, {"errors": [], "warnings": []})
+        if found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)/paths-info/(.+)", path):
+            return self.describe_paths(named(found[1], found[2]), found[3], parse_qs(body.decode()).get("paths", []))
         if path == "/api/repos/create":
             return self.create_repository(json.loads(body))
-        if found := re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
+        if found := re.fullmatch(r"/(?:datasets/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
             objects = [{**wanted, "actions": {"upload": {"href": f"{hub.url}/lfs/{wanted['oid']}"}}}
                        for wanted in json.loads(body)["objects"]]
             return self.answer(200, {"transfer": "basic", "objects": objects})
-        found = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(preupload|commit|branch)/(.+)", path)
-        repository = self.repository(found[1]) if found else self.refuse(404, "EntryNotFound")
+        found = re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)/(preupload|commit|branch)/(.+)", path)
+        repository = self.repository(named(found[1], found[2])) if found else self.refuse(404, "EntryNotFound")
         if repository is None or found is None:
             return
-        if found[2] == "branch":
-            repository.branches.setdefault(found[3], repository.branches["main"])
+        if found[3] == "branch":
+            repository.branches.setdefault(found[4], repository.branches["main"])
             return self.answer(201, {})
-        if found[2] == "preupload":
+        if found[3] == "preupload":
             return self.answer(200, {"files": [
                 {"path": file["path"], "uploadMode": "lfs" if file["path"].endswith(LARGE) else "regular",
                  "shouldIgnore": False} for file in json.loads(body)["files"]]})
@@ -327,11 +353,11 @@ class _Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = base64.b64decode(value["content"])
             elif line["key"] == "lfsFile":
                 files[value["path"]] = hub.stored[value["oid"]]
-        commit = repository.commit(files, found[3])
+        commit = repository.commit(files, found[4])
         if hub.faults.pop("commit", None) == "lost":
             self.close_connection = True
             return
-        self.answer(200, {"success": True, "commitOid": commit, "commitUrl": f"{hub.url}/{found[1]}/commit/{commit}",
+        self.answer(200, {"success": True, "commitOid": commit, "commitUrl": f"{hub.url}/{found[2]}/commit/{commit}",
                           "hookOutput": ""})
 
 
