@@ -69,7 +69,8 @@ from sae_nb.topk import GroupMaxSAE as GroupMaxSAE, GroupMaxSAEConfig as GroupMa
 from sae_nb.topk import TopKSAE as TopKSAE, TopKSAEConfig as TopKSAEConfig
 from sae_nb.track import read_rows as read_rows
 from sae_nb.config import TrainConfig as TrainConfig
-from sae_nb.trainer import Trainer as Trainer, TrainerConfig as TrainerConfig
+from sae_nb.trainer import Trainer as Trainer
+from sae_nb.training import TrainerConfig as TrainerConfig
 from sae_nb.transcoder import GLUTranscoder as GLUTranscoder, GLUTranscoderConfig as GLUTranscoderConfig
 from sae_nb.transcoder import JumpReLUGLUTranscoder as JumpReLUGLUTranscoder
 from sae_nb.transcoder import JumpReLUGLUTranscoderConfig as JumpReLUGLUTranscoderConfig

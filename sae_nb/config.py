@@ -28,10 +28,11 @@ from .core import SAEConfig, as_device, default_device, dtype_name, local_path, 
 from .display import unknown
 from .disk import LocalFiles
 from .formats.files import CheckpointError, read_json
+from .optim import check_trainable_dtype
 from .sae import SAE
 from .tokens import TokenMask
 from .topk import BatchTopKSAEConfig
-from .trainer import TrainerConfig, check_trainable_dtype
+from .training import TrainerConfig
 
 # %% ../nbs/460_config.ipynb #8ec58b55
 _Hooks = str | list[str] | dict[str, str | list[str]]

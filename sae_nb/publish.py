@@ -35,7 +35,7 @@ from .formats.saelens import config_file, save_model
 from .hub import ask_hub, clear_upload_errors
 from .reading import check_kind
 from .sae import SAE
-from .trainer import TrainerConfig
+from .training import TrainerConfig
 
 # %% ../nbs/810_publish.ipynb #e0d08be2
 @dataclass(frozen=True)
