@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Documents', 'read_documents']
+__all__ = ['Documents', 'read_documents', 'packed_text']
 
 # %% ../nbs/480_documents.ipynb #d1633667
 from collections import Counter
@@ -122,3 +122,17 @@ def read_documents(
     tokens = split_roles(found) if texts.has_roles else torch.from_numpy(found)
     sources, source_of = _group_sources([] if None in names else names, most, group)
     return Documents(tokens, torch.from_numpy(np.where(labels < 0, -2 - labels, -1)), source_of, sources)
+
+# %% ../nbs/480_documents.ipynb #4ddece99
+def packed_text(
+    dataset: Any,  # As for `load_texts`: "demo", a hub name, a file, a list of strings or a data set
+    tokenizer: Any,  # Hugging Face tokenizer
+    n_tokens: int,  # Tokens to read, at most
+    **settings: Any,  # Split, column and name of the data set; other settings of `TokenStream`
+) -> Documents | Int[Tensor, "sequence position"]:
+    "Read the first tokens of a data set, with their documents and sources unless it holds tokens"
+    opened = {name: settings.pop(name) for name in ("split", "column", "name") if name in settings}
+    texts = load_texts(dataset, **opened)
+    if texts.tokenized:
+        return TokenStream(texts, tokenizer, epochs=1, **settings).read(n_tokens)
+    return read_documents(texts, tokenizer, n_tokens, **settings)
