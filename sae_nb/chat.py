@@ -13,7 +13,8 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from .rows import RoleText, chat_roles, closing_bit, role_code
@@ -25,11 +26,11 @@ def _as_messages(messages: Any) -> list[dict[str, Any]]:
     for n, message in enumerate(messages):
         if not isinstance(message, Mapping):
             raise ValueError(f"message {n} is {message!r:.60}: must have a role and content")
-        own = {key: value for key, value in message.items() if value is not None}
+        own = {key: value for key, value in message.items() if value is not None or key == "content"}
         if "role" not in own and isinstance(own.get("from"), str):
             sender = own.pop("from")
             own = {"role": chat_roles.get(sender, sender), **own}
-        if "content" not in own:
+        if own.get("content") is None:
             own["content"] = own.pop("value", None)
         content = own["content"]
         if not isinstance(own.get("role"), str):
@@ -52,7 +53,7 @@ class _NotExact(Exception):
 class _Slot:
     "The place of a message's content in the text of a conversation"
     message: int  # Index of the message
-    part: int | None  # Index of the part of its content; None: all of it
+    part: int | None  # Index of the part of its content; None: all of it; -1: none of it, as in a call of a tool
     code: int  # Its role
     extra: str  # Text before the content that belongs to the message as well, such as an empty block of thoughts
     rest: str  # Text after the content that belongs to the message as well, such as a call of a tool
@@ -62,8 +63,17 @@ class _Slot:
 
     def content(self, messages: Sequence[Mapping[str, Any]]) -> str:
         "Return the content that belongs here"
-        content = messages[self.message]["content"]
+        content = "" if self.part == -1 else messages[self.message]["content"]
         return (content if self.part is None else content[self.part]["text"]) or ""
+
+def _joined(content: Any, number: int) -> Any:
+    "Return the text of a list of parts, one line for each; raise ValueError if some are not text"
+    if not isinstance(content, (list, tuple)):
+        return content
+    if other := [part for part in content if not isinstance(part, Mapping) or not isinstance(part.get("text"), str)]:
+        raise ValueError(f"message {number} has a part that is not text, which the chat template cannot render: "
+                         f"{other[0]!r:.60}")
+    return "\n".join(part["text"] for part in content)
 
 def _with_markers(messages: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[tuple[int, int | None]]]:
     "Return the messages with a marker instead of each text, and the message and the part that each stands for"
@@ -77,6 +87,8 @@ def _with_markers(messages: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str,
                 parts.append({**part, "text": _marker.format(len(places))} if is_text else part)
                 places += [(n, i)] if is_text else []
             marked.append({**message, "content": parts})
+        elif content is None:
+            marked.append(dict(message))
         else:
             marked.append({**message, "content": _marker.format(len(places))})
             places.append((n, None))
@@ -154,6 +166,8 @@ class ChatRenderer:
         messages = _as_messages(messages)
         if not messages:
             return RoleText("")
+        if not self._takes_parts and any(isinstance(message["content"], (list, tuple)) for message in messages):
+            messages = [{**message, "content": _joined(message["content"], n)} for n, message in enumerate(messages)]
         text = self._render(messages)
         try:
             spans = self._spans(messages, text)
@@ -166,14 +180,24 @@ class ChatRenderer:
             spans = sorted([*own, *marked])
         return RoleText(text, spans)
 
+    @cached_property
+    def _takes_parts(self) -> bool:
+        "True if the template can render contents that are lists of parts; others fail or print the list"
+        with suppress(ValueError):
+            part = {"type": "text", "text": _marker.format(0)}
+            text = self._render([{"role": "user", "content": [part]}])
+            return _marker.format(0) in text and "'type'" not in text
+        return False
+
     def _render(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> str:
         "Return the text of a conversation; raise ValueError if the template refuses it"
         try:
-            text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, **options)
+            return str(self.tokenizer.apply_chat_template(list(messages), tokenize=False, **options))
         except Exception as error:  # Templates raise errors of many classes
+            if any(message["content"] is None for message in messages):  # Some templates expect a text
+                return self._render([{**message, "content": message["content"] or ""} for message in messages], **options)
             roles = ", ".join(message["role"] for message in messages[:8])
             raise ValueError(f"the chat template cannot render a conversation of {roles}: {error}") from error
-        return str(text)
 
     def _spans(self, messages: Sequence[Mapping[str, Any]], text: str) -> list[tuple[int, int, int]]:
         "Return begin, end and role of each part of a text; raise _NotExact if they are not certain"
@@ -214,7 +238,27 @@ class ChatRenderer:
             anchor = after[begin:len(after) - len(extra)]
             slots.append(_Slot(message, part, role_code(str(marked[message]["role"])), extras[i], after[:begin], anchor,
                                end - begin, special))
+        for message in sorted({n for n, own in enumerate(marked) if own["role"] == "assistant"} -
+                              {slot.message for slot in slots}):
+            self._insert(marked, message, slots)
         return between[0][:len(between[0]) - len(extras[0])], slots
+
+    def _insert(self, marked: Sequence[Mapping[str, Any]], message: int, slots: list[_Slot]) -> None:
+        "Add the place of a message of the assistant without its content in the text, such as a call of a tool"
+        before = max((i for i, slot in enumerate(slots) if slot.message < message), default=None)
+        with suppress(ValueError):
+            plain, prompt = (self._render(marked[:message], add_generation_prompt=asked) for asked in (False, True))
+            header, chunk = prompt.removeprefix(plain), self._render(marked[:message + 1]).removeprefix(plain)
+            place = -1 if before is None else slots[before].anchor.find(chunk)
+            if before is None or place < 0 or not header or not chunk.startswith(header):
+                return
+            *_, closing = [None, *self.special.finditer(chunk, len(header))]
+            end = len(chunk.rstrip()) if closing is None else closing.start()
+            last, begin = slots[before], place + len(header)
+            slots[before] = replace(last, anchor=last.anchor[:begin])
+            slots.insert(before + 1, _Slot(message, -1, role_code("assistant"), chunk[len(header):end], "",
+                                           last.anchor[place + end:], 0 if closing is None else len(closing[0]),
+                                           closing is not None))
 
     def _alone(self, marked: Sequence[Mapping[str, Any]], message: int, n: int) -> str | None:
         "Return the text after marker `n` if the conversation ends with a message; None if the template refuses that"

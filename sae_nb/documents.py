@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from .mixture import Mixture, MixtureStream
 from .rows import encode_texts, split_roles
 from .texts import Texts, is_text, load_texts
 from .tokens import TokenStream
@@ -132,7 +133,9 @@ def packed_text(
 ) -> Documents | Int[Tensor, "sequence position"]:
     "Read the first tokens of a data set, with their documents and sources unless it holds tokens"
     opened = {name: settings.pop(name) for name in ("split", "column", "name") if name in settings}
-    texts = load_texts(dataset, **opened)
+    if (mixture := dataset if isinstance(dataset, Mixture) else Mixture.from_text(dataset)) is not None:
+        return MixtureStream(mixture, tokenizer, epochs=1, **opened, **settings).read(n_tokens)
+    texts = load_texts(dataset, **opened, tokenizer=tokenizer)
     if texts.tokenized:
         return TokenStream(texts, tokenizer, epochs=1, **settings).read(n_tokens)
     return read_documents(texts, tokenizer, n_tokens, **settings)

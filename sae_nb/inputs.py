@@ -54,6 +54,8 @@ def _hash(batch: _Batch | None) -> str | None:
     return hash_of(known, mask)
 
 # %% ../nbs/384_inputs.ipynb #1e371e91
+_heads = re.compile(r".*attn\.hook_(q|k|v|z)")  # Hook points with an axis for heads
+
 class InputStream:
     "Batches of model inputs of any kind, with a position that can be saved"
     tokenizer: Any = None  # Finds special tokens in batches with input_ids
@@ -162,6 +164,28 @@ class InputStream:
 
     # What a stream tells others
 
+    def widths(
+        self,
+        model: torch.nn.Module,  # Model that reads the batches
+        hooks: Sequence[str],  # Names of hook points
+    ) -> dict[str, int]:
+        "Return the width of the activations at each hook point; raise ValueError if they have no such axis"
+        with torch.no_grad():
+            found = read_activations(model, self.first[0], hooks)
+        return {name: self.in_rows(name, x).shape[-1] for name, x in found.items()}
+
+    def in_rows(
+        self,
+        name: str,  # Hook point
+        x: Tensor,  # Activations there
+    ) -> Float[Tensor, "batch pos width"]:
+        "Return activations with one axis for all positions; raise ValueError if they are single numbers"
+        if x.ndim < 2 or not -x.ndim <= self.width_dim < x.ndim:
+            raise ValueError(f"hook point {name!r} has shape {tuple(x.shape)}: must have an axis for the batch and one "
+                             f"for the width, which is axis {self.width_dim}")
+        x = as_vectors(x) if _heads.fullmatch(name) else x.movedim(self.width_dim, -1)
+        return x.reshape(x.shape[0], -1, x.shape[-1])
+
     def check_roles(
         self,
         roles: Sequence[str] | None,  # Names of roles; None: no check
@@ -218,8 +242,6 @@ class InputStream:
         return new
 
 # %% ../nbs/384_inputs.ipynb #39c6c815
-_heads = re.compile(r".*attn\.hook_(q|k|v|z)")
-
 class InputStore(ActivationsStore):
     "Shuffled batches of activations of any model, which is run on any inputs"
     tokens: Any  # The stream of inputs
@@ -248,15 +270,7 @@ class InputStore(ActivationsStore):
         kind = model_device(self.model).type
         with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=self.autocast):
             found = read_activations(self.model, batch[0], self.hook_points, inference=inference)
-        return {name: self._in_rows(name, x) for name, x in found.items()}
-
-    def _in_rows(self, name: str, x: Tensor) -> Float[Tensor, "batch pos width"]:
-        "Return activations with one axis for all positions; raise ValueError if they are single numbers"
-        if x.ndim < 2 or not -x.ndim <= self.tokens.width_dim < x.ndim:
-            raise ValueError(f"hook point {name!r} has shape {tuple(x.shape)}: must have an axis for the batch and one "
-                             f"for the width, which is axis {self.tokens.width_dim}")
-        x = as_vectors(x) if _heads.fullmatch(name) else x.movedim(self.tokens.width_dim, -1)
-        return x.reshape(x.shape[0], -1, x.shape[-1])
+        return {name: self.tokens.in_rows(name, x) for name, x in found.items()}
 
     def _keep(self, batch: Any, found: dict[str, Tensor]) -> Bool[Tensor, "batch pos"]:
         "Find the positions that go into the buffer"

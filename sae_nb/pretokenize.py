@@ -24,6 +24,7 @@ from .core import assets, local_path
 from .disk import Lock, remove_leftovers, write_safely
 from .rows import RoleTokens, encode_texts, identity_changes, token_bits
 from .texts import Texts, load_texts
+from .tokenized import vocabulary_hash
 from .tokens import Separator, TokenStream
 
 if TYPE_CHECKING:
@@ -142,7 +143,8 @@ def _how_made(stream: TokenStream, counts: Mapping[str, int]) -> dict[str, Any]:
         "begin_sequence_token": _in_words(packing.begin_sequence, tokenizer),
         "sequence_separator_token": _in_words(packing.separator, tokenizer),
         "disable_concat_sequences": packing.disable_concat, "use_chat_formatting": texts.render is not None,
-        "vocab_size": len(tokenizer) if hasattr(tokenizer, "__len__") else None, **counts}
+        "vocab_size": len(tokenizer) if hasattr(tokenizer, "__len__") else None,
+        "vocabulary": None if tokenizer is None else vocabulary_hash(tokenizer), **counts}
 
 def _save_progress(folder: Path, stream: _ParallelStream, identity: Any, files: list[str]) -> None:
     "Save the position in the data set"
@@ -253,7 +255,7 @@ def push_tokens(
 ) -> str:
     "Publish a data set of tokens on the Hugging Face hub, with `sae_lens.json`; return its address"
     import datasets
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, constants
     path = local_path(folder)
     if not (path / "state.json").is_file() or not (path / _made_file).is_file():
         raise FileNotFoundError(f"{str(folder)!r} is not a folder that tokenize wrote: it has no {_made_file}")
@@ -261,4 +263,4 @@ def push_tokens(
     data.push_to_hub(repo_id, private=private, revision=revision, num_shards=num_shards)
     HfApi().upload_file(path_or_fileobj=str(path / _made_file), path_in_repo=_made_file, repo_id=repo_id,
                         repo_type="dataset", revision=revision, commit_message="Say how the tokens were made")
-    return f"https://huggingface.co/datasets/{repo_id}"
+    return f"{constants.ENDPOINT}/datasets/{repo_id}"

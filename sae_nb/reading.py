@@ -25,6 +25,7 @@ from torch import Tensor
 
 from .hooks import as_vectors, find_hook_point, read_activations
 from .core import local_path
+from .mixture import Mixture, MixtureStream
 from .models import begin_id, check_processing, max_context, vocabulary_size
 from .sae import SAE
 from .sparse import SparseCodes
@@ -218,6 +219,31 @@ def _in_vocabulary(tokens: Any, model: torch.nn.Module) -> Any:
                              f"{size and size - 1}")
     return tokens
 
+def _texts_of_mixture(mixture: Mixture, sae: SAE | None, split: str | None, tokenizer: Any) -> Mixture:
+    "Open the data sets of a mixture, by default without the text that the SAE was trained on"
+    trained_on = None if sae is None else Mixture.from_text(sae.cfg.metadata.dataset_path)
+    opened = dict[str, Texts]()
+    for name, data in mixture.datasets.items():
+        own = dict(mixture.options.get(name, {}))
+        own_split = own.pop("split", None)
+        if sae is not None and repr(trained_on) == repr(mixture):
+            trained_split = own_split or sae.cfg.metadata.extra.get("dataset_split") or "all"
+            opened[name] = load_texts(data, split or "held out", tokenizer=tokenizer, trained_split=trained_split, **own)
+        else:
+            opened[name] = texts_for(sae, data, split or own_split, tokenizer, **own)
+    return Mixture(opened, mixture.weights)
+
+def _mixed(mixture: Mixture, model: torch.nn.Module, sae: SAE | None, asked: int | None, split: str | None,
+           settings: dict[str, Any]) -> MixtureStream:
+    "Return one pass through the data sets of a mixture"
+    tokenizer, longest = getattr(model, "tokenizer", None), max_context(model)
+    own = None if sae is None else sae.cfg.metadata.context_size
+    size = asked or min(own or 128, longest or 1 << 62)
+    if longest is not None and size > longest:
+        raise ValueError(f"context_size={size}: the model has only {longest} positions")
+    usual = {"context_size": size, "epochs": 1, "vocabulary": vocabulary_size(model), **packing_of(sae, tokenizer)}
+    return MixtureStream(_texts_of_mixture(mixture, sae, split, tokenizer), tokenizer, **{**usual, **settings})
+
 def token_source(
     data: Any,  # Tokens, or text: anything that `load_texts` takes, or a single text
     model: torch.nn.Module,  # Model whose tokenizer makes the tokens
@@ -229,6 +255,9 @@ def token_source(
     "Return the tokens to evaluate on: tokens and streams unchanged, text as a `TokenStream` of one pass"
     if isinstance(data, TokenStream) or isinstance(getattr(data, "tokens", None), Tensor):
         return data
+    mixture = data if isinstance(data, Mixture) else Mixture.from_text(data)
+    if mixture is not None:
+        return _mixed(mixture, model, sae, context_size, split, settings)
     data = _as_tokens(data)
     ready, data = (True, data) if isinstance(data, Tensor) else _begins_with_batch(data)
     if ready:

@@ -109,6 +109,16 @@ def special_ids(
 _unknown_roles = ("the chat template changes the messages of some conversations, so it is not known which of their tokens "
                   "belong to which role: mark them with {% generation %} in the template, or use roles=None")
 
+def _as_slice(positions: Any) -> tuple[int | None, ...] | None:
+    "Return start, stop and step of a slice, None for all positions; raise ValueError if they are something else"
+    parts = (positions.start, positions.stop, positions.step) if isinstance(positions, slice) else positions
+    parts = tuple(map(plain, parts)) if isinstance(parts, Iterable) and not isinstance(parts, str) else ()
+    whole = all(part is None or isinstance(part, int) and not isinstance(part, bool) for part in parts)
+    if not 1 <= len(parts) <= 3 or not whole or len(parts) == 3 and parts[2] is not None and parts[2] < 1:
+        raise ValueError(f"positions={positions!r}: must be start, stop and step of a slice, such as (16, None) for all "
+                         "from position 16 on")
+    return None if parts[:2] in ((None,), (None, None)) and parts[2:] in ((), (None,), (1,)) else parts
+
 @dataclass(frozen=True)
 class TokenMask:
     "The positions that count; calling it on tokens returns True at these positions"
@@ -117,6 +127,7 @@ class TokenMask:
     max_norm_multiple: float | None = None  # Leave out norms above this multiple of the batch's median norm
     where: Callable[[Int[Tensor, "batch pos"]], Bool[Tensor, "batch pos"]] | None = None  # Leave out where it is False
     roles: tuple[str, ...] | None = None  # Of chats, keep what these roles say, such as ("assistant",); None: everything
+    positions: tuple[int | None, ...] | None = None  # Start, stop and step of those to keep, as in a slice; None: all
     keep_closing: bool = True  # With `roles`: also keep the token that closes a message, even if it is a special token
 
     def __post_init__(self) -> None:
@@ -132,6 +143,8 @@ class TokenMask:
             object.__setattr__(self, "roles", (self.roles,) if isinstance(self.roles, str) else tuple(self.roles))
             if not self.roles or not all(isinstance(role, str) for role in self.roles):
                 raise ValueError(f"roles={self.roles!r}: must be names of roles, such as ('assistant',), or None")
+        if self.positions is not None:
+            object.__setattr__(self, "positions", _as_slice(self.positions))
         if self.where is not None and not callable(self.where):
             raise ValueError(f"where={self.where!r}: must be a function of the tokens; files only keep its name, so "
                              "pass the function again")
@@ -152,18 +165,19 @@ class TokenMask:
         if extra.get("mask_where"):
             raise ValueError(f"the SAE was trained with the mask function {extra['mask_where']!r}, which its file does "
                              "not contain: give mask=TokenMask(..., where=...)")
-        roles = {"roles": extra.get("mask_roles"), "keep_closing": extra.get("mask_keep_closing", True)}
+        kept = {"roles": extra.get("mask_roles"), "keep_closing": extra.get("mask_keep_closing", True),
+                "positions": extra.get("seqpos_slice")}
         if excluded is None:
             default = if_unknown or cls()
-            if roles["roles"] is not None:
-                default = replace(default, **roles)
+            if kept["roles"] is not None or kept["positions"] is not None:
+                default = replace(default, **kept)
             return replace(default, skip_first=extra.get("skip_first", default.skip_first),
                            max_norm_multiple=extra.get("max_norm_multiple", default.max_norm_multiple))
         if not isinstance(excluded, (bool, list, tuple)):
             raise ValueError(f"exclude_special_tokens={excluded!r} in the metadata: must be true, false or a list of "
                              "token ids")
         special = "tokenizer" if excluded is True else tuple(excluded or ())
-        return cls(special, extra.get("skip_first", bool(excluded)), extra.get("max_norm_multiple"), **roles)
+        return cls(special, extra.get("skip_first", bool(excluded)), extra.get("max_norm_multiple"), **kept)
 
     def for_tokenizer(
         self,
@@ -178,23 +192,29 @@ class TokenMask:
         where = {} if self.where is None else {"where": getattr(self.where, "__qualname__", repr(self.where))}
         roles = {} if self.roles is None else {"roles": list(self.roles), "keep_closing": self.keep_closing}
         return {"special": special, "skip_first": self.skip_first, "max_norm_multiple": self.max_norm_multiple, **where,
-                **roles}
+                **({} if self.positions is None else {"positions": list(self.positions)}), **roles}
 
     def without_roles(self) -> TokenMask:
         "Return the mask for text that is not a chat"
         return replace(self, roles=None)
 
     def _of_roles(self, tokens: Int[Tensor, "batch pos"], special: Bool[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:
-        "Return True at the positions of the chosen roles; raise ValueError if the roles are not known"
+        "Return True at the positions of the chosen roles; raise ValueError if the tokens have no roles"
         if not isinstance(tokens, RoleTokens):
             raise ValueError(f"roles={self.roles!r}: these tokens have no roles: read chats with TokenStream, or choose "
                              "positions of other text with roles=None")
-        if (tokens.roles == unknown_role).any():
-            raise ValueError(f"roles={self.roles!r}: {_unknown_roles}")
         codes = torch.tensor([role_code(role) for role in self.roles or ()], device=tokens.device)
         closing = tokens.roles & closing_bit != 0
         chosen = torch.isin(tokens.roles & ~closing_bit, codes)
         return chosen & (~special | closing) if self.keep_closing else chosen & ~special & ~closing
+
+    def _at_positions(self, keep: Bool[Tensor, "batch pos"], padding: Bool[Tensor, "batch pos"] | None,
+                      ) -> Bool[Tensor, "batch pos"]:
+        "Return True at the chosen positions, which are counted without padding"
+        chosen = torch.zeros(keep.shape[1], dtype=torch.bool, device=keep.device)
+        chosen[slice(*self.positions or (None,))] = True
+        numbers = torch.ones_like(keep) if padding is None else ~padding
+        return chosen[(numbers.cumsum(-1) - 1).clamp_min(0)]
 
     def __call__(
         self,
@@ -213,6 +233,8 @@ class TokenMask:
             keep[:, :1] = False
         elif self.skip_first and padding is not None:  # the first position after padding on the left
             keep &= (~padding).cumsum(-1) != 1
+        if self.positions is not None:
+            keep &= self._at_positions(keep, padding)
         if self.where is not None:
             keep &= self.where(tokens).bool().expand_as(keep)
         if self.max_norm_multiple is not None:
@@ -366,6 +388,7 @@ def _tokenizer_identity(
 class TokenStream:
     "Batches of packed contexts from a data set, with a position that can be saved"
     packing: Packing  # Rule that makes contexts of documents
+    warned: bool = False  # Whether it was said that some roles are not known
 
     def __init__(
         self,
@@ -535,6 +558,11 @@ class TokenStream:
 
     def _encode(self, documents: list[str]) -> list[list[int]]:
         "Return the tokens of documents"
+        for document in documents if self.texts.render is not None and not self.warned else ():
+            if problem := getattr(document, "problem", ""):
+                self.warned = True
+                warnings.warn(f"the roles of some conversations are not known, so that no mask by role keeps them: "
+                              f"{problem}", stacklevel=2)
         return encode_texts(self.tokenizer, documents)
 
     def check_roles(
@@ -547,10 +575,11 @@ class TokenStream:
         documents: list[Any] = [document for n, row in enumerate(islice(self.texts.look(), 100))
                                 if (document := self.texts.document(row, n)) is not None]
         ids = documents if self.texts.tokenized else self._encode(documents)
-        codes = {int(code) & ~closing_bit for tokens in ids for code in np.unique(np.asarray(tokens, np.int64) >> 32)}
-        problems = [document.problem for document in documents if getattr(document, "problem", "")]
-        if problems or unknown_role in codes:
-            raise ValueError(f"roles={tuple(roles)!r}: {'; '.join(problems[:1]) or 'not known'}; {_unknown_roles}")
+        found = [{int(code) & ~closing_bit for code in np.unique(np.asarray(tokens, np.int64) >> 32)} for tokens in ids]
+        codes = set[int]().union(*found)
+        if sum(unknown_role in own for own in found) > len(documents) // 10:
+            problem = next((document.problem for document in documents if getattr(document, "problem", "")), "not known")
+            raise ValueError(f"roles={tuple(roles)!r}: {problem}; {_unknown_roles}")
         if not codes & {role_code(role) for role in roles}:
             known = [role for role in ("system", "user", "assistant", "tool", "developer") if role_code(role) in codes]
             raise ValueError(f"roles={tuple(roles)!r}: no token of the first {len(documents)} rows belongs to them; "
