@@ -63,8 +63,8 @@ class _Slot:
 
     def content(self, messages: Sequence[Mapping[str, Any]]) -> str:
         "Return the content that belongs here"
-        content = "" if self.part == -1 else messages[self.message]["content"]
-        return (content if self.part is None else content[self.part]["text"]) or ""
+        content = messages[self.message]["content"]
+        return "" if self.part == -1 else (content if self.part is None else content[self.part]["text"]) or ""
 
 def _joined(content: Any, number: int) -> Any:
     "Return the text of a list of parts, one line for each; raise ValueError if some are not text"
@@ -246,19 +246,19 @@ class ChatRenderer:
     def _insert(self, marked: Sequence[Mapping[str, Any]], message: int, slots: list[_Slot]) -> None:
         "Add the place of a message of the assistant without its content in the text, such as a call of a tool"
         before = max((i for i, slot in enumerate(slots) if slot.message < message), default=None)
+        if before is None:
+            return
+        last = slots[before]
         with suppress(ValueError):
             plain, prompt = (self._render(marked[:message], add_generation_prompt=asked) for asked in (False, True))
-            header, chunk = prompt.removeprefix(plain), self._render(marked[:message + 1]).removeprefix(plain)
-            place = -1 if before is None else slots[before].anchor.find(chunk)
-            if before is None or place < 0 or not header or not chunk.startswith(header):
-                return
-            *_, closing = [None, *self.special.finditer(chunk, len(header))]
-            end = len(chunk.rstrip()) if closing is None else closing.start()
-            last, begin = slots[before], place + len(header)
-            slots[before] = replace(last, anchor=last.anchor[:begin])
-            slots.insert(before + 1, _Slot(message, -1, role_code("assistant"), chunk[len(header):end], "",
-                                           last.anchor[place + end:], 0 if closing is None else len(closing[0]),
-                                           closing is not None))
+            header = prompt.removeprefix(plain) if prompt.startswith(plain) else ""
+            place = last.anchor.find(header, last.closing) if header else -1
+            begin = place + len(header)
+            closing = self.special.search(last.anchor, begin) if place >= 0 else None
+            if closing is not None:
+                slots[before] = replace(last, anchor=last.anchor[:begin])
+                slots.insert(before + 1, _Slot(message, -1, role_code("assistant"), last.anchor[begin:closing.start()], "",
+                                               last.anchor[closing.start():], len(closing[0]), True))
 
     def _alone(self, marked: Sequence[Mapping[str, Any]], message: int, n: int) -> str | None:
         "Return the text after marker `n` if the conversation ends with a message; None if the template refuses that"
