@@ -22,6 +22,7 @@ from sae_nb.glu import GLUSAE as GLUSAE, GLUSAEConfig as GLUSAEConfig
 from sae_nb.glu import JumpReLUGLUSAE as JumpReLUGLUSAE, JumpReLUGLUSAEConfig as JumpReLUGLUSAEConfig
 from sae_nb.glu import TopKGLUSAE as TopKGLUSAE, TopKGLUSAEConfig as TopKGLUSAEConfig
 from sae_nb.loading import sae_config as sae_config, sae_sparsity as sae_sparsity
+from sae_nb.inputs import InputStore as InputStore, InputStream as InputStream
 from sae_nb.jumprelu import JumpReLUSAE as JumpReLUSAE, JumpReLUSAEConfig as JumpReLUSAEConfig
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAE as MatryoshkaJumpReLUSAE
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAEConfig as MatryoshkaJumpReLUSAEConfig

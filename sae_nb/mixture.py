@@ -164,12 +164,16 @@ class MixtureStream(TokenStream):
         parts = {name: {**part.describe(), "share": self.mixture.weights[name], "epoch": part.epoch}
                  for name, part in self.parts.items()}
         text = "; ".join(f"{self.mixture.weights[name]:.3g} of {part['text']}" for name, part in parts.items())
-        trained = [part["training_text"] for part in parts.values() if "training_text" in part]
-        known = {"training_text": next((kind for kind in ("all", "some", "perhaps") if kind in trained), "no")}
-        return {"dataset": repr(self.mixture), "text": text, **(known if trained else {}), "parts": parts,
+        return {"dataset": repr(self.mixture), "text": text, **self.about_training(), "parts": parts,
                 "contexts_read": self.n_contexts,
                 "documents_read": sum(part.n_documents for part in self.parts.values()),
                 "tokens_dropped": sum(part.n_dropped for part in self.parts.values())}
+
+    def about_training(self) -> dict[str, Any]:
+        "Return whether an SAE was trained on text of these data sets; nothing if there is no SAE"
+        kinds = {part.texts.trained_on for part in self.parts.values()} - {None}
+        return {"training_text": next((kind for kind in ("all", "some", "perhaps") if kind in kinds), "no")} if kinds \
+            else {}
 
     def identity(self) -> dict[str, Any]:
         "Return what must be equal for the same tokens to be read again, for JSON; see `identity_changes`"

@@ -22,6 +22,7 @@ import torch
 
 from .core import assets, local_path
 from .disk import Lock, remove_leftovers, write_safely
+from .mixture import Mixture
 from .rows import RoleTokens, encode_texts, identity_changes, token_bits
 from .texts import Texts, load_texts
 from .tokenized import vocabulary_hash
@@ -230,6 +231,9 @@ def tokenize(
     if isinstance(tokenizer, (str, Path)):
         from transformers import AutoTokenizer
         tokenizer = AutoTokenizer.from_pretrained(assets() / "demo" if str(tokenizer) == "demo" else tokenizer)
+    if isinstance(dataset, Mixture) or Mixture.from_text(dataset) is not None:
+        raise ValueError(f"dataset={dataset!r}: a mixture cannot be tokenized as a whole: tokenize each data set, and mix "
+                         "their folders in training")
     folder = local_path(out)
     if (folder / "state.json").exists():
         raise FileExistsError(f"out={str(out)!r} is a data set already: give another folder, or open this one with "

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['MaskLike', 'resolve_mask', 'hook_names_of', 'gather_tokens', 'packing_of', 'texts_for', 'token_source', 'check_kind',
-           'Reading', 'Reader', 'check_some_kept', 'SAEReader', 'Prompt', 'peaks', 'read_prompts']
+__all__ = ['MaskLike', 'resolve_mask', 'hook_names_of', 'gather_tokens', 'packing_of', 'texts_for', 'texts_of_mixture',
+           'token_source', 'check_kind', 'Reading', 'Reader', 'check_some_kept', 'SAEReader', 'Prompt', 'peaks',
+           'read_prompts']
 
 # %% ../nbs/360_reading.ipynb #55e2e9c5
 import os
@@ -219,7 +220,12 @@ def _in_vocabulary(tokens: Any, model: torch.nn.Module) -> Any:
                              f"{size and size - 1}")
     return tokens
 
-def _texts_of_mixture(mixture: Mixture, sae: SAE | None, split: str | None, tokenizer: Any) -> Mixture:
+def texts_of_mixture(
+    mixture: Mixture,
+    sae: SAE | None,  # SAE that is evaluated; None: there is none
+    split: str | None = None,  # Split of every data set; None: its own, or held-out text
+    tokenizer: Any = None,  # Makes texts of chats
+) -> Mixture:
     "Open the data sets of a mixture, by default without the text that the SAE was trained on"
     trained_on = None if sae is None else Mixture.from_text(sae.cfg.metadata.dataset_path)
     opened = dict[str, Texts]()
@@ -242,7 +248,7 @@ def _mixed(mixture: Mixture, model: torch.nn.Module, sae: SAE | None, asked: int
     if longest is not None and size > longest:
         raise ValueError(f"context_size={size}: the model has only {longest} positions")
     usual = {"context_size": size, "epochs": 1, "vocabulary": vocabulary_size(model), **packing_of(sae, tokenizer)}
-    return MixtureStream(_texts_of_mixture(mixture, sae, split, tokenizer), tokenizer, **{**usual, **settings})
+    return MixtureStream(texts_of_mixture(mixture, sae, split, tokenizer), tokenizer, **{**usual, **settings})
 
 def token_source(
     data: Any,  # Tokens, or text: anything that `load_texts` takes, or a single text
