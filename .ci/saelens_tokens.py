@@ -37,12 +37,13 @@ push_tokens(work / "ours", "me/ours")
 
 def config(**changed: object) -> sae_lens.LanguageModelSAERunnerConfig:
     "Return the settings of a short run of SAELens"
-    return sae_lens.LanguageModelSAERunnerConfig(**{**dict(
+    usual = dict(  # noqa: C408
         sae=sae_lens.TopKTrainingSAEConfig(d_in=192, d_sae=256, k=8), model_name="lab/demo", dataset_path="me/ours",
         hook_name="blocks.1.hook_out", context_size=32, training_tokens=8192, train_batch_size_tokens=512, lr=1e-3,
         n_batches_in_buffer=64, store_batch_size_prompts=8, is_dataset_tokenized=True, streaming=False, device="cpu",
         logger=sae_lens.LoggingConfig(log_to_wandb=False), output_path=None, checkpoint_path=None, n_checkpoints=0,
-        autocast=False, dataset_trust_remote_code=False), **changed})
+        autocast=False, dataset_trust_remote_code=False)
+    return sae_lens.LanguageModelSAERunnerConfig(**{**usual, **changed})
 
 
 model = SAETransformerBridge.boot_transformers("lab/demo", device="cpu")
@@ -67,6 +68,7 @@ for name, tokens in (("bos", with_bos), ("none", without)):
         save_path=str(work / name), hf_repo_id=f"me/{name}", hf_num_shards=1, **tokens)).run()
     for place in (work / name, f"me/{name}"):
         def read(context_size: int = 32, prepend_bos: bool = name == "bos", source: object = place) -> torch.Tensor:
+            "Return the first contexts"
             return next(TokenStream(source, tokenizer, context_size, 8, prepend_bos, split="all", shuffle=False))
         assert torch.equal(read(), torch.as_tensor(theirs[:8]["input_ids"])), f"{place}: other contexts"
         for wrong in ({"context_size": 64}, {"prepend_bos": name != "bos"}):

@@ -11,7 +11,7 @@ __all__ = ['ChatRenderer']
 # %% ../nbs/381_chat.ipynb #a553b437
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -95,8 +95,8 @@ def _with_markers(messages: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str,
     return marked, places
 
 def _end_of_message(after: str, alone: str | None, special: re.Pattern[str]) -> tuple[int, int, bool]:
-    """Return begin and end of what closes a message in the text `after` it, and whether it is a special token; `alone` is
-    the text after it if the conversation ends there"""
+    """Return begin and end of what closes a message in the text `after` it, and whether it is a special token; `alone`
+    is the text after it if the conversation ends there"""
     found = special.search(after)
     if found is not None and alone is not None and alone[:found.end()] == after[:found.end()]:
         return *found.span(), True
@@ -121,8 +121,8 @@ def _end_of_body(text: str, begin: int, slot: _Slot, messages: Sequence[Mapping[
     end = text.find(slot.anchor, begin)
     if not slot.special or end < 0 or closing in json.dumps(message, ensure_ascii=False, default=str) \
             or closing in text[begin:end] or last and len(text) != end + len(slot.anchor):
-        raise _NotExact(f"the chat template changes message {slot.message} ({message['role']}), so its tokens cannot be "
-                        "told from those of others")
+        raise _NotExact(f"the chat template changes message {slot.message} ({message['role']}), so its tokens cannot "
+                        "be told from those of others")
     return end
 
 def _align(text: str, before: str, slots: Sequence[_Slot], messages: Sequence[Mapping[str, Any]],
@@ -195,7 +195,8 @@ class ChatRenderer:
             return str(self.tokenizer.apply_chat_template(list(messages), tokenize=False, **options))
         except Exception as error:  # Templates raise errors of many classes
             if any(message["content"] is None for message in messages):  # Some templates expect a text
-                return self._render([{**message, "content": message["content"] or ""} for message in messages], **options)
+                filled = [{**message, "content": message["content"] or ""} for message in messages]
+                return self._render(filled, **options)
             roles = ", ".join(message["role"] for message in messages[:8])
             raise ValueError(f"the chat template cannot render a conversation of {roles}: {error}") from error
 
@@ -257,8 +258,9 @@ class ChatRenderer:
             closing = self.special.search(last.anchor, begin) if place >= 0 else None
             if closing is not None:
                 slots[before] = replace(last, anchor=last.anchor[:begin])
-                slots.insert(before + 1, _Slot(message, -1, role_code("assistant"), last.anchor[begin:closing.start()], "",
-                                               last.anchor[closing.start():], len(closing[0]), True))
+                body, after = last.anchor[begin:closing.start()], last.anchor[closing.start():]
+                call = _Slot(message, -1, role_code("assistant"), body, "", after, len(closing[0]), True)
+                slots.insert(before + 1, call)
 
     def _alone(self, marked: Sequence[Mapping[str, Any]], message: int, n: int) -> str | None:
         "Return the text after marker `n` if the conversation ends with a message; None if the template refuses that"

@@ -50,7 +50,8 @@ def _hash(batch: _Batch | None) -> str | None:
         return None
     inputs, mask = batch
     parts = inputs.items() if isinstance(inputs, Mapping) else [("", inputs)]
-    known = {name: value if isinstance(value, (Tensor, str, int, float)) else str(value)[:1000] for name, value in parts}
+    known = {name: value if isinstance(value, (Tensor, str, int, float)) else str(value)[:1000]
+             for name, value in parts}
     return hash_of(known, mask)
 
 # %% ../nbs/384_inputs.ipynb #1e371e91
@@ -73,8 +74,8 @@ class InputStream:
         if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
             raise ValueError(f"epochs={epochs!r}: must be a whole number, at least 1, or None for no limit")
         if self.once and epochs is not None and epochs > 1:
-            raise ValueError(f"epochs={epochs}: an iterator can be read only once: give a list, a loader, or a function "
-                             "that returns one")
+            raise ValueError(f"epochs={epochs}: an iterator can be read only once: give a list, a loader, or a "
+                             "function that returns one")
         self.batches = batches
         self.epochs = 1 if self.once else epochs
         self.width_dim = width_dim
@@ -227,7 +228,8 @@ class InputStream:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         "Go to a saved position; an iterator must be at its beginning"
-        self.epoch, self.n_contexts, self._expected = state["epoch"], state["n_batches"], state["last"]
+        self.epoch, self.n_contexts = state["epoch"], state["n_batches"]
+        self._expected = state["last"]
         self._source, self._last = None, None
         self._again.clear()
 
@@ -302,8 +304,8 @@ class InputStore(ActivationsStore):
     def _check_room(self, n: int) -> None:
         "Raise ValueError if a batch has more rows than the buffer has room for"
         if n > self.buffer.n_free:
-            raise ValueError(f"a batch has {n:,} rows, and the first one had {self.rows_at_once:,}: give batches of one "
-                             f"size, or buffer_size={2 * max(n, self.buffer.size)}")
+            raise ValueError(f"a batch has {n:,} rows, and the first one had {self.rows_at_once:,}: give batches of "
+                             f"one size, or buffer_size={2 * max(n, self.buffer.size)}")
 
     def _place(self, position: int, row: int, n: int) -> str:
         "Return in words where a position of an example of the last batch is in the data"

@@ -57,7 +57,8 @@ class Mixture:
         parts = [_part.fullmatch(part) for part in text.split(" + ")] if isinstance(text, str) else []
         if not parts or not all(parts) or local_path(text).exists():
             return None
-        named, weights, options = dict[str, Any](), list[float](), dict[str, dict[str, str]]()
+        named, weights = dict[str, Any](), list[float]()
+        options = dict[str, dict[str, str]]()
         for found in filter(None, parts):
             name = found[2] if found[2] not in named else f"{found[2]} ({len(named)})"
             named[name] = found[2]

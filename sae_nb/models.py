@@ -142,7 +142,7 @@ class _Wanted:
             tokenizer = AutoTokenizer.from_pretrained(self.path, revision=self.revision or "main", **trusted)
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return tokenizer if tokenizer.vocab_size else None  # some classes make an empty tokenizer when there are no files
+        return tokenizer if tokenizer.vocab_size else None  # some classes make an empty one without files
 
 def _tokenizer_called(tokenizer: Any) -> Any:
     "Return a tokenizer for its name or folder, and other objects unchanged; raise ValueError if it cannot be loaded"
@@ -166,8 +166,8 @@ def set_tokenizer(
 def _load_plain(wanted: _Wanted) -> nn.Module:
     "Load a causal language model of `transformers` and its tokenizer"
     from transformers import AutoModelForCausalLM
-    model: Any = AutoModelForCausalLM.from_pretrained(wanted.path, dtype=wanted.dtype, revision=wanted.revision or "main",
-                                                      **wanted.options)
+    model: Any = AutoModelForCausalLM.from_pretrained(wanted.path, dtype=wanted.dtype,
+                                                      revision=wanted.revision or "main", **wanted.options)
     model.tokenizer = wanted.own_tokenizer() if wanted.tokenizer is None else wanted.tokenizer
     return model if wanted.device is None else model.to(wanted.device)
 

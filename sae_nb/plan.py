@@ -110,7 +110,8 @@ def make_store(
     mixture = source if isinstance(source, Mixture) else Mixture.from_text(source)
     stream = TokenStream if mixture is None else MixtureStream
     tokens = stream(
-        source if mixture is None else mixture, getattr(model, "tokenizer", None), split=cfg.split, column=cfg.column, name=cfg.dataset_name,
+        source if mixture is None else mixture, getattr(model, "tokenizer", None), split=cfg.split, column=cfg.column,
+        name=cfg.dataset_name,
         context_size=cfg.context_size, batch_size=cfg.model_batch_size or max(1, 2048 // cfg.context_size),
         prepend_bos=cfg.prepend_bos, separator=cfg.token_between_documents, disable_concat=cfg.disable_concat,
         seed=cfg.seed)

@@ -105,7 +105,8 @@ def _write_json(path: Path, values: Mapping[str, Any]) -> None:
     "Write a JSON file"
     write_safely(path, lambda file: file.write_text(json.dumps(values, indent=2, ensure_ascii=False), encoding="utf-8"))
 
-def _finish(folder: Path, files: list[str], features: Any, made: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+def _finish(folder: Path, files: list[str], features: Any, made: Mapping[str, Any], identity: Mapping[str, Any],
+            ) -> None:
     "Write the files that make a folder a data set"
     from datasets import DatasetInfo
     from datasets.fingerprint import Hasher
@@ -117,7 +118,8 @@ def _finish(folder: Path, files: list[str], features: Any, made: Mapping[str, An
     DatasetInfo(features=features).write_to_directory(str(folder))
     _write_json(folder / "state.json", {
         "_data_files": [{"filename": name} for name in named], "_fingerprint": Hasher.hash([identity, dict(made)]),
-        "_format_columns": None, "_format_kwargs": {}, "_format_type": None, "_output_all_columns": False, "_split": None})
+        "_format_columns": None, "_format_kwargs": {}, "_format_type": None, "_output_all_columns": False,
+        "_split": None})
     (folder / _progress_file).unlink(missing_ok=True)
 
 # %% ../nbs/383_pretokenize.ipynb #873c232f
@@ -199,6 +201,17 @@ def _write_all(folder: Path, stream: _ParallelStream, limit: dict[str, Any], pro
               "tokens_dropped": stream.n_dropped + stream.n_tail}
     _finish(folder, files, features, _how_made(stream, counts), identity)
 
+def _new_folder(dataset: Any, out: str | Path) -> Path:
+    "Return the folder to write; raise ValueError for a mixture, FileExistsError if the folder is a data set already"
+    if isinstance(dataset, Mixture) or Mixture.from_text(dataset) is not None:
+        raise ValueError(f"dataset={dataset!r}: a mixture cannot be tokenized as a whole: tokenize each data set, and "
+                         "mix their folders in training")
+    folder = local_path(out)
+    if (folder / "state.json").exists():
+        raise FileExistsError(f"out={str(out)!r} is a data set already: give another folder, or open this one with "
+                              "load_texts")
+    return folder
+
 def _whole(texts: Texts, split: str | None) -> Texts:
     "Return the data set without a held-out part, unless a part was asked for"
     return replace(texts, part=None) if split == "auto" else texts
@@ -231,13 +244,7 @@ def tokenize(
     if isinstance(tokenizer, (str, Path)):
         from transformers import AutoTokenizer
         tokenizer = AutoTokenizer.from_pretrained(assets() / "demo" if str(tokenizer) == "demo" else tokenizer)
-    if isinstance(dataset, Mixture) or Mixture.from_text(dataset) is not None:
-        raise ValueError(f"dataset={dataset!r}: a mixture cannot be tokenized as a whole: tokenize each data set, and mix "
-                         "their folders in training")
-    folder = local_path(out)
-    if (folder / "state.json").exists():
-        raise FileExistsError(f"out={str(out)!r} is a data set already: give another folder, or open this one with "
-                              "load_texts")
+    folder = _new_folder(dataset, out)
     texts = _whole(load_texts(dataset, split, column, name, streaming, tokenizer), split)
     stream = _ParallelStream(texts, tokenizer, context_size, 32, prepend_bos, separator, seed, shuffle, 1,
                              disable_concat, begin_sequence=begin_sequence)

@@ -234,7 +234,8 @@ def texts_of_mixture(
         own_split = own.pop("split", None)
         if sae is not None and repr(trained_on) == repr(mixture):
             trained_split = own_split or sae.cfg.metadata.extra.get("dataset_split") or "all"
-            opened[name] = load_texts(data, split or "held out", tokenizer=tokenizer, trained_split=trained_split, **own)
+            opened[name] = load_texts(data, split or "held out", tokenizer=tokenizer, trained_split=trained_split,
+                                      **own)
         else:
             opened[name] = texts_for(sae, data, split or own_split, tokenizer, **own)
     return Mixture(opened, mixture.weights)

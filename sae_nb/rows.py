@@ -343,7 +343,7 @@ class RoleText(str):
     spans: tuple[tuple[int, int, int], ...]  # Begin, end and role code of each part
     problem: str  # Why the roles are not known; empty if they are
 
-    def __new__(
+    def __new__(  # noqa: D102
         cls,
         text: str,
         spans: Iterable[tuple[int, int, int]] = (),  # Begin, end and role code of each part, in order
@@ -423,8 +423,8 @@ def encode_texts(
     return documents
 
 # %% ../nbs/330_rows.ipynb #87775573
-_kept_with_roles = {"__getitem__", "to", "cpu", "cuda", "long", "int", "contiguous", "clone", "detach", "split", "chunk",
-                    "cat", "concat", "stack", "index_select", "flatten", "reshape", "view", "narrow", "unsqueeze",
+_kept_with_roles = {"__getitem__", "to", "cpu", "cuda", "long", "int", "contiguous", "clone", "detach", "split",
+                    "chunk", "cat", "concat", "stack", "index_select", "flatten", "reshape", "view", "narrow", "unsqueeze",
                     "squeeze", "unbind", "select", "pin_memory", "repeat", "expand"}
 
 class RoleTokens(Tensor):
@@ -432,8 +432,8 @@ class RoleTokens(Tensor):
     roles: Int[Tensor, "*shape"]  # Codes of the roles
 
     @staticmethod
-    def __new__(
-        cls,
+    def __new__(  # noqa: D102
+        cls: type[RoleTokens],
         tokens: Int[Tensor, "*shape"],
         roles: Int[Tensor, "*shape"],  # Codes of the roles, see `role_code`
     ) -> RoleTokens:

@@ -592,8 +592,8 @@ def _roles_of_row(row: Mapping[str, Any], column: str, n: int, where: str) -> In
     "Return the role code of each token of a row; raise ValueError if there is not one for each"
     found = np.asarray([] if row.get(column) is None else row[column])
     if found.dtype.kind not in "iub" or found.shape != (n,):
-        raise ValueError(f"{where}: {n} tokens, but {column} has {found.size} of {found.dtype}: must be one integer for "
-                         "each token")
+        raise ValueError(f"{where}: {n} tokens, but {column} has {found.size} of {found.dtype}: must be one integer "
+                         "for each token")
     found = found.astype(np.int64)
     return found * role_code("assistant") if column == "assistant_masks" else found
 

@@ -33,8 +33,8 @@ def _check_tokenizer(made: Mapping[str, Any], tokenizer: Any) -> None:
     known = made.get("vocabulary") and vocabulary_hash(tokenizer)
     if known and made["vocabulary"] != known:
         size = made.get("vocab_size")
-        raise ValueError(f"the data set was tokenized for {name!r}, with a vocabulary of {size} tokens (sae_lens.json); "
-                         f"the model's tokenizer {own!r} has another vocabulary: tokenize the text again")
+        raise ValueError(f"the data set was tokenized for {name!r}, with a vocabulary of {size} tokens "
+                         f"(sae_lens.json); the model's tokenizer {own!r} has another vocabulary: tokenize the text again")
     if not known and name and own and not _same_tokenizer(str(name), own, tokenizer):
         raise ValueError(f"the data set was tokenized for {name!r} (sae_lens.json), but the model's tokenizer is "
                          f"{own!r}: tokenize the text again")

@@ -106,8 +106,8 @@ def special_ids(
     return sorted({int(token) for token in ids if token is not None})
 
 # %% ../nbs/350_tokens.ipynb #cb649a5f
-_unknown_roles = ("the chat template changes the messages of some conversations, so it is not known which of their tokens "
-                  "belong to which role: mark them with {% generation %} in the template, or use roles=None")
+_unknown_roles = ("the chat template changes the messages of some conversations, so it is not known which of their "
+                  "tokens belong to which role: mark them with {% generation %} in the template, or use roles=None")
 
 def _as_slice(positions: Any) -> tuple[int | None, ...] | None:
     "Return start, stop and step of a slice, None for all positions; raise ValueError if they are something else"
@@ -115,8 +115,8 @@ def _as_slice(positions: Any) -> tuple[int | None, ...] | None:
     parts = tuple(map(plain, parts)) if isinstance(parts, Iterable) and not isinstance(parts, str) else ()
     whole = all(part is None or isinstance(part, int) and not isinstance(part, bool) for part in parts)
     if not 1 <= len(parts) <= 3 or not whole or len(parts) == 3 and parts[2] is not None and parts[2] < 1:
-        raise ValueError(f"positions={positions!r}: must be start, stop and step of a slice, such as (16, None) for all "
-                         "from position 16 on")
+        raise ValueError(f"positions={positions!r}: must be start, stop and step of a slice, such as (16, None) for "
+                         "all from position 16 on")
     return None if parts[:2] in ((None,), (None, None)) and parts[2:] in ((), (None,), (1,)) else parts
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class TokenMask:
     skip_first: bool = True  # Leave out the first position of each sequence
     max_norm_multiple: float | None = None  # Leave out norms above this multiple of the batch's median norm
     where: Callable[[Int[Tensor, "batch pos"]], Bool[Tensor, "batch pos"]] | None = None  # Leave out where it is False
-    roles: tuple[str, ...] | None = None  # Of chats, keep what these roles say, such as ("assistant",); None: everything
+    roles: tuple[str, ...] | None = None  # Of chats, keep what these roles say, such as ("assistant",); None: all
     positions: tuple[int | None, ...] | None = None  # Start, stop and step of those to keep, as in a slice; None: all
     keep_closing: bool = True  # With `roles`: also keep the token that closes a message, even if it is a special token
 
@@ -198,11 +198,12 @@ class TokenMask:
         "Return the mask for text that is not a chat"
         return replace(self, roles=None)
 
-    def _of_roles(self, tokens: Int[Tensor, "batch pos"], special: Bool[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:
+    def _of_roles(self, tokens: Int[Tensor, "batch pos"], special: Bool[Tensor, "batch pos"],
+                  ) -> Bool[Tensor, "batch pos"]:
         "Return True at the positions of the chosen roles; raise ValueError if the tokens have no roles"
         if not isinstance(tokens, RoleTokens):
-            raise ValueError(f"roles={self.roles!r}: these tokens have no roles: read chats with TokenStream, or choose "
-                             "positions of other text with roles=None")
+            raise ValueError(f"roles={self.roles!r}: these tokens have no roles: read chats with TokenStream, or "
+                             "choose positions of other text with roles=None")
         codes = torch.tensor([role_code(role) for role in self.roles or ()], device=tokens.device)
         closing = tokens.roles & closing_bit != 0
         chosen = torch.isin(tokens.roles & ~closing_bit, codes)
@@ -578,7 +579,8 @@ class TokenStream:
         found = [{int(code) & ~closing_bit for code in np.unique(np.asarray(tokens, np.int64) >> 32)} for tokens in ids]
         codes = set[int]().union(*found)
         if sum(unknown_role in own for own in found) > len(documents) // 10:
-            problem = next((document.problem for document in documents if getattr(document, "problem", "")), "not known")
+            problems = (getattr(document, "problem", "") for document in documents)
+            problem = next(filter(None, problems), "not known")
             raise ValueError(f"roles={tuple(roles)!r}: {problem}; {_unknown_roles}")
         if not codes & {role_code(role) for role in roles}:
             known = [role for role in ("system", "user", "assistant", "tool", "developer") if role_code(role) in codes]
