@@ -12,6 +12,7 @@ __all__ = ['Run', 'start_run', 'train']
 import json
 import os
 import shlex
+import signal
 import tempfile
 import time
 import traceback
@@ -57,6 +58,7 @@ class Run:
     times: TimeReport  # Time of each part
     trackers: Trackers = field(default_factory=lambda: Trackers([]))  # Those that take the numbers of an evaluation
     lock: Lock | None = None  # Keeps other runs out of the folder
+    ending: int | None = None  # SIGTERM or SIGHUP, if one of them stopped the run
 
     @property
     def several(self) -> bool:
@@ -91,6 +93,11 @@ class Run:
         finally:
             if self.lock is not None:
                 self.lock.release()
+
+    def pass_on_signal(self) -> None:
+        "Send the signal that stopped the run to this process again, now that everything is saved"
+        if self.ending is not None:
+            signal.raise_signal(self.ending)
 
 # %% ../nbs/470_run.ipynb #bcae5d81
 def _take_objects(cfg: TrainConfig, model: Any, dataset: Any) -> tuple[TrainConfig, nn.Module | None, Any]:
@@ -454,7 +461,10 @@ def _train_and_save(session: _Session, model: nn.Module, trackers: list[Tracker]
     times = session.time_report(seconds)
     run = Run(session.cfg, session.folder, session.trainer.saes, model, False, times, Trackers(kept))
     session.save(run)
-    run.interrupted = session.interruption.requested
+    run.interrupted, run.ending = session.interruption.requested, session.interruption.ending
+    if not run.interrupted and not session.complete:
+        warnings.warn(f"the data set ended after {session.progress()} tokens, before the learning rate fell; give more "
+                      "text, or a smaller tokens=", stacklevel=2)
     return run
 
 def train(
@@ -462,7 +472,10 @@ def train(
     model: nn.Module | None = None,  # A loaded model; None: that of `cfg`
     dataset: Any = None,  # A data set object; None: that of `cfg`
 ) -> SAE | dict[str, SAE]:
-    "Train and save SAEs; return one, or a dictionary if `cfg.sae` is one. An interrupt returns them as trained so far"
+    """Train and save SAEs; return one, or a dictionary if `cfg.sae` is one
+
+    Ctrl-C returns them as trained so far. SIGTERM and SIGHUP end the process once they are saved."""
     run = start_run(cfg, model, dataset)
     run.close()
+    run.pass_on_signal()
     return run.result

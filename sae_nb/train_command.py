@@ -12,6 +12,7 @@ __all__ = ['train_command']
 import dataclasses
 import json
 import shlex
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -273,7 +274,7 @@ def _train_command(
         return 130
     finally:
         run.close()
-    return 130 if run.interrupted else 0
+    return 128 + (run.ending or signal.SIGINT) if run.interrupted else 0
 
 def _train_option_names(
     args: Sequence[str],  # Command line after `train`
