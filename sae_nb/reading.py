@@ -221,7 +221,7 @@ def _in_vocabulary(tokens: Any, model: torch.nn.Module) -> Any:
     return tokens
 
 def texts_of_mixture(
-    mixture: Mixture,
+    mixture: Mixture,  # Data sets and their shares
     sae: SAE | None,  # SAE that is evaluated; None: there is none
     split: str | None = None,  # Split of every data set; None: its own, or held-out text
     tokenizer: Any = None,  # Makes texts of chats
