@@ -178,7 +178,7 @@ class ActivationsStore:
             raise ValueError(f"mask={mask!r}: must be a TokenMask or None; "
                              "only ActivationsStore.from_sae takes 'as trained'")
         self.model = model
-        self.tokens = _as_stream(tokens, model, seed)
+        self.tokens = self._stream_of(tokens, seed)
         self.single = isinstance(hooks, str)
         names = [hooks] if isinstance(hooks, str) else hooks
         self.hook_points = [find_hook_point(model, name) for name in dict.fromkeys(names)]
@@ -195,13 +195,22 @@ class ActivationsStore:
         self.on_fill: Callable[[int, int], None] | None = None  # Called with rows in the buffer, and rows wanted
         self.seconds = {"text": 0.0, "model": 0.0, "shuffle buffer": 0.0}  # Time spent so far
         self.first_epoch = self.tokens.epoch if self.tokens.n_contexts == 0 else None  # None: began inside an epoch
-        self.rows_at_once = self.tokens.batch_size * (self.tokens.context_size - self.mask.skip_first)
+        self.rows_at_once = self._most_rows()
         size = max(32 * batch_size, 16 * self.rows_at_once) if buffer_size is None else buffer_size
         self._check_sizes(size)
         self.buffer = ShuffleBuffer(self._shapes(dtype), size, device or model_device(model), seed)
 
+    def _stream_of(self, tokens: Any, seed: int) -> TokenStream:
+        "Return the stream of model inputs"
+        return _as_stream(tokens, self.model, seed)
+
+    def _most_rows(self) -> int:
+        "Return the largest number of rows that a batch of the stream gives"
+        return self.tokens.batch_size * (self.tokens.context_size - self.mask.skip_first)
+
     def _check_sizes(self, size: int) -> None:
-        "Check that batches fit into the buffer; raise ValueError if not"
+        "Check that the roles occur, and that batches fit into the buffer; raise ValueError if not"
+        self.tokens.check_roles(self.mask.roles)
         if self.batch_size < 1 or self.batch_size > size:
             raise ValueError(f"batch_size={self.batch_size}: must be at least 1 and at most buffer_size={size}")
         if size < 2 * self.rows_at_once:
@@ -287,9 +296,12 @@ class ActivationsStore:
             self.n_skipped += int(bad.sum())
             return
         row, position = bad.nonzero()[0].tolist()
-        context = self.tokens.n_contexts - len(bad) + row
-        raise ValueError(f"NaN or infinite activations at position {position} of context {context} of epoch "
+        raise ValueError(f"NaN or infinite activations at {self._place(position, row, len(bad))} of epoch "
                          f"{self.tokens.epoch}; skip_nonfinite=True leaves them out")
+
+    def _place(self, position: int, row: int, n: int) -> str:
+        "Return in words where a position of one of the last `n` contexts is in the data"
+        return f"position {position} of context {self.tokens.n_contexts - n + row}"
 
     # Batches
 

@@ -44,6 +44,8 @@ _run_files = (".json", ".jsonl", ".pt", ".png", ".html", ".safetensors")  # file
 class TrainConfig(TrainerConfig):
     "Settings of a training run"
     model: Any = "demo"  # Language model: a name on the Hugging Face hub, a folder, the bundled "demo", or the model
+    model_revision: str | None = None  # Branch, tag or commit of a model on the hub; None: the newest
+    tokenizer: Any = None  # Tokenizer, or its name or folder; None: the model's own
     hook: _Hooks = "blocks.2.hook_resid_post"  # Hook point that the SAE reads; a list or dictionary for several
     hook_out: _Hooks | None = None  # Hook point that an SAE reconstructs; None: the one that it reads
     sae: SAEConfig | dict[str, SAEConfig] = field(  # Settings of the SAE, or of several SAEs by name
@@ -79,7 +81,7 @@ class TrainConfig(TrainerConfig):
         super().__post_init__()
         for name in ("context_size", "buffer_size", "model_batch_size", "checkpoint_every"):
             setattr(self, name, whole_number(name, getattr(self, name)))
-        for name in ("model", "dataset", "activations", "out", "device"):
+        for name in ("model", "tokenizer", "dataset", "activations", "out", "device"):
             if isinstance(value := getattr(self, name), (os.PathLike, torch.device)):
                 setattr(self, name, str(value))
         if not self.saes or not all(isinstance(sae, SAEConfig) for sae in self.saes.values()):
@@ -152,9 +154,10 @@ class TrainConfig(TrainerConfig):
         return self.hooks.get(name, ()), self.hooks_out.get(name, ())
 
     def to_dict(self) -> dict[str, Any]:
-        "Return the settings as values that JSON can store; a model or data set given as an object becomes None"
+        "Return the settings as values that JSON can store; objects become None (model, tokenizer, data set)"
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("sae", "mask")}
-        plain |= {name: plain[name] if isinstance(plain[name], str) else None for name in ("model", "dataset")}
+        plain |= {name: plain[name] if isinstance(plain[name], str) else None
+                  for name in ("model", "tokenizer", "dataset")}
         saes = {name: cfg.to_dict() for name, cfg in self.saes.items()}
         return {**plain, "betas": list(self.betas), "mask": self.mask.to_dict(),
                 "sae": saes if isinstance(self.sae, dict) else saes["sae"]}

@@ -34,8 +34,9 @@ from .core import as_device, default_device
 from .disk import Lock, check_space, gigabytes
 from .folders import _about_weights, _check_settings, _checkpoint_file, _run_folder, _write_settings, metrics_file
 from .foreign import open_cache
-from .hooks import closed_blocks, compiled, find_hook_point, hook_width
-from .models import begin_id, load_model, model_identity
+from .hooks import closed_blocks, compiled, find_hook_point
+from .inputs import InputStore, InputStream
+from .models import begin_id, load_model, model_identity, set_tokenizer
 from .optim import DivergenceError
 from .plan import _without_objects, estimate, fit_to_model, make_store
 from .replay import fit_to_cache
@@ -115,18 +116,21 @@ def _take_objects(cfg: TrainConfig, model: Any, dataset: Any) -> tuple[TrainConf
     return cfg, objects["model"], objects["dataset"]
 
 def _prepare(
-    cfg: TrainConfig, model: nn.Module | None, dataset: Any,
+    cfg: TrainConfig, model: nn.Module | None, tokenizer: Any, dataset: Any,
 ) -> tuple[TrainConfig, nn.Module, ActivationsStore]:
     "Return settings that match the model, the model, and the stream of its activations"
     if cfg.activations is not None:
         return _from_cache(cfg, model, dataset)
     if model is None:
-        model = load_model(cfg.model, device=cfg.device, dtype=cfg.model_dtype, bridge=False)
+        model = load_model(cfg.model, cfg.device, cfg.model_dtype, bridge=False, revision=cfg.model_revision)
+    if tokenizer is not None:
+        set_tokenizer(model, tokenizer)
     for hook in cfg.all_hooks:
         find_hook_point(model, hook)
-    cfg = fit_to_model(cfg, model)
+    inputs = dataset if isinstance(dataset, InputStream) else None
+    cfg = fit_to_model(cfg, model, inputs)
     store = make_store(cfg, model, dataset)
-    if store.tokens.texts.tokenized:
+    if inputs is None and store.tokens.texts.tokenized:
         _note_packing(cfg, store.tokens)
     return cfg, model, store
 
@@ -168,7 +172,7 @@ def _restore_or_start(cfg: TrainConfig, folder: Path, model: nn.Module, trainer:
         _check_settings(cfg, read_settings(folder), folder)
         _say(f"{folder} has no checkpoint yet: the run begins again")
     if cfg.normalize_inputs == "whiten":  # one batch would be a poor sample of a covariance
-        trainer.start(store.peek(32 * max(hook_width(model, hook) for hook in cfg.all_hooks)))
+        trainer.start(store.peek(32 * max(rows.shape[1] for rows in store.buffer.rows.values())))
     return 0
 
 def _check_resumed(cfg: TrainConfig, before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
@@ -187,7 +191,7 @@ def _about(cfg: TrainConfig, model: nn.Module, store: ActivationsStore) -> dict[
 def _bytes_needed(cfg: TrainConfig, model: nn.Module, trainer: Trainer, store: ActivationsStore) -> int:
     "Return the space that a run needs on the disk: for three checkpoints, one of them being written, and the SAEs"
     weights = sum(p.numel() * p.element_size() for sae in trainer.saes.values() for p in sae.parameters())
-    rows = store.buffer.size * 4 * sum(hook_width(model, hook) for hook in cfg.all_hooks)
+    rows = store.buffer.size * 4 * sum(rows.shape[1] for rows in store.buffer.rows.values())
     return 3 * (3 * weights + rows) + weights
 
 # %% ../nbs/470_run.ipynb #bd058354
@@ -412,12 +416,13 @@ def start_run(
     after_training: Mapping[str, int | str | None] | None = None,  # What the command line does after training; stored
 ) -> Run:
     "Train and save the SAEs; return them together with the model. `Run.close` must be called at the end"
+    tokenizer = getattr(cfg, "tokenizer", None)
     cfg, given, dataset = _take_objects(cfg, model, dataset)
     if cfg.device is not None:
         as_device(cfg.device)
     folder, lock = _run_folder(cfg, in_shell)
     try:
-        cfg, model, store = _prepare(cfg, given, dataset)
+        cfg, model, store = _prepare(cfg, given, tokenizer, dataset)
         blocks = closed_blocks(model, cfg.all_hooks) if cfg.compile_model else []
         session = _begin(cfg, folder, lock, model, store, _resume_with(cfg, folder, given, dataset, in_shell))
         try:
@@ -463,6 +468,8 @@ def _run_session(session: _Session, model: nn.Module, later: Mapping[str, Any]) 
 def _show_estimate(session: _Session, model: nn.Module, later: Mapping[str, Any]) -> None:
     "Print how long the run will take, unless it is silent"
     cfg = session.cfg
+    if isinstance(session.store, InputStore):
+        return
     if cfg.progress and not session.complete:
         tokens = {name: int(later.get(name) or 0) for name in ("eval_tokens", "feature_tokens")}
         cost = estimate(cfg, model, session.trainer.saes, session.store.buffer.size, **tokens)

@@ -28,6 +28,7 @@ from .firing import Collector
 from .features import read_text, vocabulary_of
 from .models import max_context
 from .reading import MaskLike, Prompt, SAEReader, peaks, read_prompts
+from .rows import token_bits
 from .sae import SAE
 from .sparse import SparseCodes
 from .directions import check_latent
@@ -308,7 +309,7 @@ def _texts_of(given: Any, model: torch.nn.Module, n: int) -> Any:
     longest = (max_context(model) or 1024) - 1
     for number, row in enumerate(found.look()):
         if (document := found.document(row, number)) is not None:
-            texts.append([int(token) for token in document[:longest]] if found.tokenized
+            texts.append([int(token) & token_bits for token in document[:longest]] if found.tokenized
                          else _cut(str(document), longest, getattr(model, "tokenizer", None)))
         if len(texts) == n:
             break

@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 NAME = r"((?:datasets/)?[^/]+/[^/]+)"  # of a repository; those of data sets begin with "datasets/"
 API = rf"/api/(?:models/|(?=datasets/)){NAME}"
-LARGE = (".safetensors", ".npz", ".pt", ".pth")  # files that the hub stores outside git, behind a redirect
+LARGE = (".safetensors", ".npz", ".pt", ".pth", ".parquet")  # files that the hub stores outside git, behind a redirect
 
 
 def blob_id(content: bytes) -> str:
@@ -350,7 +350,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.receive_commit(repository, found[1], found[3], body)
 
     def prepare_upload(self, files: list[dict]) -> None:
-        "Say which files are to be stored outside git"
+        "Answer which files are to be stored outside git"
         self.answer(200, {"files": [{"path": file["path"], "uploadMode": "lfs" if file["path"].endswith(LARGE) else
                                      "regular", "shouldIgnore": False} for file in files]})
 
