@@ -31,6 +31,7 @@ from .disk import Lock, remove_leftovers
 from .documents import Documents, read_documents
 from .firing import Collector, count_repeats
 from .models import model_identity, vocabulary_size
+from .provenance import sample_weights
 from .reading import MaskLike, SAEReader, check_some_kept, gather_tokens, packing_of, token_source
 from .sae import SAE
 from .stats import FeatureStats, Sources
@@ -303,7 +304,8 @@ def _gather(work: _Pass, text: Documents, n_logits: int, n_neighbors: int) -> Fe
     cosines, neighbors = nearest_directions(sae.W_dec, n_neighbors)
     about = {"sae": type(sae).__name__, "model_name": metadata.model_name, "hook_name": ", ".join(work.reader.inputs),
              "processing": metadata.processing, "dataset_path": metadata.dataset_path,
-             "mask": work.reader.mask.to_dict(), "seed": collector.seed, "identity": work.identity}
+             "mask": work.reader.mask.to_dict(), "seed": collector.seed, "identity": work.identity,
+             "weights": sample_weights(sae)}
     columns = {name: getattr(collector, name) for name in
                ("count", "outside", "sequences", "sum", "sum_squares", "max", "histogram", "fine_histogram")}
     stats = FeatureStats(
