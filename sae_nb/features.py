@@ -250,9 +250,12 @@ def _new_pass(reader: SAEReader, text: Documents, settings: dict[str, Any], out:
 def _check_counts(settings: dict[str, Any]) -> None:
     "Make the numbers in the settings whole numbers, in place; raise ValueError if one is too small or no such number"
     least = {"batch_size": 1, "n_top": 1, "n_random": 1, "pair_capacity": 1, "before": 0, "after": 0, "n_logits": 0,
-             "n_neighbors": 0}
+             "n_neighbors": 0, "seed": 0}
     for name, smallest in least.items():
         settings[name] = whole_number(name, settings[name], smallest)
+    for name in ("before", "after", "n_neighbors"):  # each takes memory for every latent
+        if settings[name] > 2 ** 16:
+            raise ValueError(f"{name}={settings[name]}: must be at most {2 ** 16:,}")
 
 def _check_out(out: str | Path | None, resume: bool) -> Path | None:
     "Return the path of the output file; raise ValueError or FileNotFoundError if it cannot be written"

@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .core import SAEMetadata, plain
+from .core import SAEMetadata, plain, whole_number
 from .display import unknown
 from .models import begin_id
 from .rows import InOrder, hash_of, is_temporary
@@ -92,6 +92,13 @@ def special_ids(
     return sorted({int(token) for token in ids if token is not None})
 
 # %% ../nbs/350_tokens.ipynb #cb649a5f
+def _special_id(token: Any) -> int:
+    "Return a token id as an int; raise ValueError if it cannot be one"
+    found = whole_number("special", token, least=0)
+    if found is None:
+        raise ValueError("special has None: must be a list of token ids")
+    return found
+
 @dataclass(frozen=True)
 class TokenMask:
     "The positions that count; calling it on tokens returns True at these positions"
@@ -103,12 +110,15 @@ class TokenMask:
     def __post_init__(self) -> None:
         for name in ("skip_first", "max_norm_multiple"):
             object.__setattr__(self, name, plain(getattr(self, name)))
-        if self.max_norm_multiple is not None and not self.max_norm_multiple > 1:
-            raise ValueError(f"max_norm_multiple={self.max_norm_multiple}: must be more than 1, or None to keep all")
+        largest = self.max_norm_multiple
+        if largest is not None and not (isinstance(largest, (int, float)) and largest > 1):
+            raise ValueError(f"max_norm_multiple={largest!r}: must be more than 1, or None to keep all")
+        if self.skip_first not in (True, False):
+            raise ValueError(f"skip_first={self.skip_first!r}: must be True or False")
         if self.special != "tokenizer":
             if isinstance(self.special, str) or not isinstance(self.special, Iterable):
                 raise ValueError(f"special={self.special!r}: must be 'tokenizer' or a list of token ids")
-            object.__setattr__(self, "special", tuple(int(token) for token in self.special))
+            object.__setattr__(self, "special", tuple(_special_id(token) for token in self.special))
         if self.where is not None and not callable(self.where):
             raise ValueError(f"where={self.where!r}: must be a function of the tokens; files only keep its name, so "
                              "pass the function again")
@@ -270,8 +280,8 @@ Separator: TypeAlias = int | str | None  # "auto", "bos", "eos", "sep", a token 
 
 def _token_id(token: Separator, tokenizer: Any) -> int | None:
     "Return the id of a special token given by name"
-    if isinstance(token, (int, np.integer)) and not isinstance(token, bool) and token < 0:
-        raise ValueError(f"separator={token}: a token id must be at least 0")
+    if isinstance(token, (int, np.integer)) and not isinstance(token, bool) and not 0 <= token < 2 ** 31:
+        raise ValueError(f"separator={token}: a token id must be at least 0 and less than 2**31")
     if token is None or isinstance(token, (int, np.integer)) and not isinstance(token, bool):
         return token
     if token not in ("bos", "eos", "sep"):
@@ -290,6 +300,8 @@ def _check_counts(**counts: int | None) -> None:
             raise TypeError(f"{name}={value!r}: must be a whole number")
         if value < (name != "seed"):
             raise ValueError(f"{name}={value}: must be at least {int(name != 'seed')}")
+        if value > 2 ** 62:
+            raise ValueError(f"{name}={value}: must be at most 2**62")
 
 def _check_made(made: Mapping[str, Any], tokenizer: Any, context_size: int, prepend_bos: bool) -> None:
     "Compare how SAELens made a data set of tokens with what is asked for; raise ValueError if they differ"

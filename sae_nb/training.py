@@ -77,6 +77,8 @@ class TrainerConfig(Settings):
                 raise ValueError(f"{name}={value!r}: must be positive")
         if not (_is_number(self.lr_decay) and 0 <= self.lr_decay <= 1):
             raise ValueError(f"lr_decay={self.lr_decay!r}: must be a fraction of the run, between 0 and 1")
+        if not isinstance(self.betas, (list, tuple, np.ndarray, Tensor)):
+            raise ValueError(f"betas={self.betas!r:.80}: must be two numbers, at least 0 and less than 1")
         self.betas = tuple(map(_plain_number, self.betas))
         if len(self.betas) != 2 or not all(_is_number(beta) and 0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas={self.betas}: must be two numbers, at least 0 and less than 1")
