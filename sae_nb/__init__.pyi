@@ -4,6 +4,8 @@ from sae_nb.absorption import measure_absorption as measure_absorption
 from sae_nb.activations import ActivationsStore as ActivationsStore, TensorStream as TensorStream
 from sae_nb.attrib import ablation_effects as ablation_effects, attribute as attribute, latent_edges as latent_edges
 from sae_nb.attrib import logit_metric as logit_metric, logit_difference as logit_difference
+from sae_nb.cache import ActivationCache as ActivationCache
+from sae_nb.caching import cache_activations as cache_activations
 from sae_nb.clt import CrossLayerTranscoder as CrossLayerTranscoder
 from sae_nb.clt import CrossLayerTranscoderConfig as CrossLayerTranscoderConfig
 from sae_nb.compare import Comparison as Comparison, Stability as Stability, compare_saes as compare_saes
@@ -15,6 +17,7 @@ from sae_nb.documents import Documents as Documents, read_documents as read_docu
 from sae_nb.evals import SeedSummary as SeedSummary, evaluate_each as evaluate_each, run_evals as run_evals
 from sae_nb.export import export_sae as export_sae, sae_bench as sae_bench
 from sae_nb.features import collect_features as collect_features
+from sae_nb.foreign import open_cache as open_cache, read_delphi as read_delphi
 from sae_nb.formats.base import Checkpoint as Checkpoint, file_format as file_format
 from sae_nb.formats.files import CheckpointError as CheckpointError
 from sae_nb.gated import GatedSAE as GatedSAE, GatedSAEConfig as GatedSAEConfig
@@ -43,6 +46,8 @@ from sae_nb.prompts import TopLatents as TopLatents, top_latents as top_latents
 from sae_nb.publish import model_card as model_card, push_to_hub as push_to_hub
 from sae_nb.pursuit import MatchingPursuitSAE as MatchingPursuitSAE
 from sae_nb.pursuit import MatchingPursuitSAEConfig as MatchingPursuitSAEConfig
+from sae_nb.record import estimate_bytes as estimate_bytes
+from sae_nb.record import write_cache as write_cache
 from sae_nb.releases import add_release as add_release, find_saes as find_saes, list_releases as list_releases
 from sae_nb.run import train as train
 from sae_nb.sae import SAE as SAE

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from .core import as_dtype, whole_number
 from .disk import gigabytes
+from .generators import random_state, set_random_state
 from .models import check_processing, max_context, model_device, model_identity, vocabulary_size
 from .hooks import as_vectors, find_hook_point, hook_width, read_activations
 from .reading import MaskLike, Reader, hook_names_of, packing_of, resolve_mask
@@ -197,9 +198,9 @@ class ActivationsStore:
         self.autocast = autocast
         self.n_rows = n_rows
         self.skip_nonfinite = skip_nonfinite
-        self.n_read = 0
-        self.n_skipped = 0
+        self.n_read = self.n_skipped = 0
         self.exhausted = self.filling = False  # `filling`: True also after an error in the middle of filling
+        self._pass = self.tokens.epoch, -1  # the pass over the data set, and the rows read before; -1: not known
         self._undo: tuple[Any, ...] | None = None  # What was before a step that failed or is under way
         self.on_fill: Callable[[int, int], None] | None = None  # Called with rows in the buffer, and rows wanted
         self.seconds = {"text": 0.0, "model": 0.0, "shuffle buffer": 0.0}  # Time spent so far
@@ -327,23 +328,41 @@ class ActivationsStore:
         if over and self.n_read < self.batch_size:
             raise ValueError(f"batch_size={self.batch_size}: the data set gives only {self.n_read} rows")
         if tokens is not None:
-            self._add(tokens)
+            self._check_pass()
+            try:
+                self._add(tokens)
+            except StopIteration as error:  # would look like the end of the data
+                raise RuntimeError("the model, one of its hooks or the mask raised StopIteration") from error
+
+    def _check_pass(self) -> None:
+        "Raise ValueError if a whole pass over the data set gave no rows"
+        if self.tokens.epoch != self._pass[0]:
+            if self.n_read == self._pass[1]:
+                raise ValueError(f"epoch {self._pass[0]} of the data set gave no activations: the mask leaves out "
+                                 "every position")
+            self._pass = self.tokens.epoch, self.n_read
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         "Undo the context when the store is used again, if it fails or is interrupted"
         self._settle()
-        self._undo = (self.tokens.mark(), self.buffer.mark(), self.n_read, self.n_skipped, self.exhausted, self.filling)
+        self._undo = (self.tokens.mark(), self.buffer.mark(), self.n_read, self.n_skipped, self.exhausted, self.filling,
+                      self._random_state())
         yield
         self._undo = None
 
     def _settle(self) -> None:
         "Undo a step that failed, so that no context is lost or read twice"
         if self._undo is not None:
-            tokens, buffer, self.n_read, self.n_skipped, self.exhausted, self.filling = self._undo
+            tokens, buffer, self.n_read, self.n_skipped, self.exhausted, self.filling, random = self._undo
+            set_random_state(random)
             self.tokens.go_back(tokens)
             self.buffer.go_back(buffer)
             self._undo = None
+
+    def _random_state(self) -> dict[str, Tensor]:
+        "Return the state of the global random generators if the mask may use them"
+        return {} if self.mask.where is None else random_state()
 
     def _wanted(self) -> int:
         "Return the number of rows in the buffer when it is full, or when `n_rows` have been read"
@@ -409,7 +428,8 @@ class ActivationsStore:
         "Return everything that determines the following batches, including a copy of the unread rows"
         self._settle()
         return {"tokens": self.tokens.state_dict(), "buffer": self.buffer.state_dict(), "n_read": self.n_read,
-                "n_skipped": self.n_skipped, "exhausted": self.exhausted, "filling": self.filling}
+                "n_skipped": self.n_skipped, "exhausted": self.exhausted, "filling": self.filling,
+                "random": self._random_state()}
 
     def identity(self) -> dict[str, Any]:
         "Return what must be equal for the same rows to be read again, for JSON; see `identity_changes`"
@@ -427,6 +447,8 @@ class ActivationsStore:
         self.n_skipped = state["n_skipped"]
         self.exhausted = state["exhausted"]
         self.filling = state.get("filling", False)
+        self._pass = self.tokens.epoch, -1
+        set_random_state(state.get("random", {}))
 
 # %% ../nbs/370_activations.ipynb #24d1d1e5
 def as_tensor(

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 import sae_nb
+from .cache_command import cache_command
 from .commands import run_command
 from .display import unknown
 from .eval_commands import dashboard_command, eval_command
@@ -20,7 +21,8 @@ from .share_commands import convert_command, find_command, list_command, push_co
 from .train_command import train_command
 
 _commands = {command.name: command for command in (
-    train_command, eval_command, dashboard_command, convert_command, push_command, find_command, list_command)}
+    train_command, eval_command, cache_command, dashboard_command, convert_command, push_command, find_command,
+    list_command)}
 
 def _usage() -> str:
     "Return the help text of `sae-nb`"

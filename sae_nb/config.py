@@ -54,6 +54,8 @@ class TrainConfig(TrainerConfig):
     dataset_name: str | None = None  # Configuration of a data set on the hub, such as "wikitext-103-v1"
     split: str = "train"  # Split of the data set; of data without splits, about a tenth of the text is held out
     column: str | None = None  # Column with the text or the tokens; None: detected
+    activations: str | None = None  # Cache of activations to train on, in place of model and data set
+    stored_order: bool = False  # Read the cache in the order of the text; False: shuffled further
     context_size: int = 128  # Tokens per context
     prepend_bos: bool = True  # Begin each context with the BOS token
     separator: int | str | None = "auto"  # Between documents: "bos", "eos", "sep", an id, None; "auto": BOS or none
@@ -81,7 +83,7 @@ class TrainConfig(TrainerConfig):
         minutes = self.checkpoint_minutes
         if minutes is not None and not (_is_number(minutes) and 0 < minutes < math.inf):
             raise ValueError(f"checkpoint_minutes={minutes!r}: must be positive, or None for no checkpoints by time")
-        for name in ("model", "dataset", "out", "device"):
+        for name in ("model", "dataset", "activations", "out", "device"):
             if isinstance(value := getattr(self, name), (os.PathLike, torch.device)):
                 setattr(self, name, str(value))
         if not self.saes or not all(isinstance(sae, SAEConfig) for sae in self.saes.values()):

@@ -18,6 +18,7 @@ from typing import Any
 from .checkpoint import previous_checkpoint
 from .config import TrainConfig, read_settings, settings_file
 from .core import local_path
+from .display import shown
 from .disk import InUseError, Lock, remove_leftovers, write_safely
 
 metrics_file = "metrics.jsonl"
@@ -116,7 +117,7 @@ def _check_settings(
         changed |= {prefix + name: (old[sae].get(name), value) for name, value in new[sae].items()
                     if old[sae].get(name) != value}
     if changed:
-        listed = ", ".join(f"{name} (was {was!r}, is {value!r})" for name, (was, value) in changed.items())
+        listed = ", ".join(f"{name} (was {shown(was)}, is {shown(value)})" for name, (was, value) in changed.items())
         raise ValueError(f"the run in {folder} began with other settings, and cannot be resumed with these: {listed}")
 
 def _plain_saes(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:

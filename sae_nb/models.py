@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['load_model', 'vocabulary_size', 'max_context', 'model_device', 'begin_id', 'model_identity', 'model_inputs',
-           'evaluation_mode', 'reads_tokens', 'run_model', 'run_logits', 'check_processing']
+           'evaluation_mode', 'reads_tokens', 'run_model', 'run_logits', 'model_name', 'check_processing']
 
 # %% ../nbs/310_models.ipynb #6bd07ec1
 import ast
@@ -614,6 +614,13 @@ def _processing_of(
 ) -> str | None:
     "Return \"compatibility\" if TransformerLens has processed the weights, None if they are unchanged"
     return "compatibility" if getattr(model, "_weights_processed", False) else None
+
+def model_name(
+    model: nn.Module,  # Any model
+) -> str | None:
+    "Return the name that a model was loaded by; None if it has none"
+    given = getattr(model, "name_or_path", None) or getattr(getattr(model, "cfg", None), "model_name", None)
+    return "demo" if given and Path(given) == assets() / "demo" else given
 
 def _is_sae(value: Any) -> bool:
     "Return True for an SAE"

@@ -11,7 +11,6 @@ __all__ = ['fit_to_model', 'make_store', 'estimate']
 # %% ../nbs/467_plan.ipynb #644750da
 import copy
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,19 +18,14 @@ from torch import nn
 
 from .activations import ActivationsStore
 from .config import TrainConfig
-from .core import SAEConfig, SAEMetadata, assets, default_device
+from .core import SAEConfig, SAEMetadata, default_device
 from .hooks import hook_width, read_activations
-from .models import _processing_of, model_device, run_logits
+from .models import _processing_of, model_device, model_name, run_logits
 from .sae import SAE
 from .timing import Estimate, TrainingExample, best_of, time_step
 from .tokens import TokenStream
 
 # %% ../nbs/467_plan.ipynb #d0919c79
-def _name_of(model: nn.Module) -> str | None:
-    "Return the name of a loaded model, if it has one"
-    given = getattr(model, "name_or_path", None) or getattr(getattr(model, "cfg", None), "model_name", None)
-    return "demo" if given and Path(given) == assets() / "demo" else given
-
 def _metadata_of(cfg: TrainConfig, settings: SAEConfig, read: list[str], written: list[str],
                  model: nn.Module) -> SAEMetadata:
     "Return the metadata of an SAE of this run; `Trainer` adds the number of tokens that it was trained on"
@@ -40,7 +34,7 @@ def _metadata_of(cfg: TrainConfig, settings: SAEConfig, read: list[str], written
     if cfg.mask.where is not None:
         mask["mask_where"] = cfg.mask.to_dict()["where"]
     return replace(
-        settings.metadata, model_name=cfg.model or _name_of(model), hook_name=read[0] if len(read) == 1 else read,
+        settings.metadata, model_name=cfg.model or model_name(model), hook_name=read[0] if len(read) == 1 else read,
         hook_name_out=None if written == read else written[0] if len(written) == 1 else written,
         processing=_processing_of(model), dataset_path=cfg.dataset, context_size=cfg.context_size,
         prepend_bos=cfg.prepend_bos,

@@ -45,7 +45,8 @@ def resolve_mask(
         if mask != "as trained":
             raise ValueError(f"mask={mask!r}: must be a TokenMask, 'as trained', or None to keep every position")
         mask = (if_unknown or TokenMask()) if sae is None else TokenMask.as_trained(sae.cfg.metadata, if_unknown)
-    return TokenMask.everything() if mask is None else mask.for_tokenizer(getattr(model, "tokenizer", None))
+    full = TokenMask.everything() if mask is None else mask.for_tokenizer(getattr(model, "tokenizer", None))
+    return getattr(model, "restrict")(full) if hasattr(model, "restrict") else full  # a model that replays a cache
 
 def hook_names_of(
     sae: SAE,

@@ -12,6 +12,7 @@ __all__ = ['Run', 'start_run', 'train']
 import json
 import os
 import shlex
+import signal
 import tempfile
 import time
 import traceback
@@ -29,13 +30,15 @@ from .activations import ActivationsStore
 from .checkpoint import (Interruption, load_checkpoint, previous_checkpoint, remove_checkpoints,
                                save_checkpoint)
 from .config import TrainConfig, new_saes, read_settings, settings_file
-from .core import as_device
+from .core import as_device, default_device
 from .disk import Lock, check_space, gigabytes
 from .folders import _about_weights, _check_settings, _checkpoint_file, _run_folder, _write_settings, metrics_file
+from .foreign import open_cache
 from .hooks import closed_blocks, compiled, find_hook_point, hook_width
 from .models import begin_id, load_model, model_identity
 from .optim import DivergenceError
 from .plan import _without_objects, estimate, fit_to_model, make_store
+from .replay import fit_to_cache
 from .rows import identity_changes
 from .sae import SAE
 from .timing import TimeReport, TrainingExample, time_report
@@ -56,6 +59,7 @@ class Run:
     times: TimeReport  # Time of each part
     trackers: Trackers = field(default_factory=lambda: Trackers([]))  # Those that take the numbers of an evaluation
     lock: Lock | None = None  # Keeps other runs out of the folder
+    ending: int | None = None  # SIGTERM or SIGHUP, if one of them stopped the run
 
     @property
     def several(self) -> bool:
@@ -91,6 +95,11 @@ class Run:
             if self.lock is not None:
                 self.lock.release()
 
+    def pass_on_signal(self) -> None:
+        "Send the signal that stopped the run to this process again, now that everything is saved"
+        if self.ending is not None:
+            signal.raise_signal(self.ending)
+
 # %% ../nbs/470_run.ipynb #bcae5d81
 def _take_objects(cfg: TrainConfig, model: Any, dataset: Any) -> tuple[TrainConfig, nn.Module | None, Any]:
     "Return settings with names only, and the model and the data set if they are objects"
@@ -100,7 +109,7 @@ def _take_objects(cfg: TrainConfig, model: Any, dataset: Any) -> tuple[TrainConf
     given: dict[str, Any] = {name: getattr(cfg, name) if value is None else value
                              for name, value in (("model", model), ("dataset", dataset))}
     cfg = _without_objects(replace(cfg, **given))
-    if given["model"] is None:
+    if given["model"] is None and cfg.activations is None:
         raise ValueError("model=None: give a name, or the model; that of a run which is resumed was an object")
     objects = {name: None if getattr(cfg, name) is not None else value for name, value in given.items()}
     return cfg, objects["model"], objects["dataset"]
@@ -109,6 +118,8 @@ def _prepare(
     cfg: TrainConfig, model: nn.Module | None, dataset: Any,
 ) -> tuple[TrainConfig, nn.Module, ActivationsStore]:
     "Return settings that match the model, the model, and the stream of its activations"
+    if cfg.activations is not None:
+        return _from_cache(cfg, model, dataset)
     if model is None:
         model = load_model(cfg.model, device=cfg.device, dtype=cfg.model_dtype, bridge=False)
     for hook in cfg.all_hooks:
@@ -118,6 +129,19 @@ def _prepare(
     if store.tokens.texts.tokenized:
         _note_packing(cfg, store.tokens)
     return cfg, model, store
+
+def _from_cache(cfg: TrainConfig, model: Any, dataset: Any) -> tuple[TrainConfig, nn.Module, Any]:
+    "Return the settings of a run that reads a cache, a model that replays it, and the stream of its activations"
+    for name, given in (("model", model), ("dataset", dataset)):
+        if given is not None:
+            raise ValueError(f"{name} is given, but activations={cfg.activations!r} takes its place: leave one of them "
+                             "out")
+    cache = open_cache(str(cfg.activations))
+    cfg, model = fit_to_cache(cfg, cache), cache.model()
+    stream = cache.stream(cfg.all_hooks, cfg.batch_size, buffer_size=cfg.buffer_size, seed=cfg.seed,
+                          device=cfg.device or default_device(), shuffle=not cfg.stored_order,
+                          n_rows=cfg.steps * cfg.batch_size)
+    return fit_to_model(cfg, model), model, stream
 
 def _note_packing(cfg: TrainConfig, tokens: TokenStream) -> None:
     "Record whether the contexts of a data set of tokens begin with BOS, instead of how text would have been packed"
@@ -130,18 +154,20 @@ def _note_packing(cfg: TrainConfig, tokens: TokenStream) -> None:
             del settings.metadata.extra[name]
 
 def _restore_or_start(cfg: TrainConfig, folder: Path, model: nn.Module, trainer: Trainer, store: ActivationsStore,
-                      about: Mapping[str, Any]) -> None:
-    "Load the checkpoint of a run that is resumed; start a new run that whitens its inputs from a large sample"
+                      about: Mapping[str, Any]) -> int:
+    """Load the checkpoint of a run that is resumed; start a new run that whitens its inputs from a large sample. Return
+    the number of rows of metrics that were logged before the checkpoint"""
     checkpoint = folder / _checkpoint_file
     if cfg.resume and any(path.is_file() for path in (checkpoint, previous_checkpoint(checkpoint))):
-        load_checkpoint(checkpoint, {"trainer": trainer, "store": store},
-                        lambda before: _check_resumed(cfg, before, about, folder))
-        return
+        saved = load_checkpoint(checkpoint, {"trainer": trainer, "store": store},
+                                lambda before: _check_resumed(cfg, before, about, folder))
+        return int(saved.get("rows", 0))
     if cfg.resume:
         _check_settings(cfg, read_settings(folder), folder)
         _say(f"{folder} has no checkpoint yet: the run begins again")
     if cfg.normalize_inputs == "whiten":  # one batch would be a poor sample of a covariance
         trainer.start(store.peek(32 * max(hook_width(model, hook) for hook in cfg.all_hooks)))
+    return 0
 
 def _check_resumed(cfg: TrainConfig, before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
     "Raise ValueError if a checkpoint belongs to other settings, other data, or another model"
@@ -180,6 +206,7 @@ class _Session:
     about: dict[str, Any]  # Facts that the checkpoints keep
     resume_with: str  # Command or call that resumes the run
     lock: Lock  # On the folder
+    rows_before: int = 0  # Rows of metrics before the checkpoint that the run was resumed from
 
     def __post_init__(self) -> None:
         self.steps_before = self.trainer.steps_done
@@ -223,9 +250,11 @@ class _Session:
             self.lock.check()
             if not (self.home / settings_file).is_file():
                 _write_settings(self.cfg, self.home, None)
+            rows = self.rows_before
             if self.metrics is not None:
                 self.metrics.sync()
-            about = {**self.about, "step": self.trainer.steps_done, "tokens": self.trainer.tokens_done}
+                rows = self.metrics.n_rows
+            about = {**self.about, "step": self.trainer.steps_done, "tokens": self.trainer.tokens_done, "rows": rows}
             save_checkpoint(self.checkpoint, {"trainer": self.trainer, "store": self.store}, about)
         self.saved_at, self.saved_step = time.monotonic(), self.trainer.steps_done
 
@@ -364,7 +393,7 @@ def _resume_with(cfg: TrainConfig, folder: Path, model: nn.Module | None, datase
 def _trackers(session: _Session) -> list[Tracker]:
     "Make the trackers that are configured"
     cfg, done = session.cfg, session.steps_before
-    session.metrics = JSONLines(session.home / metrics_file, done, session.lock.check)
+    session.metrics = JSONLines(session.home / metrics_file, done, session.lock.check, session.rows_before)
     trackers: list[Tracker] = [session.metrics]
     if cfg.progress:
         trackers.append(Progress(cfg.steps * cfg.batch_size, done * cfg.batch_size))
@@ -416,8 +445,8 @@ def _begin(cfg: TrainConfig, folder: Path, lock: Lock, model: nn.Module, store: 
     there = sum(path.stat().st_size for path in folder.glob("checkpoint*.pt"))
     check_space(folder, _bytes_needed(cfg, model, trainer, store) - there, "this run")
     about = _about(cfg, model, store)
-    _restore_or_start(cfg, folder, model, trainer, store, about)
-    return _Session(cfg, folder, trainer, store, about, resume_with, lock)
+    rows = _restore_or_start(cfg, folder, model, trainer, store, about)
+    return _Session(cfg, folder, trainer, store, about, resume_with, lock, rows)
 
 def _run_session(session: _Session, model: nn.Module, later: Mapping[str, Any]) -> Run:
     "Train and save; show the estimate before"
@@ -449,7 +478,10 @@ def _train_and_save(session: _Session, model: nn.Module, trackers: list[Tracker]
     times = session.time_report(seconds)
     run = Run(session.cfg, session.folder, session.trainer.saes, model, False, times, Trackers(kept))
     session.save(run)
-    run.interrupted = session.interruption.requested
+    run.interrupted, run.ending = session.interruption.requested, session.interruption.ending
+    if not run.interrupted and not session.complete:
+        warnings.warn(f"the data set ended after {session.progress()} tokens, before the learning rate fell; give more "
+                      "text, or a smaller tokens=", stacklevel=2)
     return run
 
 def train(
@@ -457,7 +489,10 @@ def train(
     model: nn.Module | None = None,  # A loaded model; None: that of `cfg`
     dataset: Any = None,  # A data set object; None: that of `cfg`
 ) -> SAE | dict[str, SAE]:
-    "Train and save SAEs; return one, or a dictionary if `cfg.sae` is one. An interrupt returns them as trained so far"
+    """Train and save SAEs; return one, or a dictionary if `cfg.sae` is one
+
+    Ctrl-C returns them as trained so far. SIGTERM and SIGHUP end the process once they are saved."""
     run = start_run(cfg, model, dataset)
     run.close()
+    run.pass_on_signal()
     return run.result

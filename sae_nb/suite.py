@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from .core import local_path, whole_number
-from .display import unknown
+from .display import shown, unknown
 from .disk import write_safely
 from .evals import evaluate_each, fingerprint
 from .disk import LocalFiles
@@ -167,7 +167,7 @@ class _ResultsFolder:
                                       "give another folder")
             write_safely(path / _settings_file, lambda file: file.write_text(json.dumps(settings, indent=2)))
         before = read_json(LocalFiles(path), _settings_file).values
-        if changed := [f"{key} was {before.get(key)!r}, is {value!r}" for key, value in settings.items()
+        if changed := [f"{key} was {shown(before.get(key))}, is {shown(value)}" for key, value in settings.items()
                        if before.get(key) != value]:
             raise FileExistsError(f"out={str(out)!r} has results with other settings ({'; '.join(changed)}): "
                                   "give another folder")
@@ -187,7 +187,7 @@ class _ResultsFolder:
             return None
         found = Metrics.load(self.file(name))
         if found.about.get("identity") != identity:
-            raise FileExistsError(f"{self.file(name).name} is the result of an SAE with this name and other weights: "
+            raise FileExistsError(f"{self.file(name)} is the result of an SAE with this name and other weights: "
                                   "remove it, or give another folder")
         return found
 

@@ -12,6 +12,7 @@ __all__ = ['is_text', 'Texts', 'load_texts']
 import copy
 import glob
 import hashlib
+import lzma
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from .core import assets, local_path
-from .display import shown, unknown
+from .display import shown, shown_names, unknown
 from .disk import LocalFiles
 from .formats.files import content_problem, read_json
 from .rows import (InOrder, chat_columns, chat_roles, check_packing, file_identity, hash_of, is_message,
@@ -64,7 +65,7 @@ def _check_content(path: Path) -> None:
     for file in files:
         if (kind := _kinds.get(_suffix(file))) is None:
             continue
-        check_packing(file, 2 ** 26 // len(files))
+        check_packing(file, 2 ** 28 // len(files))
         problem = content_problem(LocalFiles(file.parent), file.name)
         if problem and ("git-lfs" in problem or kind in ("parquet", "arrow")):
             raise ValueError(f"data set {str(file)!r}: {problem}")
@@ -100,11 +101,12 @@ def _errors_about(name: str) -> Iterator[None]:
             yield
     except StopIteration as error:
         raise ValueError(f"data set {name!r} is empty") from error
-    except (OSError, ValueError, EOFError, RecursionError, zlib.error, DatasetsError) as error:
+    except (OSError, ValueError, EOFError, RecursionError, zlib.error, lzma.LZMAError, DatasetsError) as error:
         if str(error).startswith("data set "):
             raise
         cause = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
         hint = ": save the file as UTF-8" if isinstance(cause, UnicodeDecodeError) else ""
+        hint = hint or (": pip install zstandard" if "Compression type zstd" in str(cause) else "")
         if isinstance(error, DatasetNotFoundError) and not {"/", "."} & set(name):
             hint = "; give a text as a list, [text]"
         kind = ConnectionError if isinstance(error, (ConnectionError, TimeoutError)) else ValueError
@@ -436,8 +438,12 @@ class Texts:
         "Yield the rows in order, without moving the data set"
         if isinstance(self.rows, InOrder):
             return self.rows.look()
-        # A copy, so that the stream does not move
-        return iter(copy.deepcopy(self.rows) if hasattr(self.rows, "state_dict") else self.rows)
+        return iter(copy.deepcopy(self.rows) if hasattr(self.rows, "state_dict") else self._without_others())
+
+    def _without_others(self) -> Any:
+        "Return the rows without columns that are not read, which can take long to decode"
+        names = [name for name in (self.column, "attention_mask") if name in getattr(self.rows, "column_names", ())]
+        return self.rows.select_columns(names) if names and hasattr(self.rows, "select_columns") else self.rows
 
     def at(
         self,
@@ -608,7 +614,7 @@ def load_texts(
 def _with_column(texts: Texts, first: Sequence[Any], columns: Sequence[str], column: str | None,
                  tokenizer: Any) -> Texts:
     "Find the column to read, and whether it holds texts, tokens or chats"
-    found = _find_column(columns, column)
+    found = _find_column(columns, column, texts._named)
     values = [value for row in first if not _is_missing(value := row.get(found))]
     if values and _is_chat(found, values[0]):
         if not getattr(tokenizer, "chat_template", None):
@@ -622,15 +628,16 @@ def _with_column(texts: Texts, first: Sequence[Any], columns: Sequence[str], col
         texts.document(row, n)  # Raises an error before work starts if the rows cannot be read
     return texts
 
-def _find_column(columns: Sequence[str], column: str | None) -> str:
+def _find_column(columns: Sequence[str], column: str | None, named: str = "") -> str:
     "Choose the column to read; raise ValueError if there is none"
     if column is not None and column not in columns:
-        raise ValueError(f"{unknown('column', column, columns)}; the data set has {', '.join(columns)}")
+        raise ValueError(f"{unknown('column', column, columns)}; the data set has {shown_names(columns)}"
+                         f"{named and f' (data set{named})'}")
     found = column or next((name for name in (*usual_columns, *chat_columns) if name in columns), None)
     if found is None:
         usual = ", ".join(usual_columns)
-        raise ValueError(f"the data set has none of the columns {usual}; it has {', '.join(columns)}: choose one with "
-                         "column=")
+        raise ValueError(f"the data set has none of the columns {usual}; it has {shown_names(columns)}: choose one "
+                         f"with column={named and f' (data set{named})'}")
     return found
 
 def _is_chat(column: str, value: Any) -> bool:

@@ -10,6 +10,7 @@ __all__ = ['Packing', 'special_ids', 'TokenMask', 'TokenStream']
 
 # %% ../nbs/350_tokens.ipynb #c79d5da8
 import copy
+import reprlib
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -179,13 +180,27 @@ class TokenMask:
         elif self.skip_first and padding is not None:  # the first position after padding on the left
             keep &= (~padding).cumsum(-1) != 1
         if self.where is not None:
-            keep &= self.where(tokens).bool().expand_as(keep)
+            keep &= self._chosen(tokens)
         if self.max_norm_multiple is not None:
             if x is None:
                 raise ValueError(f"max_norm_multiple={self.max_norm_multiple}: needs the activations x")
             norms = torch.linalg.vector_norm(x, dim=-1, dtype=torch.promote_types(x.dtype, torch.float32))
             keep &= ~(norms > self.max_norm_multiple * norms.where(keep, torch.nan).nanmedian())
         return keep
+
+    def _chosen(self, tokens: Int[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:
+        "Call `where`; raise TypeError unless it returns booleans, and ValueError unless their shape fits the tokens"
+        assert self.where is not None
+        found = self.where(tokens)
+        found = torch.from_numpy(found) if isinstance(found, np.ndarray) else found
+        if not isinstance(found, Tensor) or found.dtype != torch.bool:
+            what = f"{found.dtype} values" if isinstance(found, Tensor) else f"{reprlib.repr(found)}"
+            raise TypeError(f"where(tokens) returned {what}: must be a tensor of booleans, such as tokens != 5")
+        try:
+            return found.to(tokens.device).expand_as(tokens)
+        except RuntimeError:
+            raise ValueError(f"where(tokens) returned the shape {tuple(found.shape)} for tokens of the shape "
+                             f"{tuple(tokens.shape)}: must be the same") from None
 
 # %% ../nbs/350_tokens.ipynb #ca237168
 class _Numbered:

@@ -12,6 +12,7 @@ __all__ = ['train_command']
 import dataclasses
 import json
 import shlex
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from .display import unknown
 from .documents import packed_text
 from .evals import Metrics, run_evals
 from .folders import metrics_file
+from .models import load_model
 from .reading import token_source
 from .run import Run, start_run
 from .sae import SAE
@@ -253,6 +255,22 @@ def _collect_and_write(run: Run, sae: SAE, post: _PostTraining, folder: Path) ->
     write_page(found, folder / "features.html", latents=found.interesting(post.features) if post.features else None)
 
 # %% ../nbs/910_train_command.ipynb #054767f2
+def _load_model_of(
+    run: Run,  # A finished run
+) -> bool:
+    "Load the model of a run that read a cache, for what follows; print why and return False if that is not possible"
+    cfg = run.cfg
+    if cfg.activations is None:
+        return True
+    try:
+        if cfg.model is None or cfg.dataset is None:
+            raise ValueError("the cache does not name its model and its data set")
+        run.model = load_model(cfg.model, cfg.device, cfg.model_dtype, bridge=False)
+    except (ValueError, OSError, TypeError) as error:
+        print(f"not evaluated, and no feature page: {error}")
+        return False
+    return True
+
 def _finish_run(
     run: Run,
     post: _PostTraining,
@@ -263,7 +281,7 @@ def _finish_run(
     training_curves(run.folder / metrics_file).savefig(run.folder / "curves.png", dpi=120)
     done = True
     later = run.times.later = dict.fromkeys(["evaluation", "features"], 0.0)
-    for name, sae in run.saes.items():
+    for name, sae in run.saes.items() if _load_model_of(run) else ():
         folder, label = run.folder_of(name), f"{name}: " if run.several else ""
         if post.eval_tokens:
             print(f"\n{label}evaluating on up to {post.eval_tokens:,} tokens", flush=True)
@@ -309,7 +327,7 @@ def _train_command(
         return 130
     finally:
         run.close()
-    return 130 if run.interrupted else 0 if done else 1
+    return 128 + (run.ending or signal.SIGINT) if run.interrupted else 0 if done else 1
 
 def _train_option_names(
     args: Sequence[str],  # Command line after `train`

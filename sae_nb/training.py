@@ -328,14 +328,21 @@ class SAETraining:
     @outside_inference_mode()
     @no_autocast()
     def finish(self) -> SAE:
-        "Finish training: fold the input transform into the weights and return the SAE in eval mode"
+        "Fold the input transform into the weights and return the SAE in eval mode; raise DivergenceError if not finite"
         if self.finished:
             return self.sae
+        self.check_finite()
         self.finished = True
         if self.input_transform is not None and self.sae.cfg.normalize_activations == "none":
             self.input_transform.fold(self.sae, self.output_transform)
-        self.sae.cfg.metadata.extra |= {"training_tokens": self.tokens_done,
-                                        "num_dead_features": len(self.dead_latents())}
+        extra = self.sae.cfg.metadata.extra
+        extra |= {"training_tokens": self.tokens_done, "num_dead_features": len(self.dead_latents())}
+        if self.steps_done < self.cfg.steps:  # an interrupted run: its SAE says so
+            extra["planned_training_tokens"] = self.cfg.steps * self.cfg.batch_size
+        for name, tensor in self.sae.state_dict().items():  # folding can overflow
+            if not tensor.isfinite().all():
+                raise DivergenceError(f"{name} has values that are NaN or infinite in units of the raw activations; "
+                                      "scale the activations down")
         return self.sae.eval()
 
     def state_dict(self) -> dict[str, Any]:

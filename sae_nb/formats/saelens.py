@@ -45,6 +45,11 @@ def save_model(
         raise ValueError(f"{folder}: a file; save_model needs the path of a folder")
     folder.mkdir(parents=True, exist_ok=True)
     cfg, tensors = sae.state_for_file()
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise ValueError(f"{name} has values that are NaN or infinite in {kind}: such an SAE could not be loaded "
+                             "again, so nothing is saved")
     versions = {"sae_lens_version": _format_version, "sae_nb_version": sae_nb.__version__}
     cfg["metadata"] = {**cfg["metadata"], **versions}
     write_safely(folder / _weights_file, lambda file: save_file({name: t.cpu() for name, t in tensors.items()}, file))
