@@ -107,7 +107,7 @@ class Command(NamedTuple):
 
 @contextmanager
 def _signals_as_interrupts() -> Iterator[None]:
-    "Let the end of a batch job and a closed terminal end the block like Ctrl-C, so that it cleans up; only the first counts"
+    "Let the end of a batch job and a closed terminal end the block like Ctrl-C, once, so that it cleans up"
     numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield

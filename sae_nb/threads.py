@@ -162,7 +162,8 @@ _Around: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], AbstractContext
 class _Watched:
     "A method that opens contexts around its calls"
     def __init__(self, module: nn.Module, name: str, before: Callable[..., Any] | None) -> None:
-        self.module, self.name, self.before = module, name, before
+        self.module, self.name = module, name
+        self.before = before
         self.method = getattr(module, name)
         self.watching: list[tuple[_Owner, _Around]] = []
         update_wrapper(self, self.method, updated=())

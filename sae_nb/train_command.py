@@ -177,7 +177,7 @@ def _check_text(
     model: nn.Module,
     saes: dict[str, SAE],
 ) -> None:
-    "Read the first tokens of a text to evaluate on that was asked for; raise ValueError before training if it cannot be"
+    "Read the first tokens of a text to evaluate on, if one was named; raise ValueError if it cannot be read"
     for sae in saes.values() if post.named else ():
         try:
             next(iter(_text_of(cfg, model, sae, post)))
@@ -275,8 +275,8 @@ def _finish_run(
     run: Run,
     post: _PostTraining,
 ) -> bool:
-    """Plot the training curves, evaluate every SAE and write its feature page; print where the time went. Return False if
-    an evaluation that was asked for failed"""
+    """Plot the training curves, evaluate every SAE and write its feature page; print where the time went. Return False
+    if an evaluation that was asked for failed"""
     from sae_nb.plots import training_curves
     training_curves(run.folder / metrics_file).savefig(run.folder / "curves.png", dpi=120)
     done = True

@@ -263,7 +263,8 @@ def explore(
         stats = collect_features(sae, model, text, n_tokens=n_tokens, prepend_bos=prepend_bos, progress=True,
                                  **settings)
     check_stats(stats, sae)
-    if lens is not None and not same_weights(sample_weights({"W_dec": lens.W_dec}), sample_weights({"W_dec": sae.W_dec})):
+    samples = [sample_weights({"W_dec": part.W_dec}) for part in (sae, lens) if part is not None]
+    if not same_weights(samples[-1], samples[0]):
         raise ValueError("lens is of another SAE: make it with logit_lens(sae, model)")
     explorer = Explorer(stats, read, lens)
     explorer.prompt = prompt
