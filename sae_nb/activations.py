@@ -24,7 +24,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .core import as_dtype
+from .core import as_dtype, whole_number
+from .disk import gigabytes
 from .generators import random_state, set_random_state
 from .models import check_processing, max_context, model_device, model_identity, vocabulary_size
 from .hooks import as_vectors, find_hook_point, hook_width, read_activations
@@ -47,8 +48,15 @@ class ShuffleBuffer:
         device: str | torch.device = "cpu",
         seed: int = 0,  # Seed of the order
     ):
-        self.rows = {name: torch.empty(size, width, dtype=kind, device=device)
-                     for name, (width, kind) in shapes.items()}
+        needed = sum(size * width * kind.itemsize for width, kind in shapes.values())
+        if size >= 2 ** 31:
+            raise ValueError(f"buffer_size={size:,}: must be less than 2**31")
+        try:
+            self.rows = {name: torch.empty(size, width, dtype=kind, device=device)
+                         for name, (width, kind) in shapes.items()}
+        except (RuntimeError, MemoryError) as error:
+            raise ValueError(f"buffer_size={size:,}: there is no memory for the {gigabytes(needed)} that it needs; give a "
+                             "smaller one, or a smaller batch_size") from error
         self.slots = torch.arange(size, dtype=torch.int32, device=device)  # Unread slots, then free slots
         self.size = size
         self.n_unread = 0
@@ -177,6 +185,8 @@ class ActivationsStore:
         if isinstance(mask, str):
             raise ValueError(f"mask={mask!r}: must be a TokenMask or None; "
                              "only ActivationsStore.from_sae takes 'as trained'")
+        batch_size, seed = whole_number("batch_size", batch_size) or 2048, whole_number("seed", seed, 0) or 0
+        buffer_size, n_rows = whole_number("buffer_size", buffer_size), whole_number("n_rows", n_rows)
         self.model = model
         self.tokens = self._stream_of(tokens, seed)
         self.single = isinstance(hooks, str)
@@ -578,12 +588,11 @@ class TensorStream:
         if len(set(sizes.values())) != 1:
             raise ValueError(f"the tensors must have the same number of rows; they have {sizes}")
         self.n = min(sizes.values())
+        epochs, seed = whole_number("epochs", epochs), whole_number("seed", seed, 0) or 0
         self.batch_size = batch_size
         self.seed = seed
         self.epochs = epochs
-        if epochs is not None and epochs < 1:
-            raise ValueError(f"epochs={epochs}: must be at least 1, or None for no limit")
-        if isinstance(batch_size, float) or not 1 <= batch_size <= self.n:
+        if not isinstance(batch_size, (int, np.integer)) or not 1 <= batch_size <= self.n:
             raise ValueError(f"batch_size={batch_size}: must be at least 1 and at most the number of rows, {self.n}")
         self.place = (0, 0, self._order(0))  # Epoch, position in it, and its order
 

@@ -91,6 +91,8 @@ def whole_number(
         return None
     if isinstance(number, bool) or not isinstance(number, (int, float)) or number != number // 1 or number < least:
         raise ValueError(f"{name}={value!r:.80}: must be a whole number of at least {least}")
+    if number > 2 ** 62:  # more than PyTorch's generators and shapes take
+        raise ValueError(f"{name}={value!r:.80}: must be at most 2**62")
     return int(number)
 
 # %% ../nbs/010_core.ipynb #69f93238

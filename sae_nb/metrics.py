@@ -301,7 +301,7 @@ class Metrics:
         "Read the files that `save` wrote; raise CheckpointError if they are something else"
         path = local_path(path)
         kept = read_json(LocalFiles(path.parent), path.name).values
-        tensors = TensorFile(LocalFiles(path.parent), path.with_suffix(".safetensors").name).read()
+        tensors = TensorFile(LocalFiles(path.parent), path.with_suffix(".safetensors").name).read_any()
         try:
             return cls._from_values(kept, tensors)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:

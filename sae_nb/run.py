@@ -17,7 +17,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -165,8 +165,6 @@ def _restore_or_start(cfg: TrainConfig, folder: Path, model: nn.Module, trainer:
     if cfg.resume and any(path.is_file() for path in (checkpoint, previous_checkpoint(checkpoint))):
         saved = load_checkpoint(checkpoint, {"trainer": trainer, "store": store},
                                 lambda before: _check_resumed(cfg, before, about, folder))
-        if trainer.steps_done > cfg.steps:
-            raise ValueError(f"tokens={cfg.tokens}: the run was already trained on {trainer.tokens_done:,}")
         return int(saved.get("rows", 0))
     if cfg.resume:
         _check_settings(cfg, read_settings(folder), folder)
@@ -414,6 +412,8 @@ def start_run(
     dataset: Any = None,  # A data set object; None: that of `cfg`
     in_shell: bool = False,  # Whether messages name options of the command line
     after_training: Mapping[str, int | str | None] | None = None,  # What the command line does after training; stored
+    check: Callable[[TrainConfig, nn.Module, dict[str, SAE]], None] | None = None,  # Called before training with the
+    # settings, the model and the SAEs; raises an error if something that follows is not possible
 ) -> Run:
     "Train and save the SAEs; return them together with the model. `Run.close` must be called at the end"
     tokenizer = getattr(cfg, "tokenizer", None)
@@ -426,6 +426,8 @@ def start_run(
         blocks = closed_blocks(model, cfg.all_hooks) if cfg.compile_model else []
         session = _begin(cfg, folder, lock, model, store, _resume_with(cfg, folder, given, dataset, in_shell))
         try:
+            if check is not None:
+                check(cfg, model, session.trainer.saes)
             _write_settings(cfg, folder, after_training)
             with compiled(blocks):
                 run = _run_session(session, model, after_training or {})

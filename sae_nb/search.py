@@ -32,6 +32,7 @@ from .rows import token_bits
 from .sae import SAE
 from .sparse import SparseCodes
 from .directions import check_latent
+from .provenance import check_stats
 from .stats import Context, FeatureStats, context_at, dense_rate
 from .texts import load_texts
 from .vocabulary import Vocabulary, pieces_html
@@ -336,8 +337,8 @@ def contrast_texts(
     n_texts: int = 100,  # Maximum number of texts of a data set
 ) -> TextContrast:
     "Find the latents that fire in some texts and not in others"
-    if stats is not None and len(stats) != sae.cfg.d_sae:
-        raise ValueError(f"the statistics are of {len(stats)} latents, the SAE has {sae.cfg.d_sae}")
+    if stats is not None:
+        check_stats(stats, sae)
     prompts = [_texts_of(side, model, n_texts) for side in (texts, others)]
     sides = [read_prompts(sae, model, side, prepend_bos, hook, mask) for side in prompts]
     if not sides[0]:

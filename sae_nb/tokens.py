@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .core import SAEMetadata, plain
+from .core import SAEMetadata, plain, whole_number
 from .display import unknown
 from .tokenized import check_made
 from .models import begin_id
@@ -120,6 +120,13 @@ def _as_slice(positions: Any) -> tuple[int | None, ...] | None:
                          "all from position 16 on")
     return None if parts[:2] in ((None,), (None, None)) and parts[2:] in ((), (None,), (1,)) else parts
 
+def _special_id(token: Any) -> int:
+    "Return a token id as an int; raise ValueError if it cannot be one"
+    found = whole_number("special", token, least=0)
+    if found is None:
+        raise ValueError("special has None: must be a list of token ids")
+    return found
+
 @dataclass(frozen=True)
 class TokenMask:
     "The positions that count; calling it on tokens returns True at these positions"
@@ -134,12 +141,15 @@ class TokenMask:
     def __post_init__(self) -> None:
         for name in ("skip_first", "max_norm_multiple", "keep_closing"):
             object.__setattr__(self, name, plain(getattr(self, name)))
-        if self.max_norm_multiple is not None and not self.max_norm_multiple > 1:
-            raise ValueError(f"max_norm_multiple={self.max_norm_multiple}: must be more than 1, or None to keep all")
+        largest = self.max_norm_multiple
+        if largest is not None and not (isinstance(largest, (int, float)) and largest > 1):
+            raise ValueError(f"max_norm_multiple={largest!r}: must be more than 1, or None to keep all")
+        if self.skip_first not in (True, False):
+            raise ValueError(f"skip_first={self.skip_first!r}: must be True or False")
         if self.special != "tokenizer":
             if isinstance(self.special, str) or not isinstance(self.special, Iterable):
                 raise ValueError(f"special={self.special!r}: must be 'tokenizer' or a list of token ids")
-            object.__setattr__(self, "special", tuple(int(token) for token in self.special))
+            object.__setattr__(self, "special", tuple(_special_id(token) for token in self.special))
         if self.roles is not None:
             object.__setattr__(self, "roles", (self.roles,) if isinstance(self.roles, str) else tuple(self.roles))
             if not self.roles or not all(isinstance(role, str) for role in self.roles):
@@ -364,8 +374,8 @@ Separator: TypeAlias = int | str | None  # "auto", "bos", "eos", "sep", a token 
 
 def _token_id(token: Separator, tokenizer: Any) -> int | None:
     "Return the id of a special token given by name"
-    if isinstance(token, (int, np.integer)) and not isinstance(token, bool) and token < 0:
-        raise ValueError(f"separator={token}: a token id must be at least 0")
+    if isinstance(token, (int, np.integer)) and not isinstance(token, bool) and not 0 <= token < 2 ** 31:
+        raise ValueError(f"separator={token}: a token id must be at least 0 and less than 2**31")
     if token is None or isinstance(token, (int, np.integer)) and not isinstance(token, bool):
         return token
     if token not in ("bos", "eos", "sep"):
@@ -384,6 +394,8 @@ def _check_counts(**counts: int | None) -> None:
             raise TypeError(f"{name}={value!r}: must be a whole number")
         if value < (name != "seed"):
             raise ValueError(f"{name}={value}: must be at least {int(name != 'seed')}")
+        if value > 2 ** 62:
+            raise ValueError(f"{name}={value}: must be at most 2**62")
 
 # %% ../nbs/350_tokens.ipynb #9a3cba74
 def _tokenizer_identity(

@@ -5,6 +5,7 @@ control and uploads. On request, it cuts a connection or sends damaged content."
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import os
@@ -170,8 +171,9 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def break_down(self, kind: str) -> None:
-        """Answer wrongly: "silent", "headers", "slow", "cut", "html", "json" (not JSON), "list" (JSON, but nonsense), "loop", a status
-        such as "503", or a status with "Retry-After" in seconds, such as "429 2" """
+        """Answer wrongly: "silent", "headers", "slow", "cut", "endless", "bomb" (gzip), "huge" (a length of 1e15), "html",
+        "json" (not JSON), "list" (JSON, but nonsense), "loop", a status such as "503", or a status with "Retry-After" in
+        seconds, such as "429 2" """
         self.close_connection = True
         if kind == "silent":
             self.server_hub.log.append(f"{self.command} {self.path} silent")
@@ -187,6 +189,25 @@ class _Handler(BaseHTTPRequestHandler):
             for _ in range(300 if kind == "slow" else 1):
                 self.wfile.write(b" ")
                 time.sleep(1 if kind == "slow" else 0)
+        elif kind in ("endless", "bomb"):  # without a length, until the client closes the connection
+            packed = kind == "bomb"
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            if packed:
+                self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            block = gzip.compress(bytes(100 * 2 ** 20), 1) if packed else b" " * 2 ** 20
+            with suppress(OSError):
+                for _ in range(1 if packed else 4000):
+                    self.wfile.write(b"%x\r\n%b\r\n" % (len(block), block))
+                self.wfile.write(b"0\r\n\r\n")
+        elif kind == "huge":
+            self.server_hub.log.append(f"{self.command} {self.path} {kind}")
+            self.send_response(200)
+            for name, value in {"Content-Length": str(10 ** 15), "X-Repo-Commit": "0" * 40,
+                                "ETag": '"0000"'}.items():
+                self.send_header(name, value)
+            self.end_headers()
         elif kind == "loop":
             self.answer(302, Location=f"{self.server_hub.url}{self.path}")
         elif kind[0].isdigit():

@@ -532,11 +532,27 @@ class TensorFile:
 
     def read(
         self,
+        dtype: torch.dtype | None = None,  # Type of the result; None: as stored
+        device: str | torch.device = "cpu",
+        only: Iterable[str] | None = None,  # Canonical names; None: all
+    ) -> dict[str, Tensor]:
+        "Read weights, by canonical name; raise ValueError for types that hold no weights, such as int8 without a scale"
+        selected = list(self.names) if only is None else [name for name in self.names if name in set(only)]
+        for name in selected:
+            kind = self._info(name).dtype
+            if not kind.is_floating_point or kind.itemsize < 2:
+                raise CheckpointError(f"{self.source}: tensor {shown(self.names[name])} has the type "
+                                      f"{str(kind).removeprefix('torch.')}; weights must be float64, float32, float16 "
+                                      "or bfloat16: if they are quantized, multiply them by their scale first")
+        return self.read_any(dtype, device, selected)
+
+    def read_any(
+        self,
         dtype: torch.dtype | None = None,  # Type of floating-point tensors; None: as stored
         device: str | torch.device = "cpu",
         only: Iterable[str] | None = None,  # Canonical names; None: all
     ) -> dict[str, Tensor]:
-        "Read the tensors, by canonical name; thresholds at least in float32, as 16 bits would move them"
+        "Read tensors of any type, by canonical name; thresholds at least in float32, as 16 bits would move them"
         selected = {name: self.names[name] for name in self.names if only is None or name in set(only)}
         found = {}
         for name, stored in selected.items():
@@ -558,7 +574,19 @@ class TensorFile:
         "Return a number that is stored as a tensor"
         if math.prod(self.shape(name)) != 1:
             raise CheckpointError(f"{self.source}: tensor {name!r} has shape {self.shape(name)}, not a single number")
-        return float(self.read(torch.float64, only=[name])[name])
+        if (kind := self._info(name).dtype) == torch.bool or kind.is_complex:
+            raise CheckpointError(f"{self.source}: tensor {name!r} has the type {kind}, not that of a number")
+        return float(self.read_any(torch.float64, only=[name])[name])
+
+    def count(
+        self,
+        name: str,  # Canonical name of a tensor with a single element
+    ) -> int:
+        "Return a positive whole number that is stored as a tensor"
+        number = self.number(name)
+        if not (number >= 1 and number.is_integer()):
+            raise CheckpointError(f"{self.source}: {name} is {number:g}; it must be a positive whole number")
+        return int(number)
 
     def _read_one(self, stored: str, dtype: torch.dtype | None, device: Any, by_column: bool) -> Tensor:
         "Read a tensor by its name in the file"
