@@ -55,8 +55,8 @@ class ShuffleBuffer:
             self.rows = {name: torch.empty(size, width, dtype=kind, device=device)
                          for name, (width, kind) in shapes.items()}
         except (RuntimeError, MemoryError) as error:
-            raise ValueError(f"buffer_size={size:,}: there is no memory for the {gigabytes(needed)} that it needs; give a "
-                             "smaller one, or a smaller batch_size") from error
+            raise ValueError(f"buffer_size={size:,}: there is no memory for the {gigabytes(needed)} that it needs; "
+                             "give a smaller one, or a smaller batch_size") from error
         self.slots = torch.arange(size, dtype=torch.int32, device=device)  # Unread slots, then free slots
         self.size = size
         self.n_unread = 0
@@ -190,13 +190,11 @@ class ActivationsStore:
         self.model = model
         self.tokens = self._stream_of(tokens, seed)
         self.single = isinstance(hooks, str)
-        names = [hooks] if isinstance(hooks, str) else hooks
-        self.hook_points = [find_hook_point(model, name) for name in dict.fromkeys(names)]
+        self.hook_points = [find_hook_point(model, name) for name in dict.fromkeys([hooks] if self.single else hooks)]
         self.mask = (TokenMask.everything() if mask is None else mask).for_tokenizer(self.tokens.tokenizer)
         self.reader = Reader(model, tuple(point.name for point in self.hook_points), self.mask)
         self.batch_size = batch_size
-        self.autocast = autocast
-        self.n_rows = n_rows
+        self.autocast, self.n_rows = autocast, n_rows
         self.skip_nonfinite = skip_nonfinite
         self.n_read = self.n_skipped = 0
         self.exhausted = self.filling = False  # `filling`: True also after an error in the middle of filling

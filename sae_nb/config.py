@@ -122,8 +122,8 @@ class TrainConfig(TrainerConfig):
             raise ValueError(f"device={self.device!r}: {str(error).splitlines()[0]}") from None
         for name, hook in (("hook", self.hook), ("hook_out", self.hook_out)):
             if not _is_hook(hook) and not (hook is None and name == "hook_out"):
-                raise ValueError(f"{name}={hook!r:.80}: must be the name of a hook point, a list of names, or a dictionary "
-                                 "of these by SAE")
+                raise ValueError(f"{name}={hook!r:.80}: must be the name of a hook point, a list of names, or a "
+                                 "dictionary of these by SAE")
             if isinstance(hook, dict) and not (isinstance(self.sae, dict) and hook.keys() == self.sae.keys()):
                 known = sorted(self.sae) if isinstance(self.sae, dict) else "a single one"
                 raise ValueError(f"{name} names the SAEs {sorted(hook)}, sae names {known}")

@@ -280,8 +280,9 @@ class _Counted:
         return self._counted(self.inner.flush())
 
 def _check_answer(response: Any) -> None:
-    """Raise an error for a web page, and for an answer that asks to wait, as `huggingface_hub` would for any time; limit
-    the size of the others"""
+    """Raise an error for a web page, and for an answer that asks to wait; limit the size of the others
+
+    `huggingface_hub` itself would wait for as long as it is asked to."""
     from huggingface_hub.utils import hf_raise_for_status
     if (wait := _wait.get()) is None:
         return
@@ -336,7 +337,8 @@ def _pause(error: BaseException | None, attempt: int) -> float | None:
 
 def _size_error(repo_id: str, wanted: str, most: int | None) -> CheckpointError:
     "Return the error for an answer that is too large"
-    limit = "1 MiB, too large for a settings file" if most == _longest_settings else f"the {most:,} bytes it should have"
+    settings = most == _longest_settings
+    limit = "1 MiB, too large for a settings file" if settings else f"the {most:,} bytes it should have"
     return CheckpointError(f"{repo_id}: {wanted} is larger than {limit}; the download was stopped")
 
 def ask_hub(

@@ -62,7 +62,7 @@ def check_stats(
     stats: FeatureStats,
     sae: SAE,
 ) -> None:
-    "Raise ValueError if statistics are of another SAE"
+    "Raise ValueError if statistics belong to another SAE"
     n, known = len(stats), getattr(stats, "about", {}).get("weights")
     if n != sae.cfg.d_sae:
         raise ValueError(f"the statistics are of {n} latents, the SAE has {sae.cfg.d_sae}")
@@ -75,5 +75,5 @@ def check_sample(
 ) -> None:
     "Raise ValueError if statistics with one sample do not belong to an SAE with another one"
     if not same_weights(known, wanted):
-        raise ValueError("the statistics are of another SAE: their weights differ, so latents of the same index have "
-                         "nothing in common; collect them for this SAE with collect_features")
+        raise ValueError("the statistics belong to another SAE: their weights differ, so latents of the same index "
+                         "have nothing in common; collect them for this SAE with collect_features")

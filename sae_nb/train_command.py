@@ -55,7 +55,7 @@ class _PostTraining:
 
     @property
     def named(self) -> bool:
-        "Whether a text to evaluate on was asked for"
+        "Return True if a text to evaluate on was named"
         return bool(self.eval_tokens and (self.eval_dataset or self.eval_split))
 
 _shell_texts = {  # where the comment of a field speaks of Python

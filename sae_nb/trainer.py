@@ -302,8 +302,9 @@ class Trainer:
         return finished if self.several else finished["sae"]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that changes during training. As in PyTorch, the tensors are those of the trainer, not copies:
-        `copy.deepcopy` or `torch.save` keeps them as they are now"""
+        """Return everything that changes during training
+
+        As in PyTorch, the tensors are not copies and change in the next step; `copy.deepcopy` keeps them."""
         waiting = self.waiting
         ahead = {name: {"metrics": run.metrics(), "factor": run.last_factor} for name, run in self.runs.items()
                  if run.steps_done > self.steps_done}  # trained on a batch on which another SAE failed

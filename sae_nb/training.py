@@ -346,8 +346,9 @@ class SAETraining:
         return self.sae.eval()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that changes during training. As in PyTorch, the tensors are those of the training, not copies:
-        `copy.deepcopy` or `torch.save` keeps them as they are now"""
+        """Return everything that changes during training
+
+        As in PyTorch, the tensors are not copies and change in the next step; `copy.deepcopy` keeps them."""
         if self.updating:
             raise RuntimeError("the last step failed while it changed the weights: they cannot be saved")
         transforms = {"input_transform": self.input_transform, "output_transform": self.output_transform}

@@ -265,7 +265,7 @@ def explore(
     check_stats(stats, sae)
     samples = [sample_weights({"W_dec": part.W_dec}) for part in (sae, lens) if part is not None]
     if not same_weights(samples[-1], samples[0]):
-        raise ValueError("lens is of another SAE: make it with logit_lens(sae, model)")
+        raise ValueError("lens belongs to another SAE: make it with logit_lens(sae, model)")
     explorer = Explorer(stats, read, lens)
     explorer.prompt = prompt
     explorer.latent = explorer.latents[0] if latent is None and explorer.latents else latent or 0

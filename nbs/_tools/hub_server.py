@@ -189,18 +189,8 @@ class _Handler(BaseHTTPRequestHandler):
             for _ in range(300 if kind == "slow" else 1):
                 self.wfile.write(b" ")
                 time.sleep(1 if kind == "slow" else 0)
-        elif kind in ("endless", "bomb"):  # without a length, until the client closes the connection
-            packed = kind == "bomb"
-            self.send_response(200)
-            self.send_header("Transfer-Encoding", "chunked")
-            if packed:
-                self.send_header("Content-Encoding", "gzip")
-            self.end_headers()
-            block = gzip.compress(bytes(100 * 2 ** 20), 1) if packed else b" " * 2 ** 20
-            with suppress(OSError):
-                for _ in range(1 if packed else 4000):
-                    self.wfile.write(b"%x\r\n%b\r\n" % (len(block), block))
-                self.wfile.write(b"0\r\n\r\n")
+        elif kind in ("endless", "bomb"):
+            self.flood(packed=kind == "bomb")
         elif kind == "huge":
             self.server_hub.log.append(f"{self.command} {self.path} {kind}")
             self.send_response(200)
@@ -216,6 +206,19 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             page = b"<html><body>Please sign in to the network</body></html>"
             self.answer(200, {"html": page, "json": b"{broken", "list": b"[1, 2]"}[kind], Content_Type="text/html")
+
+    def flood(self, packed: bool) -> None:
+        "Send 4 GB, or 100 MB packed with gzip, without a length, until the client closes the connection"
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        if packed:
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        block = gzip.compress(bytes(100 * 2 ** 20), 1) if packed else b" " * 2 ** 20
+        with suppress(OSError):
+            for _ in range(1 if packed else 4000):
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(block), block))
+            self.wfile.write(b"0\r\n\r\n")
 
     def do_HEAD(self) -> None:
         "Answer like GET, without content"
