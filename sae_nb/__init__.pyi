@@ -25,6 +25,7 @@ from sae_nb.glu import GLUSAE as GLUSAE, GLUSAEConfig as GLUSAEConfig
 from sae_nb.glu import JumpReLUGLUSAE as JumpReLUGLUSAE, JumpReLUGLUSAEConfig as JumpReLUGLUSAEConfig
 from sae_nb.glu import TopKGLUSAE as TopKGLUSAE, TopKGLUSAEConfig as TopKGLUSAEConfig
 from sae_nb.loading import sae_config as sae_config, sae_sparsity as sae_sparsity
+from sae_nb.inputs import InputStore as InputStore, InputStream as InputStream
 from sae_nb.jumprelu import JumpReLUSAE as JumpReLUSAE, JumpReLUSAEConfig as JumpReLUSAEConfig
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAE as MatryoshkaJumpReLUSAE
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAEConfig as MatryoshkaJumpReLUSAEConfig
@@ -35,11 +36,13 @@ from sae_nb.lens import token_sets as token_sets
 from sae_nb.matryoshka import MatryoshkaBatchTopKSAE as MatryoshkaBatchTopKSAE
 from sae_nb.matryoshka import MatryoshkaBatchTopKSAEConfig as MatryoshkaBatchTopKSAEConfig
 from sae_nb.metrics import Difference as Difference, Metrics as Metrics, compare_metrics as compare_metrics
+from sae_nb.mixture import Mixture as Mixture
 from sae_nb.models import evaluation_mode as evaluation_mode, load_model as load_model, model_inputs as model_inputs
 from sae_nb.models import run_logits as run_logits
 from sae_nb.neuronpedia import neuronpedia_frame as neuronpedia_frame, neuronpedia_list as neuronpedia_list
 from sae_nb.neuronpedia import neuronpedia_url as neuronpedia_url
 from sae_nb.plots import density_histogram as density_histogram, training_curves as training_curves
+from sae_nb.pretokenize import push_tokens as push_tokens, tokenize as tokenize
 from sae_nb.probing import ProbeTask as ProbeTask, Probing as Probing, generated_tasks as generated_tasks
 from sae_nb.probing import source_tasks as source_tasks, sparse_probing as sparse_probing, text_task as text_task
 from sae_nb.prompts import TopLatents as TopLatents, top_latents as top_latents

@@ -12,8 +12,11 @@ __all__ = ['Command', 'run_command']
 import dataclasses
 import inspect
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import field, fields
 from typing import Annotated, Any, NamedTuple, TypeVar
 
@@ -102,6 +105,31 @@ class Command(NamedTuple):
             return self.options(args)
         return {f.name: f"--{f.name}" for f in fields(self.options) if f.default is not dataclasses.MISSING}
 
+@contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    "Let the end of a batch job and a closed terminal end the block like Ctrl-C, once, so that it cleans up"
+    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    before, process = {number: signal.getsignal(number) for number in numbers}, os.getpid()
+    def interrupt(number: int, frame: Any) -> None:
+        if os.getpid() != process:  # a process that was forked from this one
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        for each in changed:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+    changed = [number for number in numbers if before[number] is not signal.SIG_IGN]  # ignored under nohup
+    for number in changed:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
 def run_command(
     command: Command,  # What to run
     args: Sequence[str],  # Command line after the command's name
@@ -109,7 +137,8 @@ def run_command(
     "Run a command and return its exit status: 2 after a mistake, 1 after another error, 130 after an interrupt"
     try:
         check_options(command.option_names(args), args)
-        return command.run(args)
+        with _signals_as_interrupts():
+            return command.run(args)
     except KeyboardInterrupt:
         print("\nsae-nb: interrupted", file=sys.stderr)
         return 130

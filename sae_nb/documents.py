@@ -19,6 +19,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from .mixture import Mixture, MixtureStream
+from .rows import encode_texts, split_roles
 from .texts import Texts, is_text, load_texts
 from .tokens import TokenStream
 
@@ -82,7 +84,7 @@ def _labeled_contexts(stream: TokenStream, texts: Texts, rows: Iterator[dict[str
     documents = ((row, text) for row in rows if (text := texts.document(row)) is not None)
     for index, (row, text) in enumerate(documents):
         record(row)
-        ids = stream.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        (ids,) = encode_texts(stream.tokenizer, [text])
         labels: list[int] = [token if token in special else -2 - index for token in ids]
         for context in zip(list(packing.add(ids, open_tokens)), list(packing.add(labels, open_labels))):
             yield context
@@ -117,9 +119,10 @@ def read_documents(
     contexts = list(_labeled_contexts(stream, texts, _rows(texts, seed, shuffle), missing, record))
     if not contexts:
         raise ValueError(f"the data set does not fill one context of {stream.context_size} tokens")
-    tokens, labels = (torch.from_numpy(np.array(part, dtype=np.int64)) for part in zip(*contexts))
+    found, labels = (np.array(part, dtype=np.int64) for part in zip(*contexts))
+    tokens = split_roles(found) if texts.has_roles else torch.from_numpy(found)
     sources, source_of = _group_sources([] if None in names else names, most, group)
-    return Documents(tokens, torch.where(labels < 0, -2 - labels, -1), source_of, sources)
+    return Documents(tokens, torch.from_numpy(np.where(labels < 0, -2 - labels, -1)), source_of, sources)
 
 # %% ../nbs/391_documents.ipynb #4ddece99
 def packed_text(
@@ -130,7 +133,9 @@ def packed_text(
 ) -> Documents | Int[Tensor, "sequence position"]:
     "Read the first tokens of a data set, with their documents and sources unless it holds tokens"
     opened = {name: settings.pop(name) for name in ("split", "column", "name") if name in settings}
-    texts = load_texts(dataset, **opened)
+    if (mixture := dataset if isinstance(dataset, Mixture) else Mixture.from_text(dataset)) is not None:
+        return MixtureStream(mixture, tokenizer, epochs=1, **opened, **settings).read(n_tokens)
+    texts = load_texts(dataset, **opened, tokenizer=tokenizer)
     if texts.tokenized:
         return TokenStream(texts, tokenizer, epochs=1, **settings).read(n_tokens)
     return read_documents(texts, tokenizer, n_tokens, **settings)

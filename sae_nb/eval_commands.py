@@ -17,6 +17,7 @@ from .commands import Command, _check_device, _parse_options
 from .core import default_device, local_path
 from .documents import packed_text
 from .loading import load_saes
+from .mixture import Mixture
 from .models import load_model
 from .sae import SAE
 from .suite import evaluate_all, split_to_evaluate
@@ -100,7 +101,9 @@ def _training_text(sae: SAE) -> str:
     if dataset is None or dataset == "demo":
         return "demo"
     try:
-        load_texts(dataset)
+        mixture = Mixture.from_text(dataset)
+        for data in [dataset] if mixture is None else mixture.datasets.values():
+            load_texts(data)
     except (ValueError, OSError):
         print(f"the training data set {dataset} cannot be opened here: reading the bundled text; --dataset names "
               "another")

@@ -19,6 +19,7 @@ from .checkpoint import previous_checkpoint
 from .config import TrainConfig, read_settings, settings_file
 from .core import local_path
 from .disk import InUseError, LocalFiles, Lock, remove_leftovers, write_safely
+from .display import shown
 from .formats.files import read_json
 
 metrics_file = "metrics.jsonl"
@@ -118,7 +119,7 @@ def _check_settings(
         changed |= {prefix + name: (old[sae].get(name), value) for name, value in new[sae].items()
                     if old[sae].get(name) != value}
     if changed:
-        listed = ", ".join(f"{name} (was {was!r}, is {value!r})" for name, (was, value) in changed.items())
+        listed = ", ".join(f"{name} (was {shown(was)}, is {shown(value)})" for name, (was, value) in changed.items())
         raise ValueError(f"the run in {folder} began with other settings, and cannot be resumed with these: {listed}")
 
 def _plain_saes(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:

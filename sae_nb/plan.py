@@ -20,6 +20,8 @@ from .activations import ActivationsStore
 from .config import TrainConfig
 from .core import SAEConfig, SAEMetadata, default_device
 from .hooks import hook_width, read_activations
+from .inputs import InputStore, InputStream
+from .mixture import Mixture, MixtureStream
 from .models import _processing_of, model_device, model_name, run_logits
 from .sae import SAE
 from .timing import Estimate, TrainingExample, best_of, time_step
@@ -31,6 +33,10 @@ def _metadata_of(cfg: TrainConfig, settings: SAEConfig, read: list[str], written
     "Return the metadata of an SAE of this run; `Trainer` adds the number of tokens that it was trained on"
     special = cfg.mask.special
     mask = {"skip_first": cfg.mask.skip_first, "max_norm_multiple": cfg.mask.max_norm_multiple}
+    if cfg.mask.roles is not None:
+        mask |= {"mask_roles": list(cfg.mask.roles), "mask_keep_closing": cfg.mask.keep_closing}
+    if cfg.mask.positions is not None:
+        mask["seqpos_slice"] = list(cfg.mask.positions)
     if cfg.mask.where is not None:
         mask["mask_where"] = cfg.mask.to_dict()["where"]
     return replace(
@@ -48,26 +54,37 @@ def _packing_of(cfg: TrainConfig) -> dict[str, Any]:
             **({"dataset_name": cfg.dataset_name} if cfg.dataset_name else {}),
             **({"dataset_column": cfg.column} if cfg.column else {})}
 
+def _of_inputs(metadata: SAEMetadata, cfg: TrainConfig) -> SAEMetadata:
+    "Return the metadata of an SAE that was trained on inputs without text"
+    without = {*_packing_of(cfg), "skip_first", "mask_roles", "mask_keep_closing", "mask_where", "seqpos_slice"}
+    extra = {name: value for name, value in metadata.extra.items() if name not in without}
+    return replace(metadata, context_size=None, prepend_bos=None, exclude_special_tokens=None, extra=extra)
+
 def fit_to_model(
     cfg: TrainConfig,
     model: nn.Module,
+    inputs: InputStream | None = None,  # Inputs of a model that does not read tokens
 ) -> TrainConfig:
     "Return a copy of the settings with every `d_in` and the metadata filled in; raise ValueError if a width is wrong"
     cfg = copy.deepcopy(_without_objects(cfg))
     if isinstance(cfg.sae, dict):  # one config under two names becomes two configs
         cfg.sae = {name: copy.deepcopy(settings) for name, settings in cfg.sae.items()}
-    widths = {hook: hook_width(model, hook) for hook in cfg.all_hooks}
+    widths = {hook: hook_width(model, hook) for hook in cfg.all_hooks} if inputs is None else \
+        inputs.widths(model, cfg.all_hooks)
     for name, settings in cfg.saes.items():
         read, written = list(cfg.hooks[name]), list(cfg.hooks_out[name])
         settings.fit_widths({hook: widths[hook] for hook in read}, {hook: widths[hook] for hook in written})
         if read[0].endswith("hook_z"):
             settings.reshape_activations = "hook_z"
         settings.metadata = _metadata_of(cfg, settings, read, written, model)
+        if inputs is not None:
+            settings.metadata = _of_inputs(settings.metadata, cfg)
     return cfg
 
 def _without_objects(cfg: TrainConfig) -> TrainConfig:
-    "Return the settings with None in place of a model or a data set that is an object"
-    named = {name: value if isinstance(value := getattr(cfg, name), str) else None for name in ("model", "dataset")}
+    "Return the settings with None in place of a model, a tokenizer or a data set that is an object"
+    named = {name: value if isinstance(value := getattr(cfg, name), str) else None
+             for name in ("model", "tokenizer", "dataset")}
     return replace(cfg, **named)
 
 # %% ../nbs/467_plan.ipynb #3ea4c95f
@@ -80,14 +97,19 @@ def make_store(
     source = cfg.dataset if dataset is None else dataset
     if source is None:
         raise ValueError("dataset=None: give the data set; that of a run which is resumed was an object")
-    tokens = TokenStream(
-        source, getattr(model, "tokenizer", None), split=cfg.split, column=cfg.column, name=cfg.dataset_name,
+    usual = {"batch_size": cfg.batch_size, "buffer_size": cfg.buffer_size, "seed": cfg.seed, "mask": cfg.mask,
+             "device": cfg.device or default_device(), "n_rows": cfg.steps * cfg.batch_size}
+    if isinstance(source, InputStream):
+        return InputStore(model, source, cfg.all_hooks, **usual)
+    mixture = source if isinstance(source, Mixture) else Mixture.from_text(source)
+    stream = TokenStream if mixture is None else MixtureStream
+    tokens = stream(
+        source if mixture is None else mixture, getattr(model, "tokenizer", None), split=cfg.split, column=cfg.column,
+        name=cfg.dataset_name,
         context_size=cfg.context_size, batch_size=cfg.model_batch_size or max(1, 2048 // cfg.context_size),
         prepend_bos=cfg.prepend_bos, separator=cfg.token_between_documents, disable_concat=cfg.disable_concat,
         seed=cfg.seed)
-    return ActivationsStore(
-        model, tokens, cfg.all_hooks, batch_size=cfg.batch_size, buffer_size=cfg.buffer_size, seed=cfg.seed,
-        device=cfg.device or default_device(), mask=cfg.mask, n_rows=cfg.steps * cfg.batch_size)
+    return ActivationsStore(model, tokens, cfg.all_hooks, **usual)
 
 # %% ../nbs/467_plan.ipynb #b4e1eeeb
 _passes_of_evaluation = 4  # of the complete model: clean, with the SAE, and with two kinds of ablation

@@ -17,7 +17,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,8 +35,9 @@ from .disk import Lock, check_space, gigabytes
 from .folders import (_about_weights, _check_settings, _checkpoint_file, _run_folder, _write_settings,
                             metrics_file, note_diverged)
 from .foreign import open_cache
-from .hooks import closed_blocks, compiled, find_hook_point, hook_width
-from .models import begin_id, load_model, model_identity
+from .hooks import closed_blocks, compiled, find_hook_point
+from .inputs import InputStore, InputStream
+from .models import begin_id, load_model, model_identity, set_tokenizer
 from .optim import DivergenceError
 from .plan import _without_objects, estimate, fit_to_model, make_store
 from .replay import fit_to_cache
@@ -116,18 +117,21 @@ def _take_objects(cfg: TrainConfig, model: Any, dataset: Any) -> tuple[TrainConf
     return cfg, objects["model"], objects["dataset"]
 
 def _prepare(
-    cfg: TrainConfig, model: nn.Module | None, dataset: Any,
+    cfg: TrainConfig, model: nn.Module | None, tokenizer: Any, dataset: Any,
 ) -> tuple[TrainConfig, nn.Module, ActivationsStore]:
     "Return settings that match the model, the model, and the stream of its activations"
     if cfg.activations is not None:
         return _from_cache(cfg, model, dataset)
     if model is None:
-        model = load_model(cfg.model, device=cfg.device, dtype=cfg.model_dtype, bridge=False)
+        model = load_model(cfg.model, cfg.device, cfg.model_dtype, bridge=False, revision=cfg.model_revision)
+    if tokenizer is not None:
+        set_tokenizer(model, tokenizer)
     for hook in cfg.all_hooks:
         find_hook_point(model, hook)
-    cfg = fit_to_model(cfg, model)
+    inputs = dataset if isinstance(dataset, InputStream) else None
+    cfg = fit_to_model(cfg, model, inputs)
     store = make_store(cfg, model, dataset)
-    if store.tokens.texts.tokenized:
+    if inputs is None and store.tokens.texts.tokenized:
         _note_packing(cfg, store.tokens)
     return cfg, model, store
 
@@ -155,21 +159,21 @@ def _note_packing(cfg: TrainConfig, tokens: TokenStream) -> None:
             del settings.metadata.extra[name]
 
 def _restore_or_start(cfg: TrainConfig, folder: Path, model: nn.Module, trainer: Trainer, store: ActivationsStore,
-                      about: Mapping[str, Any]) -> None:
-    "Load the checkpoint of a run that is resumed; start a new run that whitens its inputs from a large sample"
+                      about: Mapping[str, Any]) -> int:
+    """Load the checkpoint of a run that is resumed; start a new run that whitens its inputs from a large sample. Return
+    the number of rows of metrics that were logged before the checkpoint"""
     checkpoint = folder / _checkpoint_file
     if cfg.resume and any(path.is_file() for path in (checkpoint, previous_checkpoint(checkpoint))):
-        load_checkpoint(checkpoint, {"trainer": trainer, "store": store},
-                        lambda before: _check_resumed(cfg, before, about, folder))
-        if trainer.steps_done > cfg.steps:
-            raise ValueError(f"tokens={cfg.tokens}: the run was already trained on {trainer.tokens_done:,}")
-        return
+        saved = load_checkpoint(checkpoint, {"trainer": trainer, "store": store},
+                                lambda before: _check_resumed(cfg, before, about, folder))
+        return int(saved.get("rows", 0))
     if cfg.resume:
         _check_settings(cfg, read_settings(folder), folder)
         _say(f"{folder} has no checkpoint yet: the run begins again")
     whitened = [name for name, run in trainer.runs.items() if run.cfg.normalize_inputs == "whiten"]
     if whitened:  # one batch would be a poor sample of a covariance
-        trainer.start(store.peek(32 * max(hook_width(model, hook) for hook in cfg.all_hooks)), only=whitened)
+        trainer.start(store.peek(32 * max(rows.shape[1] for rows in store.buffer.rows.values())), only=whitened)
+    return 0
 
 def _check_resumed(cfg: TrainConfig, before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
     "Raise ValueError if a checkpoint belongs to other settings, other data, or another model"
@@ -187,7 +191,7 @@ def _about(cfg: TrainConfig, model: nn.Module, store: ActivationsStore) -> dict[
 def _bytes_needed(cfg: TrainConfig, model: nn.Module, trainer: Trainer, store: ActivationsStore) -> int:
     "Return the space that a run needs on the disk: for three checkpoints, one of them being written, and the SAEs"
     weights = sum(p.numel() * p.element_size() for sae in trainer.saes.values() for p in sae.parameters())
-    rows = store.buffer.size * 4 * sum(hook_width(model, hook) for hook in cfg.all_hooks)
+    rows = store.buffer.size * 4 * sum(rows.shape[1] for rows in store.buffer.rows.values())
     return 3 * (3 * weights + rows) + weights
 
 # %% ../nbs/470_run.ipynb #bd058354
@@ -208,6 +212,7 @@ class _Session:
     about: dict[str, Any]  # Facts that the checkpoints keep
     resume_with: str  # Command or call that resumes the run
     lock: Lock  # On the folder
+    rows_before: int = 0  # Rows of metrics before the checkpoint that the run was resumed from
 
     def __post_init__(self) -> None:
         self.steps_before = self.trainer.steps_done
@@ -251,9 +256,11 @@ class _Session:
             self.lock.check()
             if not (self.home / settings_file).is_file():
                 _write_settings(self.cfg, self.home, None)
+            rows = self.rows_before
             if self.metrics is not None:
                 self.metrics.sync()
-            about = {**self.about, "step": self.trainer.steps_done, "tokens": self.trainer.tokens_done}
+                rows = self.metrics.n_rows
+            about = {**self.about, "step": self.trainer.steps_done, "tokens": self.trainer.tokens_done, "rows": rows}
             save_checkpoint(self.checkpoint, {"trainer": self.trainer, "store": self.store}, about)
         self.saved_at, self.saved_step = time.monotonic(), self.trainer.steps_done
 
@@ -394,7 +401,7 @@ def _resume_with(cfg: TrainConfig, folder: Path, model: nn.Module | None, datase
 def _trackers(session: _Session) -> list[Tracker]:
     "Make the trackers that are configured"
     cfg, done = session.cfg, session.steps_before
-    session.metrics = JSONLines(session.home / metrics_file, done, session.lock.check)
+    session.metrics = JSONLines(session.home / metrics_file, done, session.lock.check, session.rows_before)
     trackers: list[Tracker] = [session.metrics]
     if cfg.progress:
         trackers.append(Progress(cfg.steps * cfg.batch_size, done * cfg.batch_size))
@@ -409,17 +416,22 @@ def start_run(
     dataset: Any = None,  # A data set object; None: that of `cfg`
     in_shell: bool = False,  # Whether messages name options of the command line
     after_training: Mapping[str, int | str | None] | None = None,  # What the command line does after training; stored
+    check: Callable[[TrainConfig, nn.Module, dict[str, SAE]], None] | None = None,  # Called before training with the
+    # settings, the model and the SAEs; raises an error if something that follows is not possible
 ) -> Run:
     "Train and save the SAEs; return them together with the model. `Run.close` must be called at the end"
+    tokenizer = getattr(cfg, "tokenizer", None)
     cfg, given, dataset = _take_objects(cfg, model, dataset)
     if cfg.device is not None:
         as_device(cfg.device)
     folder, lock = _run_folder(cfg, in_shell)
     try:
-        cfg, model, store = _prepare(cfg, given, dataset)
+        cfg, model, store = _prepare(cfg, given, tokenizer, dataset)
         blocks = closed_blocks(model, cfg.all_hooks) if cfg.compile_model else []
         session = _begin(cfg, folder, lock, model, store, _resume_with(cfg, folder, given, dataset, in_shell))
         try:
+            if check is not None:
+                check(cfg, model, session.trainer.saes)
             _write_settings(cfg, folder, after_training)
             with compiled(blocks):
                 run = _run_session(session, model, after_training or {})
@@ -442,8 +454,8 @@ def _begin(cfg: TrainConfig, folder: Path, lock: Lock, model: nn.Module, store: 
     there = sum(path.stat().st_size for path in folder.glob("checkpoint*.pt"))
     check_space(folder, _bytes_needed(cfg, model, trainer, store) - there, "this run")
     about = _about(cfg, model, store)
-    _restore_or_start(cfg, folder, model, trainer, store, about)
-    return _Session(cfg, folder, trainer, store, about, resume_with, lock)
+    rows = _restore_or_start(cfg, folder, model, trainer, store, about)
+    return _Session(cfg, folder, trainer, store, about, resume_with, lock, rows)
 
 def _run_session(session: _Session, model: nn.Module, later: Mapping[str, Any]) -> Run:
     "Train and save; show the estimate before"
@@ -462,6 +474,8 @@ def _run_session(session: _Session, model: nn.Module, later: Mapping[str, Any]) 
 def _show_estimate(session: _Session, model: nn.Module, later: Mapping[str, Any]) -> None:
     "Print how long the run will take, unless it is silent"
     cfg = session.cfg
+    if isinstance(session.store, InputStore):
+        return
     if cfg.progress and not session.complete:
         tokens = {name: int(later.get(name) or 0) for name in ("eval_tokens", "feature_tokens")}
         cost = estimate(cfg, model, session.trainer.saes, session.store.buffer.size, **tokens)

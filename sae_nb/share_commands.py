@@ -9,7 +9,6 @@ from __future__ import annotations
 __all__ = ['find_command', 'list_command', 'convert_command', 'push_command']
 
 # %% ../nbs/930_share_commands.ipynb #3671cd3c
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from .core import local_path
 from .display import unknown
 from .export import export_sae, exporter_of, new_folder
 from .loading import load_sae_or_saes
-from .publish import push_to_hub
+from .publish import Evaluation, push_to_hub
 from .releases import Listing, PublishedSAE, find_saes, list_releases, matching_words
 from .sae import SAE
 
@@ -130,7 +129,7 @@ def _evaluation_beside(
     path = folder / "eval.json"
     if not path.is_file():
         return None
-    measured = json.loads(path.read_text()).get("about", {}).get("training_tokens")
+    measured = Evaluation.of(path).about.get("training_tokens")
     trained = sae.cfg.metadata.extra.get("training_tokens")
     if None not in (measured, trained) and measured != trained:
         print(f"{path}: not published, because it belongs to the SAE after {measured:,} tokens of training, and this "

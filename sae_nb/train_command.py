@@ -17,11 +17,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
+
+from torch import nn
 
 from .commands import Command, _described, _given, _help_texts, _options
 from .config import TrainConfig, read_settings
-from .core import SAEConfig, architecture, architecture_names
+from .core import SAEConfig, architecture, architecture_names, whole_number
 from .crosscoder import MultiHookConfig
 from .disk import write_safely
 from .display import unknown
@@ -43,6 +46,17 @@ class _PostTraining:
     eval_tokens: int = 50_000  # Tokens to evaluate on; 0: no evaluation
     feature_tokens: int = 200_000  # Tokens of training text to collect features from; 0: no feature page
     features: int = 64  # Latents on the feature page, the most interesting ones; 0: all
+
+    def __post_init__(self) -> None:
+        for name in ("eval_tokens", "feature_tokens", "features"):
+            if getattr(self, name) is None:
+                raise ValueError(f"{name}=None: must be a number")
+            setattr(self, name, whole_number(name, getattr(self, name), least=0))
+
+    @property
+    def named(self) -> bool:
+        "Return True if a text to evaluate on was named"
+        return bool(self.eval_tokens and (self.eval_dataset or self.eval_split))
 
 _shell_texts = {  # where the comment of a field speaks of Python
     "model": 'Language model: a name on the Hugging Face hub, a folder, or the bundled "demo"',
@@ -142,21 +156,37 @@ def _parse_train(
 
 # %% ../nbs/910_train_command.ipynb #984ed20e
 def _text_of(
-    run: Run,
+    cfg: TrainConfig,
+    model: nn.Module,
     sae: SAE,
     post: _PostTraining,
 ) -> TokenStream:
     "Open the text to evaluate on, packed as in training; raise ValueError if it is not held out and not asked for"
-    cfg = run.cfg
     dataset = post.eval_dataset or str(cfg.dataset)
     tokens = token_source(
-        dataset, run.model, sae, cfg.context_size, post.eval_split, prepend_bos=cfg.prepend_bos,
+        dataset, model, sae, cfg.context_size, post.eval_split, prepend_bos=cfg.prepend_bos,
         separator=cfg.separator, disable_concat=cfg.disable_concat, seed=cfg.seed)
     if not isinstance(tokens, TokenStream):
         raise ValueError(f"{dataset!r} is not a data set")
     if post.eval_split in (None, "test") and tokens.describe().get("training_text") in ("some", "all"):
         raise ValueError(f"the SAE was trained on all of {dataset}, --split {cfg.split or 'all'}")
     return tokens
+
+def _check_text(
+    post: _PostTraining,
+    cfg: TrainConfig,
+    model: nn.Module,
+    saes: dict[str, SAE],
+) -> None:
+    "Read the first tokens of a text to evaluate on, if one was named; raise ValueError if it cannot be read"
+    for sae in saes.values() if post.named else ():
+        try:
+            next(iter(_text_of(cfg, model, sae, post)))
+        except (ValueError, OSError, StopIteration) as error:
+            given = {name: value for name in ("eval_dataset", "eval_split") if (value := getattr(post, name))}
+            named = ", ".join(f"{name}={value!r}" for name, value in given.items())
+            reason = str(error) or "the text does not fill a context"
+            raise ValueError(f"{named}: cannot be used to evaluate the SAE after training ({reason})") from error
 
 def _eval_command_for(
     folder: Path,  # Folder of the SAE
@@ -186,13 +216,14 @@ def _evaluate_run(
 ) -> Metrics | None:
     "Evaluate on held-out text and write the metrics; print a message and return None if there is no such text"
     try:
-        tokens = _text_of(run, sae, post)
+        tokens = _text_of(run.cfg, run.model, sae, post)
         print(f"on {tokens.describe()['text']}", flush=True)
         with _naming(_eval_command_for(folder, tokens, post, post.eval_dataset or str(run.cfg.dataset))):
             metrics = run_evals(sae, run.model, tokens, n_tokens=post.eval_tokens, mask=run.cfg.mask,
                                 progress=run.cfg.progress)
     except (ValueError, FileNotFoundError) as error:
-        print(f"not evaluated: no held-out text ({error}); name one with --eval-dataset and --eval-split")
+        why = "" if post.named else "no held-out text "
+        print(f"not evaluated: {why}({error}); name one with --eval-dataset and --eval-split")
         return None
     metrics.about["training_tokens"] = sae.cfg.metadata.extra["training_tokens"]  # they belong to these weights
     write_safely(folder / "eval.json", lambda file: file.write_text(json.dumps(metrics.to_dict(), indent=2)))
@@ -244,17 +275,21 @@ def _load_model_of(
 def _finish_run(
     run: Run,
     post: _PostTraining,
-) -> None:
-    "Plot the training curves, evaluate every SAE and write its feature page; print where the time went"
+) -> bool:
+    """Plot the training curves, evaluate every SAE and write its feature page; print where the time went. Return False
+    if an evaluation that was asked for failed"""
     from sae_nb.plots import training_curves
     training_curves(run.folder / metrics_file).savefig(run.folder / "curves.png", dpi=120)
+    done = True
     later = run.times.later = dict.fromkeys(["evaluation", "features"], 0.0)
     for name, sae in run.saes.items() if _load_model_of(run) else ():
         folder, label = run.folder_of(name), f"{name}: " if run.several else ""
         if post.eval_tokens:
             print(f"\n{label}evaluating on up to {post.eval_tokens:,} tokens", flush=True)
             begun = time.perf_counter()
-            if (metrics := _evaluate_run(run, sae, post, folder)) is not None:
+            metrics = _evaluate_run(run, sae, post, folder)
+            done = done and not (metrics is None and post.named)
+            if metrics is not None:
                 print(f"{label}{metrics}")
                 run.summarize(name, metrics.values)
             later["evaluation"] += time.perf_counter() - begun
@@ -265,6 +300,7 @@ def _finish_run(
             later["features"] += time.perf_counter() - begun
     run.times.later = {part: seconds for part, seconds in later.items() if seconds}
     print(f"\n{run.times}")
+    return done
 
 def _print_files(folder: Path) -> None:
     "Print the paths of all files of a run"
@@ -278,12 +314,12 @@ def _train_command(
 ) -> int:
     "Train an SAE, evaluate it and write its feature page; an interrupt ends it at once, with the SAE saved"
     cfg, post = _parse_train(args)
-    run = start_run(cfg, in_shell=True, after_training=vars(post))
+    run, done = start_run(cfg, in_shell=True, after_training=vars(post), check=partial(_check_text, post)), True
     try:
         if run.interrupted:
             print("not evaluated, because it was interrupted")
         else:
-            _finish_run(run, post)
+            done = _finish_run(run, post)
         _print_files(run.folder)
     except KeyboardInterrupt as stopped:
         command = stopped.args[0] if stopped.args else ""
@@ -292,7 +328,7 @@ def _train_command(
         return 130
     finally:
         run.close()
-    return 128 + (run.ending or signal.SIGINT) if run.interrupted else 0
+    return 128 + (run.ending or signal.SIGINT) if run.interrupted else 0 if done else 1
 
 def _train_option_names(
     args: Sequence[str],  # Command line after `train`

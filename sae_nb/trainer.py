@@ -22,6 +22,7 @@ from torch import Tensor
 from .activations import as_rows, as_tensor, is_activations, is_list_of_activations
 from .optim import DivergenceError
 from .sae import SAE
+from .states import check_names
 from .track import Row
 from .training import SAETraining, SharedResults, TrainerConfig, outside_inference_mode
 
@@ -356,7 +357,9 @@ class Trainer:
         return finished if self.several else finished["sae"]
 
     def state_dict(self) -> dict[str, Any]:
-        "Return everything that changes during training"
+        """Return everything that changes during training
+
+        As in PyTorch, the tensors are not copies and change in the next step; `copy.deepcopy` keeps them."""
         waiting = self.waiting
         ahead = {name: {"metrics": run.metrics(), "factor": run.last_factor} for name, run in self.active.items()
                  if run.steps_done > self.steps_done}  # trained on a batch on which another SAE failed
@@ -377,12 +380,26 @@ class Trainer:
             except DivergenceError as error:
                 self._give_up(name, error)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        "Restore a saved state"
-        diverged = state.get("diverged", {})  # which older checkpoints do not have
-        if (saved := state["runs"].keys() | diverged.keys()) != self.runs.keys():
+    def _check_state(self, state: dict[str, Any]) -> None:
+        "Raise ValueError unless a saved state fits"
+        check_names("the trainer", state, ("steps_done", "pending", "ahead", "diverged", "runs"))
+        if (saved := state["runs"].keys() | state["diverged"].keys()) != self.runs.keys():
             raise ValueError(f"the checkpoint holds the SAEs {sorted(saved)}, this run has {sorted(self.runs)}")
-        self.diverged = dict(diverged)
+        for name, saved_run in state["runs"].items():
+            try:
+                self.runs[name].check_state(saved_run)
+            except (AttributeError, IndexError, KeyError, RuntimeError, StopIteration, TypeError, ValueError) as error:
+                reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+                label = f"SAE {name!r}: " if self.several else ""
+                raise ValueError(f"{label}the state does not fit: {reason}; nothing was changed") from error
+        if state["steps_done"] > self.cfg.steps:
+            done = max(run["tokens_done"] for run in state["runs"].values())
+            raise ValueError(f"tokens={self.cfg.tokens}: the run was already trained on {done:,}")
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        "Restore a saved state; raise ValueError, and change nothing, if it does not fit"
+        self._check_state(state)
+        self.diverged = dict(state["diverged"])
         self.steps_done = state["steps_done"]
         self.pending = {name: (x, target) for name, (x, target) in state["pending"].items()} or None
         for name, run in self.active.items():

@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = ['TrainerConfig', 'outside_inference_mode', 'SharedResults', 'SAETraining']
 
 # %% ../nbs/440_training.ipynb #4e59cccc
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,13 +22,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .core import Settings, no_autocast, whole_number
-from .display import unknown
+from .display import shown, unknown
 from .normalize import (InputTransform, check_fold, estimate_transform, geometric_median, input_normalizations,
                               transform_from_state)
 from .optim import (DivergenceError, L0Controller, SAEOptimizer, check_trainable_dtype, lr_factor, resample_dead,
                           schedules, start_at_l0)
 from .sae import SAE, SAELoss
 from .sparse import SparseCodes
+from .states import check_averages, check_names, check_same_settings, check_tensors
 
 
 
@@ -111,6 +113,8 @@ class TrainerConfig(Settings):
                 raise ValueError(f"{name}={value!r}: must be positive")
         if not (_is_number(self.lr_decay) and 0 <= self.lr_decay <= 1):
             raise ValueError(f"lr_decay={self.lr_decay!r}: must be a fraction of the run, between 0 and 1")
+        if not isinstance(self.betas, (list, tuple, np.ndarray, Tensor)):
+            raise ValueError(f"betas={self.betas!r:.80}: must be two numbers, at least 0 and less than 1")
         self.betas = tuple(map(_plain_number, self.betas))
         if len(self.betas) != 2 or not all(_is_number(beta) and 0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas={self.betas}: must be two numbers, at least 0 and less than 1")
@@ -148,6 +152,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 # %% ../nbs/440_training.ipynb #7270b4cd
+_changeable = ("tokens", "log_every")  # settings with which a saved training may go on
 _review_every = 10  # Steps between reviews. Latents die over thousands of steps, and a review waits for the device
 _sparse_below = 1 / 16  # Density below which the sparse path is used: an entry costs about five times as much there
 _dense_above = 1 / 6  # Density above which the dense path is used again; higher, so that training does not alternate
@@ -420,7 +425,9 @@ class SAETraining:
         return self.sae.eval()
 
     def state_dict(self) -> dict[str, Any]:
-        "Return everything that changes during training"
+        """Return everything that changes during training
+
+        As in PyTorch, the tensors are not copies and change in the next step; `copy.deepcopy` keeps them."""
         if self.updating:
             raise RuntimeError("the last step failed while it changed the weights: they cannot be saved")
         transforms = {"input_transform": self.input_transform, "output_transform": self.output_transform}
@@ -428,11 +435,46 @@ class SAETraining:
                 **{name: None if kept is None else dict(vars(kept)) for name, kept in transforms.items()},
                 "controller": None if self.controller is None else self.controller.state_dict(),
                 "steps_done": self.steps_done, "tokens_done": self.tokens_done,
-                "tokens_since_fired": self.tokens_since_fired, "dead": self.dead, "sparse_path": self.sparse_path}
+                "tokens_since_fired": self.tokens_since_fired, "dead": self.dead, "sparse_path": self.sparse_path,
+                "settings": self._settings()}
+
+    def _settings(self) -> dict[str, Any]:
+        "Return the settings that must not change in training: all but the length of the run, for JSON"
+        own = {f.name: getattr(self.cfg, f.name) for f in fields(TrainerConfig) if f.name not in _changeable}
+        cfg = self.sae.cfg
+        sae = {f.name: getattr(cfg, f.name) for f in fields(cfg) if f.name not in ("metadata", "device")}
+        return json.loads(json.dumps({**own, "sae": {"architecture": cfg.architecture(), **sae}},
+                                     default=lambda value: type(value).__name__))
+
+    def check_state(self, state: dict[str, Any]) -> None:
+        "Raise ValueError unless a saved state fits"
+        check_names("the training of an SAE", state, (
+            "sae", "optimizer", "input_transform", "output_transform", "controller", "steps_done", "tokens_done",
+            "tokens_since_fired", "dead", "sparse_path"))
+        for name in ("steps_done", "tokens_done"):
+            if not isinstance(state[name], int) or state[name] < 0:
+                raise ValueError(f"{name} is {shown(state[name])}: must be a whole number")
+        if "settings" in state:  # not in checkpoints of earlier versions
+            check_same_settings(state["settings"], self._settings())
+        check_tensors("the SAE", state["sae"], self.sae.state_dict())
+        check_averages(state["optimizer"], self.optimizer.adam)
+        check_tensors("the SAE", {"tokens_since_fired": state["tokens_since_fired"]},
+                      {"tokens_since_fired": self.tokens_since_fired})
+        if state["dead"] is not None and not 0 <= state["dead"].min() <= state["dead"].max() < self.sae.cfg.d_sae:
+            raise ValueError(f"dead has latents that the SAE, of {self.sae.cfg.d_sae} latents, has not")
+        if (state["controller"] is None) != (self.controller is None):
+            raise ValueError("only one of the state and this SAE has a target for L0")
+        if self.controller is not None:
+            own = {name: value for name, value in self.controller.state_dict().items() if isinstance(value, Tensor)}
+            check_tensors("the control of L0", {name: state["controller"].get(name) for name in own}, own)
+        for name, width in (("input_transform", self.sae.cfg.d_in), ("output_transform", self.sae.cfg.d_out)):
+            if state[name] is not None:
+                transform_from_state(state[name])(next(iter(state[name].values())).new_zeros(1, width))
 
     @outside_inference_mode()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        "Restore a saved state"
+        "Restore a saved state; raise ValueError, and change nothing, if it does not fit"
+        self.check_state(state)
         self.sae.load_state_dict(state["sae"])
         self.optimizer.load_state_dict(state["optimizer"])
         for name in ("input_transform", "output_transform"):

@@ -5,6 +5,7 @@ control and uploads. On request, it cuts a connection or sends damaged content."
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import os
@@ -23,7 +24,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 NAME = r"((?:datasets/)?[^/]+/[^/]+)"  # of a repository; those of data sets begin with "datasets/"
 API = rf"/api/(?:models/|(?=datasets/)){NAME}"
-LARGE = (".safetensors", ".npz", ".pt", ".pth")  # files that the hub stores outside git, behind a redirect
+LARGE = (".safetensors", ".npz", ".pt", ".pth", ".parquet")  # files that the hub stores outside git, behind a redirect
 
 
 def blob_id(content: bytes) -> str:
@@ -170,8 +171,9 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def break_down(self, kind: str) -> None:
-        """Answer wrongly: "silent", "headers", "slow", "cut", "html", "json" (not JSON), "list" (JSON, but nonsense), "loop", a status
-        such as "503", or a status with "Retry-After" in seconds, such as "429 2" """
+        """Answer wrongly: "silent", "headers", "slow", "cut", "endless", "bomb" (gzip), "huge" (a length of 1e15), "html",
+        "json" (not JSON), "list" (JSON, but nonsense), "loop", a status such as "503", or a status with "Retry-After" in
+        seconds, such as "429 2" """
         self.close_connection = True
         if kind == "silent":
             self.server_hub.log.append(f"{self.command} {self.path} silent")
@@ -187,6 +189,15 @@ class _Handler(BaseHTTPRequestHandler):
             for _ in range(300 if kind == "slow" else 1):
                 self.wfile.write(b" ")
                 time.sleep(1 if kind == "slow" else 0)
+        elif kind in ("endless", "bomb"):
+            self.flood(packed=kind == "bomb")
+        elif kind == "huge":
+            self.server_hub.log.append(f"{self.command} {self.path} {kind}")
+            self.send_response(200)
+            for name, value in {"Content-Length": str(10 ** 15), "X-Repo-Commit": "0" * 40,
+                                "ETag": '"0000"'}.items():
+                self.send_header(name, value)
+            self.end_headers()
         elif kind == "loop":
             self.answer(302, Location=f"{self.server_hub.url}{self.path}")
         elif kind[0].isdigit():
@@ -195,6 +206,19 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             page = b"<html><body>Please sign in to the network</body></html>"
             self.answer(200, {"html": page, "json": b"{broken", "list": b"[1, 2]"}[kind], Content_Type="text/html")
+
+    def flood(self, packed: bool) -> None:
+        "Send 4 GB, or 100 MB packed with gzip, without a length, until the client closes the connection"
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        if packed:
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        block = gzip.compress(bytes(100 * 2 ** 20), 1) if packed else b" " * 2 ** 20
+        with suppress(OSError):
+            for _ in range(1 if packed else 4000):
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(block), block))
+            self.wfile.write(b"0\r\n\r\n")
 
     def do_HEAD(self) -> None:
         "Answer like GET, without content"
@@ -350,7 +374,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.receive_commit(repository, found[1], found[3], body)
 
     def prepare_upload(self, files: list[dict]) -> None:
-        "Say which files are to be stored outside git"
+        "Answer which files are to be stored outside git"
         self.answer(200, {"files": [{"path": file["path"], "uploadMode": "lfs" if file["path"].endswith(LARGE) else
                                      "regular", "shouldIgnore": False} for file in files]})
 
