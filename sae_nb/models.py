@@ -181,7 +181,7 @@ def _boot(wanted: _Wanted, tokenizer: Any) -> Any:
     "Build a `TransformerBridge`; with `tokenizer` instead of its own, unless that is None"
     from transformer_lens.model_bridge import TransformerBridge
     boot = TransformerBridge.boot_transformers
-    options = {} if wanted.revision is None else {"revision": wanted.revision}
+    options: dict[str, Any] = {} if wanted.revision is None else {"revision": wanted.revision}
     if wanted.options.keys() <= inspect.signature(boot).parameters.keys():
         options |= wanted.options
     else:
