@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Source', 'errors_about', 'is_text', 'open_source']
+__all__ = ['DataSource', 'errors_about', 'is_text', 'open_source']
 
 # %% ../nbs/336_sources.ipynb #cdefde10
 import glob
@@ -72,12 +72,12 @@ _kinds = {".txt": "text", ".json": "json", ".jsonl": "json", ".ndjson": "json", 
 _compressed = (".gz", ".zst", ".bz2", ".xz")
 
 @dataclass
-class Source:
+class DataSource:
     "A data set that can be opened"
     name: str  # In words
     splits: list[str]  # Splits of its own; none for one file or one object
     open: Callable[[str | None], Any]  # Opens a split; None: everything
-    in_memory: bool = False
+    in_memory: bool = False  # True for an object rather than a file, a folder or a name
     path: Path | None = None  # File or folder of this machine
     sliceable: bool = False  # True if `open` takes slices, such as "train[:10%]"
 
@@ -172,7 +172,7 @@ def _ask_hub(name: str) -> bool:
         raise ValueError(f"data set {name!r}: {error}{hint}") from error
     return True
 
-def _on_hub(name: str, options: dict[str, Any]) -> Source:
+def _on_hub(name: str, options: dict[str, Any]) -> DataSource:
     "Open a data set on the hub; its copy in the cache if the hub cannot be reached"
     from sae_nb.hub import limited
     if _ask_hub(name):
@@ -193,12 +193,12 @@ def _offline() -> Iterator[None]:
     finally:
         config.HF_HUB_OFFLINE = before
 
-def _saved(path: Path) -> Source:
+def _saved(path: Path) -> DataSource:
     "Open a folder that `save_to_disk` has written"
     import datasets
     data = datasets.load_from_disk(str(path))
     names = [str(name) for name in data] if isinstance(data, Mapping) else []
-    return Source(str(path), names, partial(_of_splits, data))
+    return DataSource(str(path), names, partial(_of_splits, data))
 
 def _of_splits(data: Any, split: str | None) -> Any:
     "Return a split of a dictionary of data sets; all of them for None"
@@ -209,7 +209,7 @@ def _of_splits(data: Any, split: str | None) -> Any:
         return without_format(data[split])
     return datasets.concatenate_datasets([without_format(part) for part in data.values()])
 
-def _local(path: Path, name: str | None, streaming: bool) -> Source:
+def _local(path: Path, name: str | None, streaming: bool) -> DataSource:
     "Open a file or folder with `datasets`; a text file is one document"
     import datasets
     if "::" in str(path):
@@ -228,9 +228,9 @@ def _local(path: Path, name: str | None, streaming: bool) -> Source:
     if _suffix(path) == ".tsv":
         options["sep"] = "\t"
     load = partial(datasets.load_dataset, kind, data_files={"train": [escaped]}, streaming=streaming, **options)
-    return Source(str(path), [], lambda split: load(split=split or "train"), sliceable=not streaming)
+    return DataSource(str(path), [], lambda split: load(split=split or "train"), sliceable=not streaming)
 
-def _with_splits(label: str, path: str, options: dict[str, Any]) -> Source:
+def _with_splits(label: str, path: str, options: dict[str, Any]) -> DataSource:
     "Open a folder or a data set on the hub, which may have splits"
     import datasets
     where = {key: value for key, value in options.items() if key == "data_dir"}
@@ -238,7 +238,7 @@ def _with_splits(label: str, path: str, options: dict[str, Any]) -> Source:
     def load(split: str | None) -> Any:
         parts = [datasets.load_dataset(path, split=name, **options) for name in ([split] if split else splits)]
         return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
-    return Source(label, splits, load, sliceable=not options["streaming"])
+    return DataSource(label, splits, load, sliceable=not options["streaming"])
 
 # %% ../nbs/336_sources.ipynb #7d9dcd92
 def is_text(
@@ -254,15 +254,15 @@ def is_text(
             return False
     return any(map(str.isspace, given)) and not (_suffix(Path(given)) in _kinds or given.startswith(("./", "/", "~")))
 
-def _open_named(dataset: str | Path, name: str | None, streaming: bool | None) -> Source:
+def _open_named(dataset: str | Path, name: str | None, streaming: bool | None) -> DataSource:
     "Open a data set by name or path"
     if is_text(dataset):
         raise ValueError(f"{str(dataset)[:40]!r}... is a text, not the name of a data set: give a list of texts, "
                          "[text], or the name of a file")
     if dataset == "demo":
         rows = _demo_rows()
-        return Source("demo", sorted({row["split"] for row in rows}),
-                       lambda split: [row for row in rows if split in (None, row["split"])])
+        return DataSource("demo", sorted({row["split"] for row in rows}),
+                          lambda split: [row for row in rows if split in (None, row["split"])])
     path = local_path(dataset)
     meant_as_path = isinstance(dataset, Path) or dataset.startswith((".", "/", "~")) or _suffix(path) in _kinds
     if meant_as_path and not path.exists():
@@ -275,7 +275,7 @@ def open_source(
     dataset: Any,  # Anything that `load_texts` takes
     name: str | None = None,  # Configuration of a hub data set
     streaming: bool | None = None,  # Read while downloading; None: yes for the hub, no for files
-) -> Source:
+) -> DataSource:
     "Open a data set by name, path or object"
     if isinstance(dataset, (str, Path)):
         with nullcontext() if is_text(dataset) else errors_about(str(dataset)[:60]):
@@ -283,10 +283,10 @@ def open_source(
     rows = rows_in_memory(dataset)
     label = "generator" if isinstance(rows, InOrder) else f"{type(dataset).__name__} in memory"
     if not isinstance(rows, Mapping):
-        return Source(label, [], lambda split: rows, in_memory=True)
+        return DataSource(label, [], lambda split: rows, in_memory=True)
     if rows and all(hasattr(part, "column_names") for part in rows.values()):
-        return Source(label, list(rows), partial(_of_splits, rows), in_memory=True)
+        return DataSource(label, list(rows), partial(_of_splits, rows), in_memory=True)
     parts = {split: rows_in_memory(part) for split, part in rows.items()}
     def load(split: str | None) -> Any:
         return parts[split] if split else [row for part in parts.values() for row in part]
-    return Source(label, list(parts), load, in_memory=True)
+    return DataSource(label, list(parts), load, in_memory=True)

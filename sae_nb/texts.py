@@ -30,14 +30,14 @@ from .formats.files import read_json
 from .identity import file_identity, hash_of, rows_identity
 from .roles import RoleText, role_code, token_bits
 from .rows import InOrder, chat_columns, is_message, test_split_names, usual_columns
-from .sources import Source, errors_about, open_source
+from .sources import DataSource, errors_about, open_source
 
 # %% ../nbs/340_texts.ipynb #3903ba51
 _share = 10  # One document out of this many is held out
 _few = 100  # Up to this many documents, the number of those held out is exact
 _looked_at = 10_000  # Rows that are read to find the documents of a small data set
 
-def _choose_split(split: str | None, source: Source) -> tuple[str | None, Literal["train", "test"] | None]:
+def _choose_split(split: str | None, source: DataSource) -> tuple[str | None, Literal["train", "test"] | None]:
     "Return the split of the data set to open, None for everything, and the part of it to read, None for all"
     splits = source.splits
     divided = not any(name in splits for name in test_split_names)
@@ -89,7 +89,7 @@ def _overlap(read: _Region, trained: _Region) -> _Overlap:
 def _away_from_training(
     split: str | None,  # Split to read; "held out": one that the SAE was not trained on, or everything
     trained_split: str,  # Split that the SAE was trained on; "?": perhaps some of this data
-    source: Source,
+    source: DataSource,
 ) -> tuple[str | None, Literal["train", "test"] | None, _Overlap]:
     "Return the split to open and the part to read, as `_choose_split` does, and how much of it is training text"
     regions = [_choose_split("test" if split == "held out" else split, source)]
