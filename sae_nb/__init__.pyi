@@ -33,6 +33,7 @@ from sae_nb.stats import FeatureStats as FeatureStats
 from sae_nb.labels import read_labels as read_labels
 from sae_nb.lens import LogitLens as LogitLens, token_set_enrichment as token_set_enrichment, logit_lens as logit_lens
 from sae_nb.lens import token_sets as token_sets
+from sae_nb.masks import TokenMask as TokenMask
 from sae_nb.matryoshka import MatryoshkaBatchTopKSAE as MatryoshkaBatchTopKSAE
 from sae_nb.matryoshka import MatryoshkaBatchTopKSAEConfig as MatryoshkaBatchTopKSAEConfig
 from sae_nb.metrics import Difference as Difference, Metrics as Metrics, compare_metrics as compare_metrics
@@ -68,7 +69,7 @@ from sae_nb.suite import Evaluations as Evaluations, evaluate_all as evaluate_al
 from sae_nb.synth import SyntheticData as SyntheticData, synthetic_data as synthetic_data
 from sae_nb.temporal import TemporalSAE as TemporalSAE, TemporalSAEConfig as TemporalSAEConfig
 from sae_nb.texts import load_texts as load_texts
-from sae_nb.tokens import TokenMask as TokenMask, TokenStream as TokenStream
+from sae_nb.tokens import TokenStream as TokenStream
 from sae_nb.topk import AbsTopKSAE as AbsTopKSAE, AbsTopKSAEConfig as AbsTopKSAEConfig
 from sae_nb.topk import BatchTopKSAE as BatchTopKSAE, BatchTopKSAEConfig as BatchTopKSAEConfig
 from sae_nb.topk import GroupMaxSAE as GroupMaxSAE, GroupMaxSAEConfig as GroupMaxSAEConfig
