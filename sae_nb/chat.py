@@ -28,7 +28,7 @@ def _as_messages(messages: Any) -> list[dict[str, Any]]:
             raise ValueError(f"message {n} is {message!r:.60}: must have a role and content")
         own = {key: value for key, value in message.items() if value is not None or key == "content"}
         if "role" not in own and isinstance(own.get("from"), str):
-            sender = own.pop("from")
+            sender = str(own.pop("from"))
             own = {"role": chat_roles.get(sender, sender), **own}
         if own.get("content") is None:
             own["content"] = own.pop("value", None)

@@ -85,7 +85,7 @@ def _labeled_contexts(stream: TokenStream, texts: Texts, rows: Iterator[dict[str
     documents = ((row, text) for row in rows if (text := texts.document(row)) is not None)
     for index, (row, text) in enumerate(documents):
         record(row)
-        (ids,) = encode_texts(stream.tokenizer, [text])
+        (ids,) = encode_texts(stream.tokenizer, [text])  # pyright: ignore[reportArgumentType]  (not tokens here)
         labels: list[int] = [token if token in special else -2 - index for token in ids]
         for context in zip(list(packing.add(ids, open_tokens)), list(packing.add(labels, open_labels))):
             yield context

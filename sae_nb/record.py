@@ -13,7 +13,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -260,6 +260,9 @@ def _nothing_empty(folder: Folder, entries: list[dict[str, Any]]) -> Iterator[No
             shards = [each(number) for number in range(len(entries)) for each in (shard_name, entry_name)]
             for name in (*tokenizer, *shards, manifest_file):
                 folder.remove(name)
+            if folder.local is not None:
+                with suppress(OSError):
+                    (folder.local / "tokenizer").rmdir()
         raise
 
 def _write_shard(folder: Folder, number: int, part: _Part, kind: str, tokens: TokenStream) -> dict[str, Any]:

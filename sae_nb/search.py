@@ -32,7 +32,6 @@ from .reading import MaskLike, Prompt, SAEReader, peaks, read_prompts
 from .roles import token_bits
 from .sae import SAE
 from .sparse import SparseCodes
-from .directions import check_latent
 from .provenance import check_stats
 from .stats import Context, FeatureStats, context_at, dense_rate
 from .texts import load_texts

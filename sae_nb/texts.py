@@ -166,7 +166,7 @@ def _divide(texts: Texts, name: Literal["train", "test"]) -> _Part:
     "Choose the documents to hold out"
     sizes: dict[int, int] = {}
     found: list[int] = []
-    read = (texts.column, "attention_mask", *usual_columns, *chat_columns)  # other columns may be large
+    read = (texts.column, texts.role_column, "attention_mask", *usual_columns, *chat_columns)  # others may be large
     columns = [] if texts.streamed else [name for name in getattr(texts.rows, "column_names", ()) if name in read]
     rows = replace(texts, rows=texts.rows.select_columns(columns)) if columns else texts
     for n, row in enumerate(islice(rows.look(), _looked_at)):
@@ -227,7 +227,8 @@ class Texts:
 
     def _without_others(self) -> Any:
         "Return the rows without columns that are not read, which can take long to decode"
-        names = [name for name in (self.column, "attention_mask") if name in getattr(self.rows, "column_names", ())]
+        read, there = (self.column, "attention_mask", self.role_column), getattr(self.rows, "column_names", ())
+        names = [name for name in read if name in there]
         return self.rows.select_columns(names) if names and hasattr(self.rows, "select_columns") else self.rows
 
     def at(
@@ -237,7 +238,8 @@ class Texts:
         "Return rows by their indices"
         if not hasattr(self.rows, "column_names"):
             return [self.rows[n] for n in numbers]
-        names = [name for name in (self.column, "attention_mask", self.role_column) if name in self.rows.column_names]
+        read = (self.column, "attention_mask", self.role_column)
+        names = [name for name in read if name is not None and name in self.rows.column_names]
         found = self.rows[list(numbers)]
         return [dict(zip(names, values)) for values in zip(*(found[name] for name in names))]
 
