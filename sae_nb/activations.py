@@ -27,12 +27,13 @@ from torch import Tensor, nn
 from .core import as_dtype, whole_number
 from .disk import gigabytes
 from .generators import random_state, set_random_state
-from .models import check_processing, max_context, model_device, model_identity, vocabulary_size
 from .hooks import as_vectors, find_hook_point, hook_width, read_activations
+from .identity import hash_of
+from .masks import TokenMask
+from .models import check_processing, max_context, model_device, model_identity, vocabulary_size
 from .reading import MaskLike, Reader, hook_names_of, packing_of, resolve_mask
-from .rows import hash_of
-from .texts import is_text
-from .tokens import TokenMask, TokenStream
+from .sources import is_text
+from .tokens import TokenStream
 
 if TYPE_CHECKING:
     from sae_nb.sae import SAE
@@ -190,12 +191,12 @@ class ActivationsStore:
         self.model = model
         self.tokens = self._stream_of(tokens, seed)
         self.single = isinstance(hooks, str)
-        self.hook_points = [find_hook_point(model, name) for name in dict.fromkeys([hooks] if self.single else hooks)]
+        names = [hooks] if isinstance(hooks, str) else hooks
+        self.hook_points = [find_hook_point(model, name) for name in dict.fromkeys(names)]
         self.mask = (TokenMask.everything() if mask is None else mask).for_tokenizer(self.tokens.tokenizer)
         self.reader = Reader(model, tuple(point.name for point in self.hook_points), self.mask)
-        self.batch_size = batch_size
+        self.batch_size, self.skip_nonfinite = batch_size, skip_nonfinite
         self.autocast, self.n_rows = autocast, n_rows
-        self.skip_nonfinite = skip_nonfinite
         self.n_read = self.n_skipped = 0
         self.exhausted = self.filling = False  # `filling`: True also after an error in the middle of filling
         self._pass = self.tokens.epoch, -1  # the pass over the data set, and the rows read before; -1: not known

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from .rows import RoleText, chat_roles, closing_bit, role_code
+from .roles import RoleText, chat_roles, closing_bit, role_code
 
 # %% ../nbs/381_chat.ipynb #2ff08efb
 def _as_messages(messages: Any) -> list[dict[str, Any]]:
@@ -28,7 +28,7 @@ def _as_messages(messages: Any) -> list[dict[str, Any]]:
             raise ValueError(f"message {n} is {message!r:.60}: must have a role and content")
         own = {key: value for key, value in message.items() if value is not None or key == "content"}
         if "role" not in own and isinstance(own.get("from"), str):
-            sender = own.pop("from")
+            sender = str(own.pop("from"))
             own = {"role": chat_roles.get(sender, sender), **own}
         if own.get("content") is None:
             own["content"] = own.pop("value", None)

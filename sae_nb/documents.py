@@ -20,8 +20,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from .mixture import Mixture, MixtureStream
-from .rows import encode_texts, split_roles
-from .texts import Texts, is_text, load_texts
+from .roles import encode_texts, split_roles
+from .sources import is_text
+from .texts import Texts, load_texts
 from .tokens import TokenStream
 
 # %% ../nbs/391_documents.ipynb #175689d0
@@ -84,7 +85,7 @@ def _labeled_contexts(stream: TokenStream, texts: Texts, rows: Iterator[dict[str
     documents = ((row, text) for row in rows if (text := texts.document(row)) is not None)
     for index, (row, text) in enumerate(documents):
         record(row)
-        (ids,) = encode_texts(stream.tokenizer, [text])
+        (ids,) = encode_texts(stream.tokenizer, [text])  # pyright: ignore[reportArgumentType]  (not tokens here)
         labels: list[int] = [token if token in special else -2 - index for token in ids]
         for context in zip(list(packing.add(ids, open_tokens)), list(packing.add(labels, open_labels))):
             yield context

@@ -19,8 +19,8 @@ from torch import Tensor
 from .activations import ActivationsStore
 from .core import as_dtype
 from .hooks import as_vectors, read_activations
+from .identity import hash_of
 from .models import model_device
-from .rows import hash_of
 
 # %% auto #0
 __all__ = ['InputStream', 'InputStore']
@@ -37,7 +37,7 @@ def _as_batch(batch: Any, number: int) -> _Batch:
         batch, mask = batch
     if isinstance(batch, Mapping) and batch:
         return dict(batch), None if mask is None else torch.as_tensor(mask)
-    if hasattr(batch, "dtype") and hasattr(batch, "ndim") and batch.ndim:
+    if hasattr(batch, "dtype") and getattr(batch, "ndim", 0):
         return torch.as_tensor(batch), None if mask is None else torch.as_tensor(mask)
     parts = f" of {', '.join(type(part).__name__ for part in batch)}" if isinstance(batch, (list, tuple)) else ""
     raise TypeError(f"batch {number} is a {type(batch).__name__}{parts}: must be a dictionary of keyword arguments, a "
@@ -76,7 +76,7 @@ class InputStream:
         if self.once and epochs is not None and epochs > 1:
             raise ValueError(f"epochs={epochs}: an iterator can be read only once: give a list, a loader, or a "
                              "function that returns one")
-        self.batches = batches
+        self.batches: Any = batches
         self.epochs = 1 if self.once else epochs
         self.width_dim = width_dim
         self.epoch = 0  # Passes completed
@@ -96,7 +96,8 @@ class InputStream:
         if not callable(self.batches):
             return iter(self.batches)
         needed = [p for p in inspect.signature(self.batches).parameters.values() if p.default is p.empty]
-        return iter(self.batches(self.epoch) if needed else self.batches())
+        found: Any = self.batches(self.epoch) if needed else self.batches()
+        return iter(found)
 
     def _at_position(self) -> Iterator[Any]:
         "Return the rest of the batches of this epoch; raise ValueError if those before are not what they were"
@@ -267,18 +268,18 @@ class InputStore(ActivationsStore):
             raise ValueError(f"the hook points have different positions ({shapes}): read them in stores of their own")
         return {hook: (x.shape[-1], x.dtype if dtype is None else as_dtype(dtype)) for hook, x in found.items()}
 
-    def _run(self, batch: Any, inference: bool = False) -> dict[str, Float[Tensor, "batch pos width"]]:
+    def _run(self, tokens: Any, inference: bool = False) -> dict[str, Float[Tensor, "batch pos width"]]:
         "Run the model on a batch up to the deepest hook point"
         kind = model_device(self.model).type
         with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=self.autocast):
-            found = read_activations(self.model, batch[0], self.hook_points, inference=inference)
+            found = read_activations(self.model, tokens[0], self.hook_points, inference=inference)
         return {name: self.tokens.in_rows(name, x) for name, x in found.items()}
 
-    def _keep(self, batch: Any, found: dict[str, Tensor]) -> Bool[Tensor, "batch pos"]:
+    def _keep(self, tokens: Any, found: dict[str, Tensor]) -> Bool[Tensor, "batch pos"]:
         "Find the positions that go into the buffer"
         x = next(iter(found.values()))
         finite = torch.stack([_all_finite(x) for x in found.values()]).all(0)
-        counts = self._counting(batch, x)
+        counts = self._counting(tokens, x)
         if (bad := counts & ~finite).any():
             self._report(bad)
         if self.mask.max_norm_multiple is not None:

@@ -22,13 +22,13 @@ from .stats import FeatureStats
 _n_sampled = 32  # Entries of each tensor
 _rounding = 0.01  # Relative difference that a conversion to 16 bits stays below
 
-WeightSample = dict[str, tuple[list[int], list[float]]]  # Shape and entries of each tensor, by name
+WeightSample = dict[str, list[list[Any]]]  # Shape and entries of each tensor, by name, as JSON keeps them
 
-def _sample(tensor: Tensor) -> tuple[list[int], list[float]]:
+def _sample(tensor: Tensor) -> list[list[Any]]:
     "Return the shape of a tensor and a few of its entries, evenly spaced"
     flat = tensor.detach().flatten()
     at = torch.linspace(0, len(flat) - 1, min(_n_sampled, len(flat)), dtype=torch.float64).long()
-    return list(tensor.shape), [float(f"{value:.6g}") for value in flat[at.to(flat.device)].tolist()]
+    return [list(tensor.shape), [float(f"{value:.6g}") for value in flat[at.to(flat.device)].tolist()]]
 
 def sample_weights(
     weights: SAE | Mapping[str, Tensor],  # An SAE, or tensors by name

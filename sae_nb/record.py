@@ -13,7 +13,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,11 +28,12 @@ from .cache import ActivationCache
 from .core import as_dtype, dtype_name, unknown, whole_number
 from .disk import Lock, check_space, gigabytes, remove_leftovers
 from .documents import Documents
+from .identity import identity_changes
 from .models import _processing_of, model_name, vocabulary_size
-from .rows import identity_changes
 from .shards import (Folder, cache_format, cache_version, decode_rows, encode_rows, entry_name, json_number,
                            manifest_file, read_manifest, shard_bytes_of, shard_name, storage_types)
-from .tokens import TokenMask, TokenStream
+from .masks import TokenMask
+from .tokens import TokenStream
 
 # %% ../nbs/395_record.ipynb #f162446b
 def estimate_bytes(
@@ -259,6 +260,9 @@ def _nothing_empty(folder: Folder, entries: list[dict[str, Any]]) -> Iterator[No
             shards = [each(number) for number in range(len(entries)) for each in (shard_name, entry_name)]
             for name in (*tokenizer, *shards, manifest_file):
                 folder.remove(name)
+            if folder.local is not None:
+                with suppress(OSError):
+                    (folder.local / "tokenizer").rmdir()
         raise
 
 def _write_shard(folder: Folder, number: int, part: _Part, kind: str, tokens: TokenStream) -> dict[str, Any]:

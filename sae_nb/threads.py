@@ -102,6 +102,9 @@ class _Nobody:
         "Return False"
         return False
 
+    def close(self) -> None:
+        "Do nothing"
+
 def _without_owner() -> _OwnHook:
     "Return a hook that never acts"
     hook = _OwnHook.__new__(_OwnHook)
