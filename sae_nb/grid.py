@@ -23,7 +23,7 @@ from torch import Tensor
 from .config import TrainConfig, _folder_problem
 from .core import SAEConfig, architecture, architecture_names
 from .display import elsewhere, misspelling_of, unknown
-from .tokens import TokenMask
+from .masks import TokenMask
 
 # %% ../nbs/481_grid.ipynb #6f11f1d6
 Values: TypeAlias = Any  # A list of values, a dictionary of values by label, or a single value

@@ -114,7 +114,7 @@ def _sweep_command(
     if {"--help", "-h"} & {*args}:
         _parse_options(_SweepOptions, ["--help"], "sweep")
     cfg, values, options = _parse_sweep(args)
-    found = sweep(cfg, **options, **values)
+    found = sweep(cfg, **options, **values)  # pyright: ignore[reportArgumentType]  (names come from the command line)
     print(f"\n{found}\n\nwritten:")
     print(*(f"  {path}" for path in sorted(found.folder.iterdir()) if not path.name.startswith(".")), sep="\n")
     if found.unfinished:

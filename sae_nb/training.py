@@ -118,7 +118,8 @@ class TrainerConfig(Settings):
         self.betas = tuple(map(_plain_number, self.betas))
         if len(self.betas) != 2 or not all(_is_number(beta) and 0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas={self.betas}: must be two numbers, at least 0 and less than 1")
-        self.betas = tuple(map(float, self.betas))
+        first, second = map(float, self.betas)
+        self.betas = first, second
 
     @property
     def steps(self) -> int:
@@ -362,11 +363,11 @@ class SAETraining:
         self.tokens_done += n
         self.steps_done += 1
         assert out.target is not None
-        values, sparse = out.codes.values.detach(), isinstance(out.codes, SparseCodes)
+        codes, values = out.codes, out.codes.values.detach()
         self.last = replace(  # without the graph, which holds the tensors of the step
             out, loss=out.loss.detach(), terms={name: term.detach() for name, term in out.terms.items()},
             x_hat=out.x_hat.detach(), target=out.target.detach(),
-            codes=replace(out.codes, values=values) if sparse else out.codes.with_values(values))
+            codes=replace(codes, values=values) if isinstance(codes, SparseCodes) else codes.with_values(values))
 
     def _review(self, out: SAELoss) -> None:
         "Find the dead latents, and choose between the dense path and the sparse path"
