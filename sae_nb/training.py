@@ -153,7 +153,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 # %% ../nbs/440_training.ipynb #7270b4cd
-_changeable = ("tokens", "log_every")  # settings with which a saved training may go on
+_changeable = ("tokens", "log_every", "drop_diverged")  # settings that may change when a saved training continues
 _review_every = 10  # Steps between reviews. Latents die over thousands of steps, and a review waits for the device
 _sparse_below = 1 / 16  # Density below which the sparse path is used: an entry costs about five times as much there
 _dense_above = 1 / 6  # Density above which the dense path is used again; higher, so that training does not alternate
