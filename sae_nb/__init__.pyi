@@ -66,6 +66,7 @@ from sae_nb.splicing import run_with_saes as run_with_saes, splice as splice
 from sae_nb.steer import steer_clamp as steer_clamp, continuations as continuations, steer_direction as steer_direction
 from sae_nb.steer import steered as steered, steering_sweep as steering_sweep, frac_with_words as frac_with_words
 from sae_nb.suite import Evaluations as Evaluations, evaluate_all as evaluate_all
+from sae_nb.sweeps import Sweep as Sweep, read_sweep as read_sweep, sweep as sweep
 from sae_nb.synth import SyntheticData as SyntheticData, synthetic_data as synthetic_data
 from sae_nb.temporal import TemporalSAE as TemporalSAE, TemporalSAEConfig as TemporalSAEConfig
 from sae_nb.texts import load_texts as load_texts

@@ -18,12 +18,13 @@ from .commands import run_command
 from .display import unknown
 from .eval_commands import dashboard_command, eval_command
 from .share_commands import convert_command, find_command, list_command, push_command
+from .sweep_command import sweep_command
 from .tokenize_command import tokenize_command
 from .train_command import train_command
 
 _commands = {command.name: command for command in (
-    train_command, eval_command, cache_command, dashboard_command, convert_command, push_command, tokenize_command,
-    find_command, list_command)}
+    train_command, sweep_command, eval_command, cache_command, dashboard_command, convert_command, push_command,
+    tokenize_command, find_command, list_command)}
 
 def _usage() -> str:
     "Return the help text of `sae-nb`"

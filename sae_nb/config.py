@@ -127,6 +127,8 @@ class TrainConfig(TrainerConfig):
             if isinstance(hook, dict) and not (isinstance(self.sae, dict) and hook.keys() == self.sae.keys()):
                 known = sorted(self.sae) if isinstance(self.sae, dict) else "a single one"
                 raise ValueError(f"{name} names the SAEs {sorted(hook)}, sae names {known}")
+        if surplus := [name for name in self.overrides if name not in self.saes]:
+            raise ValueError(f"overrides names the SAEs {sorted(surplus)}, sae names {sorted(self.saes)}")
         _check_folder_names(list(self.sae) if isinstance(self.sae, dict) else [])
 
     @property
@@ -258,9 +260,9 @@ def _init_seed(
     name: str,  # An SAE
 ) -> int:
     "Return the seed of the initial weights of an SAE, the same on every machine"
-    settings = cfg.saes[name]
-    facts = [cfg.seed, settings.architecture(), settings.d_in, settings.d_out, settings.d_sae, cfg.hooks[name],
-             cfg.hooks_out[name], name]
+    settings, own = cfg.saes[name], "seed" in cfg.overrides.get(name, {})
+    facts = [cfg.of(name).seed, settings.architecture(), settings.d_in, settings.d_out, settings.d_sae, cfg.hooks[name],
+             cfg.hooks_out[name], "sae" if own else name]
     return int.from_bytes(hashlib.sha256(json.dumps(facts).encode()).digest()[:6], "big")
 
 def _new_sae(settings: SAEConfig, seed: int) -> SAE:
@@ -281,5 +283,5 @@ def new_saes(
         settings.device = str(device)
         seed = _init_seed(cfg, name)
         saes[name] = _new_sae(settings, seed)
-        saes[name].cfg.metadata.extra |= {"seed": cfg.seed, "init_seed": seed}
+        saes[name].cfg.metadata.extra |= {"seed": cfg.of(name).seed, "init_seed": seed}
     return saes if isinstance(cfg.sae, dict) else saes["sae"]

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['metrics_file']
+__all__ = ['metrics_file', 'note_diverged', 'read_diverged']
 
 # %% ../nbs/465_folders.ipynb #14db7b10
 import json
@@ -18,11 +18,13 @@ from typing import Any
 from .checkpoint import previous_checkpoint
 from .config import TrainConfig, read_settings, settings_file
 from .core import local_path
+from .disk import InUseError, LocalFiles, Lock, remove_leftovers, write_safely
 from .display import shown
-from .disk import InUseError, Lock, remove_leftovers, write_safely
+from .formats.files import read_json
 
 metrics_file = "metrics.jsonl"
 _checkpoint_file = "checkpoint.pt"
+_diverged_file = "diverged.json"
 _about_weights = ("eval.json", "features.html", "curves.png")  # describe the weights next to them, and no others
 
 # %% ../nbs/465_folders.ipynb #32337c6d
@@ -134,3 +136,18 @@ def _write_settings(cfg: TrainConfig, folder: Path, after_training: Mapping[str,
             later = read_settings(folder).get("after_training")
     kept = {**cfg.to_dict(), "resume": False, **({"after_training": dict(later)} if later else {})}
     write_safely(folder / settings_file, lambda file: file.write_text(json.dumps(kept, indent=2)))
+
+def note_diverged(
+    folder: Path,  # Of a run
+    reasons: Mapping[str, str],  # By name of the SAE
+) -> None:
+    "Write which SAEs of a run diverged, and why"
+    write_safely(folder / _diverged_file, lambda file: file.write_text(json.dumps(dict(reasons), indent=2)))
+
+def read_diverged(
+    folder: Path,  # Of a run
+) -> dict[str, str]:
+    "Return why SAEs of a run diverged, by name"
+    if not (folder / _diverged_file).is_file():
+        return {}
+    return read_json(LocalFiles(folder), _diverged_file).values

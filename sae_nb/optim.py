@@ -63,6 +63,7 @@ def _normalize_rows(
 # %% ../nbs/410_optim.ipynb #17e1fd91
 class DivergenceError(ValueError):
     "The loss or the weights of an SAE are NaN or infinite"
+    of_batch: bool = False  # Whether the batch itself is not finite, so that no SAE can be trained on it
 
 def check_trainable_dtype(
     dtype: str | torch.dtype,  # Data type of an SAE's weights

@@ -32,7 +32,8 @@ from .checkpoint import (Interruption, load_checkpoint, previous_checkpoint, rem
 from .config import TrainConfig, new_saes, read_settings, settings_file
 from .core import as_device, default_device
 from .disk import Lock, check_space, gigabytes
-from .folders import _about_weights, _check_settings, _checkpoint_file, _run_folder, _write_settings, metrics_file
+from .folders import (_about_weights, _check_settings, _checkpoint_file, _run_folder, _write_settings,
+                            metrics_file, note_diverged)
 from .foreign import open_cache
 from .hooks import closed_blocks, compiled, find_hook_point
 from .identity import identity_changes
@@ -169,8 +170,9 @@ def _restore_or_start(cfg: TrainConfig, folder: Path, model: nn.Module, trainer:
     if cfg.resume:
         _check_settings(cfg, read_settings(folder), folder)
         _say(f"{folder} has no checkpoint yet: the run begins again")
-    if cfg.normalize_inputs == "whiten":  # one batch would be a poor sample of a covariance
-        trainer.start(store.peek(32 * max(rows.shape[1] for rows in store.buffer.rows.values())))
+    whitened = [name for name, run in trainer.runs.items() if run.cfg.normalize_inputs == "whiten"]
+    if whitened:  # one batch would be a poor sample of a covariance
+        trainer.start(store.peek(32 * max(rows.shape[1] for rows in store.buffer.rows.values())), only=whitened)
     return 0
 
 def _check_resumed(cfg: TrainConfig, before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
@@ -265,7 +267,7 @@ class _Session:
     def _check_position(self) -> None:
         "Raise RuntimeError if the trainer and the stream are at different positions, as after a stop between the two"
         waiting = max((len(x) for x, _ in self.trainer.waiting.values()), default=0)
-        trained = min(run.tokens_done for run in self.trainer.runs.values())
+        trained = min(run.tokens_done for run in self.trainer.active.values())
         given = self.store.n_read - self.store.buffer.n_unread
         if trained + waiting != given:
             raise RuntimeError(f"the stream has given {given:,} activations, and the SAEs were trained on {trained:,}")
@@ -316,8 +318,8 @@ class _Session:
         "Return the time of each part; steps are divided further by timing some, if there is time to show it"
         steps = self.trainer.steps_done - self.steps_before
         divide = self.cfg.progress and not self.interruption.requested
-        examples = [TrainingExample(run.sae, *run.last_batch, run.dead, run.sparse_path, self.cfg.encoder_dtype)
-                    for run in self.trainer.runs.values() if run.last_batch is not None and divide]
+        examples = [TrainingExample(run.sae, *run.last_batch, run.dead, run.sparse_path, run.cfg.encoder_dtype)
+                    for run in self.trainer.active.values() if run.last_batch is not None and divide]
         return time_report(seconds, steps * self.cfg.batch_size, steps, examples)
 
     def save(self, run: Run) -> None:
@@ -336,8 +338,10 @@ class _Session:
                 self._say_how_to_resume("interrupted at" if self.interruption.requested else "trained on")
 
     def _save_saes(self, run: Run) -> None:
-        "Save the SAEs, and remove files about earlier weights"
+        "Save the SAEs, and remove files about earlier weights; note which SAEs diverged"
         self.lock.check()
+        if self.trainer.diverged:
+            note_diverged(self.home, self.trainer.diverged)
         for name, sae in run.saes.items():
             folder = self.home / name if run.several else self.home
             for file in _about_weights:

@@ -72,6 +72,7 @@ def _default_sae_config(cfg: TrainConfig) -> SAEConfig:
     return config
 
 _Hooks = tuple[str, ...]
+_of_several = ("overrides", "drop_diverged")  # Settings for several SAEs, which Python gives
 
 def _train_options(
     name: str,  # Registered architecture
@@ -82,7 +83,7 @@ def _train_options(
     mask_fields = _options(TokenMask, base.mask, ["where"], instead=_shell_texts)
     mask = dataclasses.make_dataclass("MaskOptions", mask_fields, kw_only=True)
     rest = [("mask", mask, field(default_factory=mask)),
-            *_options(TrainConfig, base, ["sae", "mask", "hook", "hook_out"], instead=_shell_texts),
+            *_options(TrainConfig, base, ["sae", "mask", "hook", "hook_out", *_of_several], instead=_shell_texts),
             *_options(_PostTraining, post, [])]
     if isinstance(base.sae, dict):  # a run with several SAEs, begun in Python and resumed here
         return dataclasses.make_dataclass("TrainOptions", rest, kw_only=True)
@@ -152,7 +153,7 @@ def _parse_train(
     chosen["sae"] = dataclasses.replace(_default_sae_config(base), **own) if stored else settings(**own)
     for hook in ("hook", "hook_out"):
         chosen[hook] = chosen[hook][0] if len(chosen[hook]) == 1 else list(chosen[hook]) or None
-    return TrainConfig(**chosen), post
+    return TrainConfig(**chosen, **{name: getattr(base, name) for name in _of_several}), post
 
 # %% ../nbs/910_train_command.ipynb #984ed20e
 def _text_of(

@@ -10,7 +10,8 @@ __all__ = ['Batch', 'Trainer']
 
 # %% ../nbs/445_trainer.ipynb #d9f155bd
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,7 +24,7 @@ from .optim import DivergenceError
 from .sae import SAE
 from .states import check_names
 from .track import Row
-from .training import SAETraining, TrainerConfig, outside_inference_mode
+from .training import SAETraining, SharedResults, TrainerConfig, outside_inference_mode
 
 # Activations [n, d_in] as a tensor, an array or what a `DataLoader` makes of them; or a dictionary by hook point
 Batch: TypeAlias = Any
@@ -37,6 +38,29 @@ _most_empty = 1000  # Batches without rows that may follow each other
 def _is_empty(parts: _Parts) -> bool:
     "Return True if a batch has no rows"
     return not any(len(source) for source, _ in parts.values())
+
+def _same_tensors(parts: _Parts) -> _Parts:
+    "Return the parts with one object for all tensors that are the same memory, so that SAEs can share results"
+    known: dict[tuple[Any, ...], Tensor] = {}
+    def first(part: Tensor) -> Tensor:
+        return known.setdefault((part.data_ptr(), part.shape, part.stride(), part.dtype, part.device), part)
+    return {name: (first(source), None if target is None else first(target))
+            for name, (source, target) in parts.items()}
+
+def _share_transforms(runs: Iterable[SAETraining]) -> None:
+    "Give SAEs whose input transforms are equal the same object, so that they share its results"
+    known: list[Any] = []
+    for run in runs:
+        for name in ("input_transform", "output_transform"):
+            own = getattr(run, name)
+            setattr(run, name, next((other for other in known if _equal(own, other)), own))
+            known.append(own)
+
+def _equal(one: Any, two: Any) -> bool:
+    "Return True if two transforms have the same tensors on the same device"
+    return type(one) is type(two) and one is not None and all(
+        a.device == b.device and a.dtype == b.dtype and torch.equal(a, b)
+        for a, b in zip(vars(one).values(), vars(two).values()))
 
 def _check_arguments(saes: Any, cfg: Any) -> None:
     "Raise TypeError unless `saes` are SAEs and `cfg` has the settings of the loop"
@@ -87,7 +111,11 @@ class Trainer:
         self.cfg = cfg
         _check_arguments(saes, cfg)
         named = saes if isinstance(saes, Mapping) else {"sae": saes}
-        self.runs = {name: SAETraining(sae, cfg) for name, sae in named.items()}
+        if surplus := [name for name in cfg.overrides if name not in named]:
+            raise ValueError(f"overrides has {', '.join(map(repr, surplus))}, but the SAEs are "
+                             f"{', '.join(map(repr, named))}")
+        self.runs = {name: SAETraining(sae, cfg.of(name)) for name, sae in named.items()}
+        self.diverged: dict[str, str] = {}  # Why an SAE is trained no further, by name
         for keys in (inputs, targets):
             if isinstance(keys, Mapping) and (surplus := [name for name in keys if name not in named]):
                 raise ValueError(f"inputs or targets has {', '.join(map(repr, surplus))}, but the SAEs are "
@@ -118,9 +146,14 @@ class Trainer:
         return chosen(inputs), chosen(inputs if targets is None else targets)
 
     @property
+    def active(self) -> dict[str, SAETraining]:
+        "The runs of all SAEs but those that diverged"
+        return {name: run for name, run in self.runs.items() if name not in self.diverged}
+
+    @property
     def saes(self) -> dict[str, SAE]:
         "The SAEs in their current state, for transformed inputs; a single one is called \"sae\""
-        return {name: run.sae for name, run in self.runs.items()}
+        return {name: run.sae for name, run in self.active.items()}
 
     def step(self, x: Batch) -> None:
         "Train every SAE on one batch; raise ValueError or TypeError if it does not fit"
@@ -131,28 +164,44 @@ class Trainer:
 
     def _train(self, parts: _Parts) -> None:
         "Train every SAE on its input and target; if a step fails, the batch stays in `pending`"
-        self.pending = parts
-        for name, run in self.runs.items():
+        self.pending, shared = parts, SharedResults()
+        for name, run in self.active.items():
             if run.steps_done == self.steps_done:  # not one that was trained on this batch before another one failed
                 try:
-                    run.step(*parts[name])
+                    run.step(*parts[name], shared)
                 except DivergenceError as error:
-                    self.pending, self.refused = None, parts  # this trainer goes on without it, if at all
-                    raise DivergenceError(f"SAE {name!r}: {error}" if self.several else str(error)) from None
+                    self._give_up(name, error, parts)
         self.steps_done += 1
         self.pending = self.refused = None
 
-    def start(self, x: Batch) -> None:
+    def _give_up(self, name: str, error: DivergenceError, parts: _Parts | None = None) -> None:
+        "Go on without an SAE that diverged, if `drop_diverged` allows it and there are others; else raise the error"
+        if not self.cfg.drop_diverged or error.of_batch or len(self.active) == 1:
+            if parts is not None:
+                self.pending, self.refused = None, parts  # this trainer goes on without it, if at all
+            others = "; ".join(f"SAE {other!r}: {why}" for other, why in self.diverged.items())
+            raise DivergenceError((f"SAE {name!r}: {error}" if self.several else str(error)) +
+                                  (f"; no SAE is left: {others}" if others and not error.of_batch else "")) from None
+        self.diverged[name] = str(error)
+        warnings.warn(f"SAE {name!r} diverged, and the others go on without it: {error}", stacklevel=2)
+
+    def start(
+        self,
+        x: Batch,  # A sample
+        only: Collection[str] | None = None,  # Names of SAEs; None: all
+    ) -> None:
         "Estimate input transforms and initial biases from a given sample, instead of the first batch"
+        shared = SharedResults()
         for name, part in self._parts(x).items():
-            self.runs[name].start(*part)
+            if only is None or name in only:
+                self.runs[name].start(*part, shared)
 
     def _parts(self, x: Batch) -> _Parts:
         "Return input and target of each SAE; no target for one that reconstructs its input"
         if isinstance(x, (list, tuple)) and len(x) == 1 and hasattr(x[0], "shape"):  # a batch of a `TensorDataset`
             (x,) = x
-        parts = {}
-        for name, run in self.runs.items():
+        parts: _Parts = {}
+        for name, run in self.active.items():
             source, target = self._tensors_of(name, x)
             cfg = run.sae.cfg
             heads, label = cfg.reshape_activations == "hook_z", f"the SAE {name!r} has " if self.several else ""
@@ -163,7 +212,7 @@ class Trainer:
                 if len(target) != len(source):
                     raise ValueError(f"a batch has {len(source)} inputs, but {len(target)} targets")
             parts[name] = source, target
-        return parts
+        return _same_tensors(parts) if len(parts) > 1 else parts
 
     def _tensors_of(self, name: str, x: Batch) -> tuple[Any, Any]:
         "Return what an SAE reads and reconstructs; None as the target if it reconstructs its input"
@@ -290,15 +339,21 @@ class Trainer:
     def metrics(self) -> dict[str, float | int]:
         "Return metrics of the last batch; with several SAEs, each metric's name is prefixed with the SAE's name"
         row: dict[str, float | int] = {"step": self.steps_done, "details/n_training_samples": self.tokens_done}
-        for name, run in self.runs.items():
+        for name, run in self.active.items():
             prefix = f"{name}/" if self.several else ""
-            row["details/current_learning_rate"] = self.cfg.learning_rate * run.last_factor
-            row |= {prefix + key: value for key, value in run.metrics().items()}
+            try:
+                found = run.metrics()
+            except DivergenceError as error:
+                self._give_up(name, error)
+                continue
+            own = prefix if self.cfg.overrides else ""
+            row[f"{own}details/current_learning_rate"] = run.cfg.learning_rate * run.last_factor
+            row |= {prefix + key: value for key, value in found.items()}
         return row
 
     def finish(self) -> SAE | dict[str, SAE]:
         "Finish training and return the SAEs, in eval mode and for raw activations; a dictionary if several were given"
-        finished = {name: run.finish() for name, run in self.runs.items()}
+        finished = {name: run.finish() for name, run in self.active.items()}
         return finished if self.several else finished["sae"]
 
     def state_dict(self) -> dict[str, Any]:
@@ -306,11 +361,11 @@ class Trainer:
 
         As in PyTorch, the tensors are not copies and change in the next step; `copy.deepcopy` keeps them."""
         waiting = self.waiting
-        ahead = {name: {"metrics": run.metrics(), "factor": run.last_factor} for name, run in self.runs.items()
+        ahead = {name: {"metrics": run.metrics(), "factor": run.last_factor} for name, run in self.active.items()
                  if run.steps_done > self.steps_done}  # trained on a batch on which another SAE failed
         return {"steps_done": self.steps_done, "pending": {name: list(part) for name, part in waiting.items()},
-                "ahead": ahead,
-                "runs": {name: run.state_dict() for name, run in self.runs.items()}}
+                "ahead": ahead, "diverged": dict(self.diverged),
+                "runs": {name: run.state_dict() for name, run in self.active.items()}}
 
     @property
     def waiting(self) -> _Parts:
@@ -319,17 +374,20 @@ class Trainer:
 
     def check_finite(self) -> None:
         "Raise DivergenceError if a weight or an average of an optimizer is NaN or infinite"
-        for run in self.runs.values():
-            run.check_finite()
+        for name, run in self.active.items():
+            try:
+                run.check_finite()
+            except DivergenceError as error:
+                self._give_up(name, error)
 
     def _check_state(self, state: dict[str, Any]) -> None:
         "Raise ValueError unless a saved state fits"
-        check_names("the trainer", state, ("steps_done", "pending", "ahead", "runs"))
-        if state["runs"].keys() != self.runs.keys():
-            raise ValueError(f"the checkpoint holds the SAEs {sorted(state['runs'])}, this run has {sorted(self.runs)}")
-        for name, run in self.runs.items():
+        check_names("the trainer", state, ("steps_done", "pending", "ahead", "diverged", "runs"))
+        if (saved := state["runs"].keys() | state["diverged"].keys()) != self.runs.keys():
+            raise ValueError(f"the checkpoint holds the SAEs {sorted(saved)}, this run has {sorted(self.runs)}")
+        for name, saved_run in state["runs"].items():
             try:
-                run.check_state(state["runs"][name])
+                self.runs[name].check_state(saved_run)
             except (AttributeError, IndexError, KeyError, RuntimeError, StopIteration, TypeError, ValueError) as error:
                 reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
                 label = f"SAE {name!r}: " if self.several else ""
@@ -341,10 +399,12 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         "Restore a saved state; raise ValueError, and change nothing, if it does not fit"
         self._check_state(state)
+        self.diverged = dict(state["diverged"])
         self.steps_done = state["steps_done"]
         self.pending = {name: (x, target) for name, (x, target) in state["pending"].items()} or None
-        for name, run in self.runs.items():
+        for name, run in self.active.items():
             run.load_state_dict(state["runs"][name])
             run.last = None
             if name in (ahead := state["ahead"]):
                 run.last_metrics, run.last_factor = ahead[name]["metrics"], ahead[name]["factor"]
+        _share_transforms(self.active.values())

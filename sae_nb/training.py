@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['TrainerConfig', 'outside_inference_mode', 'SAETraining']
+__all__ = ['TrainerConfig', 'outside_inference_mode', 'SharedResults', 'SAETraining']
 
 # %% ../nbs/440_training.ipynb #4e59cccc
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from .normalize import (InputTransform, check_fold, estimate_transform, geometri
 from .optim import (DivergenceError, L0Controller, SAEOptimizer, check_trainable_dtype, lr_factor, resample_dead,
                           schedules, start_at_l0)
 from .sae import SAE, SAELoss
+from .sparse import SparseCodes
 from .states import check_averages, check_names, check_same_settings, check_tensors
 
 
@@ -50,6 +51,11 @@ class TrainerConfig(Settings):
     seed: int = 0  # Seed of the initial weights, the order of the data and resampling
     autocast: bool = False  # Compute the encoder's product in bfloat16; the weights keep their data type
     log_every: int = 10  # Steps between two rows of metrics
+    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)  # Settings of single SAEs, where they differ:
+    # {"a": {"lr": 1e-3, "seed": 1}}
+    drop_diverged: bool = False  # With several SAEs, go on without one whose loss is not finite
+    shared: ClassVar[tuple[str, ...]] = ("tokens", "batch_size", "log_every", "overrides", "drop_diverged")  # Settings
+    # that all SAEs of a run have in common
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -68,6 +74,36 @@ class TrainerConfig(Settings):
             raise ValueError(f"lr_schedule={self.lr_schedule!r}: must be one of {schedules}")
         if self.normalize_inputs not in input_normalizations:
             raise ValueError(unknown("normalize_inputs", self.normalize_inputs, input_normalizations))
+        self._check_overrides()
+
+    def _check_overrides(self) -> None:
+        "Raise ValueError for settings of single SAEs that do not exist, or whose values are wrong"
+        if not (isinstance(self.overrides, Mapping) and all(isinstance(o, Mapping) for o in self.overrides.values())):
+            raise ValueError(f"overrides={self.overrides!r}: must be a dictionary by SAE of dictionaries by setting")
+        self.overrides = {name: {key: _plain_number(value) for key, value in own.items()}
+                          for name, own in self.overrides.items()}
+        for name, own in self.overrides.items():
+            try:
+                for key in own:
+                    if key in self.shared:
+                        raise ValueError(f"{key} is the same for all SAEs of a run")
+                    if key not in self.own_settings():
+                        raise ValueError(unknown("setting", key, self.own_settings()))
+                TrainerConfig(tokens=self.tokens, batch_size=self.batch_size, **own)
+            except ValueError as error:
+                raise ValueError(f"overrides[{name!r}]: {error}") from None
+
+    @classmethod
+    def own_settings(cls) -> list[str]:
+        "Return the names of the settings that may differ between the SAEs of a run"
+        return [f.name for f in fields(TrainerConfig) if f.name not in cls.shared]
+
+    def of(
+        self,
+        name: str,  # An SAE
+    ) -> TrainerConfig:
+        "Return the settings of one SAE: those of the run, with its overrides"
+        return replace(self, overrides={}, **self.overrides.get(name, {})) if self.overrides else self
 
     def _check_rates(self) -> None:
         "Raise ValueError unless the settings of the optimizer are numbers in their ranges"
@@ -82,6 +118,8 @@ class TrainerConfig(Settings):
         self.betas = tuple(map(_plain_number, self.betas))
         if len(self.betas) != 2 or not all(_is_number(beta) and 0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas={self.betas}: must be two numbers, at least 0 and less than 1")
+        first, second = map(float, self.betas)
+        self.betas = first, second
 
     @property
     def steps(self) -> int:
@@ -115,7 +153,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 # %% ../nbs/440_training.ipynb #7270b4cd
-_changeable = ("tokens", "log_every")  # settings with which a saved training may go on
+_changeable = ("tokens", "log_every", "drop_diverged")  # settings that may change when a saved training continues
 _review_every = 10  # Steps between reviews. Latents die over thousands of steps, and a review waits for the device
 _sparse_below = 1 / 16  # Density below which the sparse path is used: an entry costs about five times as much there
 _dense_above = 1 / 6  # Density above which the dense path is used again; higher, so that training does not alternate
@@ -138,6 +176,24 @@ def _make_trainable(sae: SAE) -> None:
         for name, buffer in module._buffers.items():
             if buffer is not None and buffer.is_inference():
                 module._buffers[name] = buffer.clone()
+
+_Result = TypeVar("_Result")
+
+class SharedResults:
+    "Results that several SAEs need of the same batch, each computed once"
+    def __init__(self) -> None:
+        self._found: dict[tuple[Any, ...], tuple[Any, tuple[Any, ...]]] = {}
+
+    def get(
+        self,
+        compute: Callable[[], _Result],  # Called at the first request
+        *key: Any,  # What the result depends on; tensors and other objects that cannot be hashed by identity
+    ) -> _Result:
+        "Return the result of `compute`, or that of an earlier call with the same key"
+        plain = tuple(part if isinstance(part, (str, tuple, torch.dtype, torch.device)) else id(part) for part in key)
+        if plain not in self._found:
+            self._found[plain] = compute(), key  # the key is kept, so that no other object gets its identity
+        return self._found[plain][0]
 
 class SAETraining:
     "One SAE, and everything that changes while it is trained"
@@ -168,28 +224,39 @@ class SAETraining:
     @outside_inference_mode()
     @no_autocast()
     @torch.no_grad()
-    def start(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"] | None = None) -> None:
+    def start(
+        self,
+        x: Float[Tensor, "n d_in"],
+        target: Float[Tensor, "n d_out"] | None = None,  # None: the inputs
+        shared: SharedResults | None = None,  # Of all SAEs that start from this sample
+    ) -> None:
         "Estimate the transform of the inputs from a first sample; set `b_dec`, and L0 if it has a target"
-        settings = self.sae.cfg
+        shared, settings = shared or SharedResults(), self.sae.cfg
         kind = self.cfg.normalize_inputs if settings.normalize_activations == "none" else "none"
         if target is not None and kind == "whiten":
             raise ValueError("normalize_inputs='whiten' is for SAEs that reconstruct their input; use 'scale'")
-        self.input_transform = estimate_transform(x, kind, settings.input_widths)
+        def transform(part: Tensor, widths: tuple[int, ...]) -> InputTransform:
+            return shared.get(lambda: estimate_transform(part, kind, widths), "transform", part, kind, tuple(widths))
+        self.input_transform = transform(x, settings.input_widths)
         if target is not None:
-            self.output_transform = estimate_transform(target, kind, settings.output_widths)
+            self.output_transform = transform(target, settings.output_widths)
         if kind != "none":  # an SAE that cannot undo the transform says so now, not when training ends
             check_fold(self.sae, x, self.input_transform, self.output_transform)
-        inputs, wanted = self._transformed(x, target)
-        self.sae.b_dec.copy_(geometric_median(self.sae.loss_target(self.sae.normalized(inputs), wanted)))
+        inputs, wanted = self._transformed(x, target, shared)
+        points = self.sae.loss_target(self.sae.normalized(inputs), wanted)
+        self.sae.b_dec.copy_(shared.get(lambda: geometric_median(points), "median", points))
         if self.controller is not None:
             start_at_l0(self.sae, inputs, self.controller.target)
 
-    def _transformed(self, x: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _transformed(self, x: Tensor, target: Tensor | None, shared: SharedResults) -> tuple[Tensor, Tensor | None]:
         "Scale or whiten inputs and targets"
+        def transformed(part: Tensor, transform: InputTransform) -> Tensor:
+            return shared.get(lambda: transform(part), "transformed", part, transform)
         assert self.input_transform is not None
+        inputs = transformed(x, self.input_transform)
         if target is None or self.output_transform is None:
-            return self.input_transform(x), None
-        return self.input_transform(x), self.output_transform(target)
+            return inputs, None
+        return inputs, transformed(target, self.output_transform)
 
     def _lr_factor(self) -> float:
         "Return the factor of the learning rate in the next step"
@@ -198,11 +265,16 @@ class SAETraining:
 
     @outside_inference_mode()
     @no_autocast()
-    def step(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"] | None = None) -> None:
+    def step(
+        self,
+        x: Float[Tensor, "n d_in"],
+        target: Float[Tensor, "n d_out"] | None = None,  # None: the inputs
+        shared: SharedResults | None = None,  # Of all SAEs that are trained on this batch
+    ) -> None:
         "Train on one batch"
         if self.finished:
             raise RuntimeError("this training is finished: its SAE now accepts raw activations")
-        out = self._loss(x, target)
+        out = self._loss(x, target, shared or SharedResults())
         self.updating = True
         self.last_factor = self._lr_factor()
         self.optimizer.apply(self.last_factor)
@@ -213,25 +285,27 @@ class SAETraining:
             self._resample(out)
         self.updating = False
 
-    def _prepare(self, x: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _prepare(self, x: Tensor, target: Tensor | None, shared: SharedResults) -> tuple[Tensor, Tensor | None]:
         "Move a batch to the device of the SAE and transform it"
         device, dtype = self.sae.device, self.sae.dtype
-        def moved(part: Tensor) -> Tensor:
+        def to_sae(part: Tensor) -> Tensor:
             part = part.detach().to(device, dtype)
             return part.clone() if part.is_inference() else part
+        def moved(part: Tensor) -> Tensor:
+            return shared.get(lambda: to_sae(part), "moved", part, device, dtype)
         x, target = moved(x), None if target is None else moved(target)
         if self.input_transform is None:
-            self.start(x, target)
-        self.last_batch = self._transformed(x, target)
+            self.start(x, target, shared)
+        self.last_batch = self._transformed(x, target, shared)
         return self.last_batch
 
-    def _loss(self, x: Tensor, target: Tensor | None) -> SAELoss:
+    def _loss(self, x: Tensor, target: Tensor | None, shared: SharedResults) -> SAELoss:
         "Compute the loss of a batch and its gradients; an error does not change the state"
         first = self.input_transform is None  # the first step also changes the weights, in `start`
         kept = self.sae.state_dict() if first else dict(self.sae.named_buffers())  # buffers are thresholds, for example
         kept = {name: tensor.clone() for name, tensor in kept.items()}
         try:
-            inputs, wanted = self._prepare(x, target)
+            inputs, wanted = self._prepare(x, target, shared)
             sparsity = 1.0 if self.controller is None else self.controller.factor()
             with torch.enable_grad():  # also in notebooks that have disabled gradients
                 out = self.sae.loss(inputs, wanted, self.steps_done, self.dead, sparsity, self.sparse_path,
@@ -262,11 +336,14 @@ class SAETraining:
                 rows = int((~part.isfinite()).any(-1).sum())
                 cause = cause or (f"{rows} of {len(part)} {name} of its batch are NaN or infinite; find out where they "
                                   "come from, or leave them out")
-        if not cause:
+        finite = not cause
+        if finite:
             half = ", and bfloat16 has few digits" if cfg.autocast or self.sae.dtype == torch.bfloat16 else ""
             cause = (f"its batch is finite, so lr={cfg.learning_rate:g} is probably too large{half}; try "
                      f"lr={cfg.learning_rate / 10:.2g}, a longer lr_warm_up_steps or a smaller max_grad_norm")
-        raise DivergenceError(f"the loss is {loss} after step {step}: {cause}")
+        error = DivergenceError(f"the loss is {loss} after step {step}: {cause}")
+        error.of_batch = not finite
+        raise error
 
     def check_finite(self) -> None:
         "Raise DivergenceError if a weight or an average of the optimizer is NaN or infinite"
@@ -286,8 +363,11 @@ class SAETraining:
         self.tokens_done += n
         self.steps_done += 1
         assert out.target is not None
-        out.target = out.target.detach()
-        self.last = out
+        codes, values = out.codes, out.codes.values.detach()
+        self.last = replace(  # without the graph, which holds the tensors of the step
+            out, loss=out.loss.detach(), terms={name: term.detach() for name, term in out.terms.items()},
+            x_hat=out.x_hat.detach(), target=out.target.detach(),
+            codes=replace(codes, values=values) if isinstance(codes, SparseCodes) else codes.with_values(values))
 
     def _review(self, out: SAELoss) -> None:
         "Find the dead latents, and choose between the dense path and the sparse path"

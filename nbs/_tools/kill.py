@@ -3,6 +3,7 @@
     python nbs/_tools/kill.py --kills 200 --seed 0       # the table of nbs/reliability.ipynb
     python nbs/_tools/kill.py --quick                    # less than a minute
     python nbs/_tools/kill.py --only SIGTERM --trial 7   # one trial of one row, again
+    python nbs/_tools/kill.py --only "kill -9" --kinds "eight SAEs" --kills 21    # one kind of run
 
 A run is lost if it cannot be resumed to the end, or if its weights, settings or metrics then differ in any bit from those
 of the same run, unbroken, or if it leaves files. Prints a table, and exits with 1 if anything was lost. Some rows need

@@ -148,11 +148,20 @@ def kinds(data: Path) -> list[Kind]:
         Kind("stored activations", {"activations": stored(data, "bfloat16")}),
         Kind("stored activations in int8, three SAEs", {"activations": stored(data, "int8"), "stored_order": True,
              "sae": three, "hook": {"a": hooks[0], "b": hooks[1], "c": hooks[0]}}),
+        Kind("eight SAEs with their own k, lr and seed, two hook points", eight_saes(hooks)),
         Kind("chats, mask by role", {}, lambda: iterable(chat_file(data)), chat_model, TokenMask(roles=("assistant",))),
-        Kind("mixture of chats and text", {}, lambda: Mixture([str(chat_file(data)), str(data / "part0.jsonl")], [2, 1]),
-             chat_model),
+        Kind("mixture of chats and text", {}, lambda: mixture(data), chat_model),
         Kind("images", {"hook": "0", "mask": TokenMask.everything()}, lambda: InputStream(pictures), picture_model),
     ]
+
+
+def eight_saes(hooks: list[str]) -> dict[str, Any]:
+    "Return the settings of a run with eight SAEs that differ in k, hook point, learning rate, schedule and seed"
+    own = {f"k={k},hook={i}": (k, hook) for k in (2, 4, 8, 12) for i, hook in enumerate(hooks)}
+    overrides = {name: {"seed": n, "lr": 1e-3 * (1 + n), "lr_schedule": "cosine" if n % 2 else "constant"}
+                 for n, name in enumerate(own)}
+    return {"sae": {name: BatchTopKSAEConfig(d_sae=128, k=k) for name, (k, _) in own.items()},
+            "hook": {name: hook for name, (_, hook) in own.items()}, "overrides": overrides, "drop_diverged": True}
 
 
 def short_file(data: Path) -> Path:
@@ -176,6 +185,11 @@ def write_stored(path: Path, dtype: str = "bfloat16", resume: bool = False) -> N
     hooks = ["blocks.1.hook_resid_post", "blocks.2.hook_resid_post"]
     cfg = TrainConfig(hook=hooks, tokens=4000, context_size=64, model_batch_size=4, device="cpu")
     cache_activations(cfg, path, dtype, shard_bytes=400_000 if dtype == "bfloat16" else 200_000, resume=resume)
+
+
+def mixture(data: Path) -> Mixture:
+    "Return a mixture of conversations and text"
+    return Mixture([str(chat_file(data)), str(data / "part0.jsonl")], [2, 1])
 
 
 def chat_file(data: Path) -> Path:
