@@ -10,7 +10,7 @@ __all__ = ['graph_memory', 'attribution_graph']
 
 # %% ../nbs/695_tracing.ipynb #ab79bba9
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -90,20 +90,21 @@ class _Gradients:
            ) -> tuple[Float[Tensor, "m pos d_model"] | None, list[Float[Tensor, "m pos d_out"] | None]]:
         "Return the gradients of the components of an input along directions; None where there is no path"
         x = self.final if layer is None else self.inputs[layer]
-        m = len(positions)
-        read = x[torch.arange(m, device=x.device), positions.to(x.device)]
-        total = (read * directions.detach().to(read)).sum()
-        found = torch.autograd.grad(total, [self.embeddings, *self.outputs], retain_graph=True, allow_unused=True)
-        first, *others = (None if gradient is None else gradient[:m] for gradient in found)
-        return first, others
+        with torch.enable_grad():
+            read = x[torch.arange(len(positions), device=x.device), positions.to(x.device)]
+            return self._of((read * directions.detach().to(read)).sum(), len(positions))
 
     def spread(self, layer: int, directions: Float[Tensor, "m pos width"],
                ) -> tuple[Float[Tensor, "m pos d_model"] | None, list[Float[Tensor, "m pos d_out"] | None]]:
         "Return the gradients of an input's product with directions at all positions"
-        x = self.inputs[layer][:len(directions)]
-        found = torch.autograd.grad((x * directions.to(x)).sum(), [self.embeddings, *self.outputs], retain_graph=True,
-                                    allow_unused=True)
-        first, *others = (None if gradient is None else gradient[:len(directions)] for gradient in found)
+        with torch.enable_grad():
+            x = self.inputs[layer][:len(directions)]
+            return self._of((x * directions.to(x)).sum(), len(directions))
+
+    def _of(self, total: Tensor, rows: int) -> tuple[Tensor | None, list[Tensor | None]]:
+        "Return the gradients of a sum at the embeddings and at the MLP outputs, in the first rows"
+        found = torch.autograd.grad(total, [self.embeddings, *self.outputs], retain_graph=True, allow_unused=True)
+        first, *others = (None if gradient is None else gradient[:rows] for gradient in found)
         return first, others
 
 # %% ../nbs/695_tracing.ipynb #a56f208a
@@ -203,16 +204,61 @@ def _constants(local: LocalModel, skip_at: Sequence[Tensor]) -> tuple[list[Tenso
     both = [x.clone() for x in (*inputs, final)]
     return [x[1] - x[0] for x in both], [x[0] for x in both]
 
+# %% ../nbs/695_tracing.ipynb #d54cfe4d
+def _together(targets: Sequence[ResolvedTarget], rows: int) -> Iterator[tuple[list[int], int | None, Tensor, Tensor]]:
+    "Iterate over batches of targets that read the same input: their numbers, the layer, positions and directions"
+    for layer in dict.fromkeys(target.layer for target in targets):
+        own = [i for i, target in enumerate(targets) if target.layer == layer]
+        for start in range(0, len(own), rows):
+            part = own[start:start + rows]
+            yield (part, layer, torch.tensor([targets[i].position for i in part]),
+                   torch.stack([targets[i].direction for i in part]).detach())
+
+@dataclass(eq=False)
+class _Rows:
+    "Computes rows of a graph: the edges into targets and latents"
+    sources: _Sources
+    gradients: _Gradients
+
+    @torch.no_grad()
+    def compute(self, layer: int | None, positions: Tensor, directions: Tensor, constants: Tensor, encoder: bool) -> Tensor:
+        "Return the edges into linear functions of one input"
+        sources, local = self.sources, self.sources.local
+        first, others = self.gradients.at(layer, positions, directions)
+        edges = sources.edges(first, others, len(positions))
+        if sources.biases:
+            start = edges.shape[1] - len(sources.bias_names())
+            x = len(local.transcoders) if layer is None else layer
+            for column, known in enumerate((sources.positions[x], sources.model[x])):
+                edges[:, start + column] = (known[positions.to(known.device)] * directions.to(known)).sum(-1)
+            edges[:, start + 1 + encoder] += constants.to(edges)
+        return edges
+
+    def of_targets(self, targets: Sequence[ResolvedTarget]) -> Float[Tensor, "n_targets columns"]:
+        "Return the rows of the targets"
+        found: list[Tensor] = [torch.empty(0)] * len(targets)
+        for part, layer, positions, directions in _together(targets, self.gradients.rows):
+            constants = torch.tensor([targets[i].constant for i in part], dtype=torch.float64)
+            for i, row in zip(part, self.compute(layer, positions, directions, constants, layer is not None)):
+                found[i] = row
+        return torch.stack(found)
+
+    def of_latents(self, active: _Active) -> Iterator[Tensor]:
+        "Iterate over batches of the rows of one layer's latents"
+        local, x = self.sources.local, self.sources.local.inputs[active.layer]
+        parts = (part.split(self.gradients.rows) for part in (active.positions, active.latents, active.constants))
+        for positions, latents, constants in zip(*parts):
+            rows, _ = local.transcoders.encoder_rows(active.layer, x[positions], latents)
+            yield self.compute(active.layer, positions, rows.detach(), constants, True)
+
 # %% ../nbs/695_tracing.ipynb #6fefbd29
 def _target_gradients(gradients: _Gradients, targets: Sequence[ResolvedTarget]) -> list[Tensor]:
     "Return the gradients of all targets at all MLP outputs"
-    local = gradients.local
-    out = [torch.zeros(len(targets), *output.shape, dtype=output.dtype, device=output.device) for output in local.outputs]
-    for row, target in enumerate(targets):
-        _, found = gradients.at(target.layer, torch.tensor([target.position]), target.direction[None])
-        for whole, gradient in zip(out, found):
+    out = [output.new_zeros(len(targets), *output.shape) for output in gradients.local.outputs]
+    for part, layer, positions, directions in _together(targets, gradients.rows):
+        for whole, gradient in zip(out, gradients.at(layer, positions, directions)[1]):
             if gradient is not None:
-                whole[row] = gradient[0]
+                whole[part] = gradient
     return out
 
 @torch.no_grad()
@@ -250,41 +296,37 @@ def _largest(sources: _Sources, gradients: _Gradients, targets: Sequence[Resolve
     return [active.pick(part) for active, part in zip(sources.active, chosen.split(list(map(len, sources.active))))]
 
 # %% ../nbs/695_tracing.ipynb #3e2ccc1a
-@dataclass(eq=False)
-class _Rows:
-    "Computes rows of a graph: the edges into targets and latents"
-    sources: _Sources
-    gradients: _Gradients
+@torch.no_grad()
+def _visited(rows: _Rows, targets: Sequence[ResolvedTarget], n: int, batch_size: int) -> list[_Active]:
+    "Return the latents that circuit-tracer visits"
+    sources = rows.sources
+    known, weights = [rows.of_targets(targets)], [target.weight for target in targets]
+    order, total = torch.empty(0, dtype=torch.long), sources.n_latents
+    while len(order) < n:
+        influence = _influence_so_far(torch.cat(known), order, torch.tensor(weights, dtype=known[0].dtype))
+        influence[order] = -torch.inf
+        queue = influence[:total].argsort(descending=True)[:min(4 * batch_size, n - len(order))].sort().values
+        chosen = torch.zeros(total, dtype=torch.bool)
+        chosen[queue] = True
+        parts = chosen.to(known[0].device).split(list(map(len, sources.active)))
+        known += [batch for active, part in zip(sources.active, parts) for batch in rows.of_latents(active.pick(part))]
+        order = torch.cat([order, queue])
+    kept = torch.zeros(total, dtype=torch.bool)
+    kept[order] = True
+    parts = kept.to(known[0].device).split(list(map(len, sources.active)))
+    return [active.pick(part) for active, part in zip(sources.active, parts)]
 
-    @torch.no_grad()
-    def compute(self, layer: int | None, positions: Tensor, directions: Tensor, constants: Tensor, encoder: bool) -> Tensor:
-        "Return the edges into linear functions of one input"
-        sources, local = self.sources, self.sources.local
-        with torch.enable_grad():
-            first, others = self.gradients.at(layer, positions, directions)
-        edges = sources.edges(first, others, len(positions))
-        if sources.biases:
-            start = edges.shape[1] - len(sources.bias_names())
-            x = len(local.transcoders) if layer is None else layer
-            for column, known in enumerate((sources.positions[x], sources.model[x])):
-                edges[:, start + column] = (known[positions.to(known.device)] * directions.to(known)).sum(-1)
-            edges[:, start + 1 + encoder] += constants.to(edges)
-        return edges
+def _influence_so_far(edges: Float[Tensor, "rows columns"], order: Int[Tensor, "visited"], weights: Tensor) -> Tensor:
+    "Return the influence of all sources, from the rows of the targets and of the visited latents"
+    shares = edges.abs()
+    shares /= shares.sum(1, keepdim=True).clamp_min(1e-8)
+    step, total = weights.to(shares) @ shares[:len(weights)], edges.new_zeros(edges.shape[1])
+    while step.any():
+        total += step
+        step = step[order.to(step.device)] @ shares[len(weights):]
+    return total.cpu()
 
-    def of_targets(self, targets: Sequence[ResolvedTarget]) -> Iterator[Tensor]:
-        "Iterate over the rows of the targets"
-        for target in targets:
-            yield self.compute(target.layer, torch.tensor([target.position]), target.direction[None].detach(),
-                               torch.tensor([target.constant], dtype=torch.float64), target.layer is not None)
-
-    def of_latents(self, active: _Active) -> Iterator[Tensor]:
-        "Iterate over batches of the rows of one layer's latents"
-        local, x = self.sources.local, self.sources.local.inputs[active.layer]
-        parts = (part.split(self.gradients.rows) for part in (active.positions, active.latents, active.constants))
-        for positions, latents, constants in zip(*parts):
-            rows, _ = local.transcoders.encoder_rows(active.layer, x[positions], latents)
-            yield self.compute(active.layer, positions, rows.detach(), constants, True)
-
+# %% ../nbs/695_tracing.ipynb #38af96a4
 def _default_batch(local: LocalModel) -> int:
     "Return how many targets fit into one batch of about 1 GB"
     per_row = graph_memory(0, 0, local.n_positions, len(local.mlps), local.embeddings.shape[1], 1)["batch"]
@@ -363,10 +405,10 @@ def attribution_graph(
         active = [_active_latents(local, i, where, theirs) for i, where in enumerate(places.latents)]
     gradients = _Gradients(local, batch_size or _default_batch(local), places.skip)
     n_active = sum(map(len, active))
-    if max_nodes is not None and n_active > max_nodes:
-        everything = _Sources(local, active, places.written, places.skip, [], False, [], [])
-        active = _largest(everything, gradients, resolved, max_nodes)
     sources = _make_sources(local, active, places, theirs)
+    if max_nodes is not None and n_active > max_nodes:
+        sources = replace(sources, active=_visited(_Rows(sources, gradients), resolved, max_nodes, batch_size or 512)) \
+            if theirs else _make_sources(local, _largest(sources, gradients, resolved, max_nodes), places, theirs)
     edges = _all_edges(_Rows(sources, gradients), resolved)
     graph = _package(sources, resolved, edges, {
         "conventions": conventions, "active_latents": n_active, "max_nodes": max_nodes,
@@ -385,9 +427,7 @@ def _all_edges(rows: _Rows, targets: Sequence[ResolvedTarget]) -> Float[Tensor, 
     for batch in (batch for active in sources.active for batch in rows.of_latents(active)):
         edges[start:start + len(batch)] = batch.cpu()
         start += len(batch)
-    for row in rows.of_targets(targets):
-        edges[start] = row[0].cpu()
-        start += 1
+    edges[start:] = rows.of_targets(targets).cpu()
     return edges
 
 def _package(sources: _Sources, targets: Sequence[ResolvedTarget], edges: Tensor, about: dict[str, Any]) -> AttributionGraph:
