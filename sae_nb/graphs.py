@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['Kind', 'Node', 'AttributionGraph', 'GraphScores', 'PrunedGraph']
 
 # %% ../nbs/694_graphs.ipynb #46fd5801
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -42,10 +42,11 @@ class AttributionGraph:
     latents: Int[Tensor, "n_latents 3"]  # Block, position and index
     activations: Float[Tensor, "n_latents"]
     biases: list[str]  # Names of the bias nodes
-    targets: list[dict[str, Any]]  # Label, and token, probability or latent if it is one
+    targets: list[dict[str, Any]]  # Label, position, constant, and token, probability or latent if it is one
     weights: Float[Tensor, "n_targets"]  # Share of each target in the influence; probabilities of tokens
     edges: Float[Tensor, "rows columns"]  # Rows: latents and targets; columns: all nodes but targets
     values: Float[Tensor, "rows"]  # Pre-activations of latents, and values of the targets
+    readouts: list[Float[Tensor, "width"]] = field(default_factory=list)  # Direction of each target in what it reads
     about: dict[str, Any] = field(default_factory=dict)  # Model, transcoders and settings
 
     @property
@@ -138,6 +139,14 @@ class AttributionGraph:
         "Return the effect of each node on each target through all paths, with its sign"
         return _total_effects(self)
 
+    def predicted(
+        self,
+        changes: Mapping[int, float],  # New activation of each changed latent, by the number of its node
+        direct: bool = False,  # Only direct effects; otherwise effects through other latents of the graph, too
+    ) -> Float[Tensor, "rows"]:
+        "Predict how the values of all latents and targets change when the activations of some latents are set"
+        return _predicted(self, changes, direct)
+
     def strongest(
         self,
         of: int,  # Number of a latent or target
@@ -208,6 +217,25 @@ def _total_effects(graph: AttributionGraph) -> Float[Tensor, "n_targets columns"
         if not step.any():
             return total
         total += step
+    raise ValueError("the edges form a cycle: effects have no limit")
+
+def _predicted(graph: AttributionGraph, changes: Mapping[int, float], direct: bool) -> Float[Tensor, "rows"]:
+    "Return the changes of all values, by the edges"
+    n = graph.n_latents
+    if wrong := [i for i in changes if not 0 <= i < n]:
+        raise ValueError(f"changes: nodes {wrong} are not latents; the graph has latents 0 to {n - 1}")
+    fixed, chosen = torch.zeros_like(graph.values[:n]), list(changes)
+    fixed[chosen] = torch.tensor([changes[i] for i in chosen]).to(fixed) / graph.activations[chosen].to(fixed) - 1
+    relative = fixed
+    for _ in range(1 if direct else 1000):
+        found = graph.edges[:, :n] @ relative
+        if direct:
+            return found
+        after = found[:n] / torch.where(graph.values[:n] == 0, 1, graph.values[:n])
+        after[chosen] = fixed[chosen]
+        if torch.equal(after, relative):
+            return found
+        relative = after
     raise ValueError("the edges form a cycle: effects have no limit")
 
 # %% ../nbs/694_graphs.ipynb #323d6e17
