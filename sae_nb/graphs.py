@@ -225,7 +225,7 @@ def _predicted(graph: AttributionGraph, changes: Mapping[int, float], direct: bo
     if wrong := [i for i in changes if not 0 <= i < n]:
         raise ValueError(f"changes: nodes {wrong} are not latents; the graph has latents 0 to {n - 1}")
     fixed, chosen = torch.zeros_like(graph.values[:n]), list(changes)
-    fixed[chosen] = torch.tensor([changes[i] for i in chosen]).to(fixed) / graph.activations[chosen].to(fixed) - 1
+    fixed[chosen] = torch.tensor([changes[i] for i in chosen], dtype=fixed.dtype) / graph.activations[chosen].to(fixed) - 1
     relative = fixed
     for _ in range(1 if direct else 1000):
         found = graph.edges[:, :n] @ relative

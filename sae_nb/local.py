@@ -174,7 +174,7 @@ class LocalModel:
         tokens = tokens.to(model_device(model))
         local = cls(model, transcoders, tokens, _find_mlps(model, transcoders), _find_norms(model))
         found: dict[str, Tensor] = {}
-        names = [*local._attention_hooks(), *local._read_hooks(), "hook_embed", "ln_final.hook_out",
+        names = [*local._attention_hooks(), *local.read_hooks(), "hook_embed", "ln_final.hook_out",
                  *(mlp.writes for mlp in local.mlps)]
         with ExitStack() as stack:
             for norm in local.norms:
@@ -182,7 +182,7 @@ class LocalModel:
             for name in dict.fromkeys(names):
                 stack.enter_context(watch_at(model, name, partial(found.__setitem__, name)))
             local.logits = run_logits(model, tokens)[0]
-            local.inputs = [local._read(layer.reads, found)[0] for layer in transcoders.layers]
+            local.inputs = [local.read(layer.reads, found)[0] for layer in transcoders.layers]
         local.norms = [norm for norm in local.norms if norm.scale is not None]  # the others are not part of the model
         local.queries_and_keys = {name: found[name] for name in local._attention_hooks()}
         local.embeddings, local.final = found["hook_embed"][0], found["ln_final.hook_out"][0]
@@ -216,11 +216,11 @@ class LocalModel:
         owners = {id(norm.enters.module): norm.name for norm in self.norms}
         return {name: owners[id(module)] for name, module in found.items()}
 
-    def _read_hooks(self) -> list[str]:
+    def read_hooks(self) -> list[str]:
         "Return the hook points of the set's inputs that are not inside a norm"
         return [layer.reads for layer in self.transcoders.layers if layer.reads not in self._normalized]
 
-    def _read(self, hook: str, found: dict[str, Tensor]) -> Float[Tensor, "row pos d_in"]:
+    def read(self, hook: str, found: dict[str, Tensor]) -> Float[Tensor, "row pos d_in"]:
         "Return an input of the set in the running pass"
         if hook not in self._normalized:
             return as_vectors(found[hook])
@@ -253,7 +253,7 @@ class LocalModel:
         read: dict[str, Tensor] = {}
         def at_mlp(j: int, x: Tensor) -> Tensor:
             i = self.mlps[j].layer
-            known = None if i is None else self._read(self.transcoders.layers[i].reads, read)
+            known = None if i is None else self.read(self.transcoders.layers[i].reads, read)
             return write(j, x if known is None else known).to(x.dtype).view_as(x)
         last = "ln_final.hook_out"
         with ExitStack() as stack:
@@ -261,9 +261,9 @@ class LocalModel:
             stack.enter_context(shared_change(("constants", self.model), constants))
             stack.enter_context(self.held())
             stack.enter_context(replace_at(self.model, "hook_embed", embed))
-            for name in self._read_hooks():
+            for name in self.read_hooks():
                 stack.enter_context(watch_at(self.model, name, partial(read.__setitem__, name)))
             for j, mlp in enumerate(self.mlps):
                 stack.enter_context(replace_at(self.model, mlp.writes, partial(at_mlp, j)))
             found = read_activations(self.model, self.tokens.expand(rows, -1), [*names, last])
-            return [self._read(layer.reads, read) for layer in self.transcoders.layers], found[last], found
+            return [self.read(layer.reads, read) for layer in self.transcoders.layers], found[last], found
