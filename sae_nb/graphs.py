@@ -9,15 +9,20 @@ from __future__ import annotations
 __all__ = ['Kind', 'Node', 'AttributionGraph', 'GraphScores', 'PrunedGraph']
 
 # %% ../nbs/694_graphs.ipynb #46fd5801
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from .core import local_path
+from .disk import LocalFiles, write_safely
 from .display import Table, format_number
+from .formats.files import CheckpointError, TensorFile, read_json
 
 # %% ../nbs/694_graphs.ipynb #f89063e6
 Kind: TypeAlias = Literal["latent", "error", "embedding", "bias", "target"]
@@ -164,6 +169,21 @@ class AttributionGraph:
             raise ValueError(f"node {i} ({self.node(i) if 0 <= i < len(self) else 'unknown'}) has no incoming edges")
         return i - self.spans["target"].start + self.n_latents
 
+    def save(
+        self,
+        path: str | Path,  # JSON file; tensors go to a .safetensors file next to it
+    ) -> Path:
+        "Write both files, the JSON file last: if it exists, the graph is complete"
+        return _save(self, Path(path))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,  # JSON file
+    ) -> AttributionGraph:
+        "Read the files that `save` wrote; raise CheckpointError if they are something else"
+        return _load(local_path(path))
+
     def table(
         self,
         n: int = 12,  # Maximum number of nodes
@@ -186,6 +206,45 @@ class AttributionGraph:
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
+
+# %% ../nbs/694_graphs.ipynb #71bb1814
+_tensors = "tokens", "latents", "activations", "weights", "edges", "values"
+_texts = "texts", "blocks", "biases", "targets", "about"
+
+def _save(graph: AttributionGraph, path: Path) -> Path:
+    "Write the files of a graph"
+    from safetensors.torch import save_file
+    if path.suffix != ".json":
+        raise ValueError(f"{path}: a graph is written to a .json file, and its tensors next to it")
+    tensors = {name: getattr(graph, name) for name in _tensors}
+    tensors |= {f"readout.{i}": readout for i, readout in enumerate(graph.readouts)}
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    write_safely(path.with_suffix(".safetensors"), lambda file: save_file(tensors, file))
+    text = json.dumps({"format": "sae_nb attribution graph", **{name: getattr(graph, name) for name in _texts}}, indent=1)
+    return write_safely(path, lambda file: file.write_text(text))
+
+def _load(path: Path) -> AttributionGraph:
+    "Read the files of a graph, and check that their sizes fit"
+    files = LocalFiles(path.parent)
+    kept = read_json(files, path.name).values
+    if kept.get("format") != "sae_nb attribution graph":
+        raise CheckpointError(f"{path}: not an attribution graph; for graphs of circuit-tracer and Neuronpedia, use "
+                              "read_graph_json")
+    tensors = TensorFile(files, path.with_suffix(".safetensors").name).read()
+    try:
+        readouts = [tensors[f"readout.{i}"] for i in range(len(kept["targets"]))]
+        graph = AttributionGraph(readouts=readouts, **{name: tensors[name] for name in _tensors},
+                                 **{name: kept[name] for name in _texts})
+        for target in graph.targets:
+            target["latent"] = None if target["latent"] is None else tuple(target["latent"])
+        rows, columns = graph.n_latents + len(graph.targets), graph.spans["target"].start
+        if len(graph.texts) != len(graph.tokens) or len(graph.weights) != len(graph.targets):
+            raise ValueError(f"{len(graph.texts)} texts of {len(graph.tokens)} tokens")
+        if graph.edges.shape != (rows, columns) or graph.values.shape != (rows,) or graph.latents.shape[1:] != (3,):
+            raise ValueError(f"edges of shape {tuple(graph.edges.shape)} for {rows} rows and {columns} columns")
+        return graph
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not an attribution graph ({type(error).__name__}: {error})") from error
 
 # %% ../nbs/694_graphs.ipynb #314689b3
 def _shares(edges: Tensor) -> Tensor:
