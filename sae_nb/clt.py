@@ -310,8 +310,18 @@ class CLTLayer(nn.Module):
 
     @property
     def edited(self) -> bool:
-        "Whether latents of this layer or of one below were changed after encoding"
+        "True if latents of this layer or of one below were changed after encoding"
         return any(layer.written is not layer.clean for layer in (*self.below, self))
+
+    def latent_gradient(
+        self,
+        gradients: Mapping[str, Float[Tensor, "... d_layer_out"]],  # Of a metric, at the outputs of the layers by hook point
+    ) -> Float[Tensor, "... d_layer"]:
+        "Return the gradient of a metric at this layer's latents, through the outputs of all layers that they write to"
+        clt, hooks = self.whole[0], self.whole[0].cfg.metadata.hook_name_out
+        assert isinstance(hooks, list)
+        rows = clt.decoders[self.layer].unbind(1)
+        return sum((gradients[hook].to(part) @ part.T for hook, part in zip(hooks[self.layer:], rows)), clt.b_dec.new_zeros(()))
 
     def reconstruct_clean(self, x: Float[Tensor, "... d_layer_in"]) -> Float[Tensor, "... d_layer_out"]:
         "Return the output of this layer from the latents as they were encoded"

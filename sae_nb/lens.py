@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from .clt import CrossLayerTranscoder
 from .compare import random_rows
 from .display import unknown
 from .directions import logit_effects, unembedding
@@ -139,6 +140,10 @@ def _check_unembedding(sae: SAE, model: Any) -> None:
         raise ValueError(f"the latents write to {hook!r}, not to the residual stream: multiply W_dec by the matrix "
                          "that maps one to the other")
 
+def _written(sae: SAE) -> Float[Tensor, "d_sae d_out"]:
+    "Return what each latent writes; for a cross-layer transcoder, the sum of what it writes in all layers"
+    return torch.cat([rows.sum(1) for rows in sae.decoders]) if isinstance(sae, CrossLayerTranscoder) else sae.W_dec
+
 @torch.no_grad()
 def logit_lens(
     sae: SAE,  # Its decoder must write to the residual stream
@@ -150,7 +155,7 @@ def logit_lens(
     _check_unembedding(sae, model)
     matrix, tokenizer = unembedding(model), getattr(model, "tokenizer", None)
     vocabulary = Vocabulary(()) if tokenizer is None else Vocabulary.from_tokenizer(tokenizer)
-    W_dec = sae.W_dec.detach()
+    W_dec = _written(sae).detach()
     if W_dec.shape[1:] != matrix.shape[:1]:
         raise ValueError(f"the latents write to {tuple(W_dec.shape[1:])} dimensions, the residual stream has "
                          f"{len(matrix)}: multiply W_dec by the matrix that maps one to the other")
