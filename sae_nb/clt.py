@@ -9,8 +9,8 @@ from __future__ import annotations
 __all__ = ['CrossLayerTranscoderConfig', 'CrossLayerTranscoder', 'CLTLayer']
 
 # %% ../nbs/170_clt.ipynb #0084f8e2
+import copy
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -267,7 +267,7 @@ class CLTLayer(nn.Module):
         self.layer, self.below, self.whole = layer, tuple(below), (clt,)  # tuples keep them out of `modules`
         for name in hook_points:
             self.add_module(name, SAEHookPoint())
-        self.cfg = copy(clt.cfg)
+        self.cfg = copy.copy(clt.cfg)
         self.cfg.metadata = replace(clt.cfg.metadata, **{
             name: hooks[layer] if isinstance(hooks := getattr(clt.cfg.metadata, name), list) else hooks
             for name in ("hook_name", "hook_name_out")})
