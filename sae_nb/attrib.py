@@ -216,7 +216,7 @@ def _attributions(
 def _single(parts: Sequence[SplicedSAE], instead: str) -> SplicedSAE:
     "Return the only SAE; raise ValueError for a cross-layer transcoder, which has one part per layer"
     if len(parts) > 1:
-        raise ValueError(f"a cross-layer transcoder has a part at each of {[part.hook for part in parts]}: use {instead}")
+        raise ValueError(f"a cross-layer transcoder has parts at {[part.hook for part in parts]}: use {instead}")
     return parts[0]
 
 
@@ -260,8 +260,8 @@ def attribute(
     parts, metric = _decompose(model, saes, text), metric or _most_likely(text, model)
     keep = {part.hook: _positions_with_nodes(model, part, text, mask) for part in parts}
     if steps and any(isinstance(part.sae, CLTLayer) for part in parts):
-        raise ValueError(f"steps={steps}: integrated gradients need a baseline for each SAE alone, which the layers of a "
-                         "cross-layer transcoder do not have; use steps=0")
+        raise ValueError(f"steps={steps}: integrated gradients need a baseline for each SAE alone, and the layers of a "
+                         "cross-layer transcoder have none; use steps=0")
     value, gradient = _gradients(model, text, metric, [part.target for part in parts])
     baseline: dict[str, Tensor] = {}
     for part in parts if steps else ():

@@ -182,7 +182,7 @@ class CrossLayerTranscoder(MultiHookSAE):
 
     def layer_pre_activations(
         self,
-        layer: int,
+        layer: int,  # Number of the layer
         x: Float[Tensor, "... d_layer_in"],  # Input of this layer
     ) -> Float[Tensor, "... d_layer"]:
         "Return the pre-activations of one layer's latents"
@@ -191,7 +191,7 @@ class CrossLayerTranscoder(MultiHookSAE):
 
     def encode_layer(
         self,
-        layer: int,
+        layer: int,  # Number of the layer
         x: Float[Tensor, "... d_layer_in"],  # Input of this layer
     ) -> Float[Tensor, "... d_layer"]:
         "Return one layer's latents at inference"
@@ -257,26 +257,35 @@ class CrossLayerTranscoder(MultiHookSAE):
 # %% ../nbs/170_clt.ipynb #8b43d98b
 class CLTLayer(nn.Module):
     "One layer of a cross-layer transcoder while a model runs: encodes its input, and decodes all layers up to this one"
+    hook_sae_input: SAEHookPoint
+    hook_sae_acts_pre: SAEHookPoint
+    hook_sae_acts_post: SAEHookPoint
+    hook_sae_recons: SAEHookPoint
+    hook_sae_error: SAEHookPoint
+    hook_sae_output: SAEHookPoint
+    clean: Float[Tensor, "... d_layer"]  # Latents of the last pass
+    written: Float[Tensor, "... d_layer"]  # Latents of the last pass after edits
+
     def __init__(
         self,
-        clt: CrossLayerTranscoder,
-        layer: int,
+        clt: CrossLayerTranscoder,  # The whole transcoder, whose weights it uses
+        layer: int,  # Number of the layer
         below: Sequence[CLTLayer] = (),  # Layers below this one, in order
     ):
         super().__init__()
-        self.layer, self.below, self.whole = layer, tuple(below), (clt,)  # tuples keep them out of `modules`
+        self.layer = layer
+        self.below, self.whole = tuple(below), (clt,)  # tuples keep them out of `modules`
         for name in hook_points:
             self.add_module(name, SAEHookPoint())
         self.cfg = copy.copy(clt.cfg)
         self.cfg.metadata = replace(clt.cfg.metadata, **{
             name: hooks[layer] if isinstance(hooks := getattr(clt.cfg.metadata, name), list) else hooks
             for name in ("hook_name", "hook_name_out")})
-        self.clean: Tensor | None = None  # Latents of the last pass
-        self.written: Tensor | None = None  # Latents of the last pass after edits
+        self.clean = self.written = torch.empty(0)
 
     @staticmethod
     def of(
-        clt: CrossLayerTranscoder,
+        clt: CrossLayerTranscoder,  # Its hook points must be in its metadata
     ) -> list[CLTLayer]:
         "Return all layers of a cross-layer transcoder, connected for a forward pass"
         layers: list[CLTLayer] = []
@@ -315,13 +324,15 @@ class CLTLayer(nn.Module):
 
     def latent_gradient(
         self,
-        gradients: Mapping[str, Float[Tensor, "... d_layer_out"]],  # Of a metric, at the outputs of the layers by hook point
+        gradients: Mapping[str, Float[Tensor, "... d_layer_out"]],  # Of a metric, at each layer's output, by hook point
     ) -> Float[Tensor, "... d_layer"]:
         "Return the gradient of a metric at this layer's latents, through the outputs of all layers that they write to"
         clt, hooks = self.whole[0], self.whole[0].cfg.metadata.hook_name_out
         assert isinstance(hooks, list)
-        rows = clt.decoders[self.layer].unbind(1)
-        return sum((gradients[hook].to(part) @ part.T for hook, part in zip(hooks[self.layer:], rows)), clt.b_dec.new_zeros(()))
+        out = clt.b_dec.new_zeros(())
+        for hook, rows in zip(hooks[self.layer:], clt.decoders[self.layer].unbind(1)):
+            out = out + gradients[hook].to(rows) @ rows.T
+        return out
 
     def reconstruct_clean(self, x: Float[Tensor, "... d_layer_in"]) -> Float[Tensor, "... d_layer_out"]:
         "Return the output of this layer from the latents as they were encoded"

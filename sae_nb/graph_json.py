@@ -27,8 +27,8 @@ from .graphs import AttributionGraph, PrunedGraph
 _dialects = "circuit-tracer", "neuronpedia"
 
 def cantor_pairing(
-    block: int,
-    latent: int,
+    block: int,  # Block of its transcoder
+    latent: int,  # Index
 ) -> int:
     "Return the number that front ends give to a latent"
     return (block + latent) * (block + latent + 1) // 2 + latent
@@ -46,8 +46,8 @@ def _target_node(graph: AttributionGraph, k: int) -> dict[str, Any]:
     number = target["token"] if target["token"] is not None else (graph.about.get("vocabulary") or 0) + k
     position, share = target["position"], float(graph.weights[k])
     return {"node_id": f"{layer}_{number}_{position}", "feature": number, "layer": layer, "ctx_idx": position,
-            "feature_type": "logit", "token_prob": share, "is_target_logit": k == 0, "jsNodeId": f"L_{number}-{position}",
-            "clerp": f'Output "{target["label"]}" (p={share:.3f})', "activation": None, "influence": None}
+            "feature_type": "logit", "token_prob": share, "is_target_logit": k == 0,
+            "jsNodeId": f"L_{number}-{position}", "clerp": f'Output "{target["label"]}" (p={share:.3f})', "activation": None, "influence": None}
 
 def _node(pruned: PrunedGraph, i: int, labels: Mapping[tuple[int, int], str], old_ids: bool) -> dict[str, Any]:
     "Describe a node"
@@ -61,8 +61,8 @@ def _node(pruned: PrunedGraph, i: int, labels: Mapping[tuple[int, int], str], ol
                   "feature_type": "mlp reconstruction error", "jsNodeId": f"{node.block}_{node.position}-0"}
     elif node.kind == "embedding":
         token = int(graph.tokens[node.position])
-        found |= {"node_id": f"E_{token}_{node.position}", "feature": node.position, "layer": "E", "ctx_idx": node.position,
-                  "feature_type": "embedding", "jsNodeId": f"E_{token}-{node.position}"}
+        found |= {"node_id": f"E_{token}_{node.position}", "feature": node.position, "layer": "E",
+                  "ctx_idx": node.position, "feature_type": "embedding", "jsNodeId": f"E_{token}-{node.position}"}
     elif node.kind == "bias":
         block = re.search(r"\d+$", node.label)
         name = f"{block[0] if block else 0}_bias_{re.sub(r'[^a-z]+', '_', node.label).strip('_')}_0"
@@ -94,21 +94,22 @@ def _check_names(slug: str, scan: str, dialect: str) -> None:
 def _metadata(pruned: PrunedGraph, slug: str, scan: str, dialect: str, source_set: str | None) -> dict[str, Any]:
     "Return the description of a graph"
     graph = pruned.graph
-    found = {"slug": slug, "scan": scan, "transcoder_list": [], "prompt_tokens": graph.texts, "prompt": "".join(graph.texts),
-             "node_threshold": pruned.node_threshold, "schema_version": 1}
+    found = {"slug": slug, "scan": scan, "transcoder_list": [], "prompt_tokens": graph.texts,
+             "prompt": "".join(graph.texts), "node_threshold": pruned.node_threshold, "schema_version": 1}
     if dialect == "circuit-tracer":
         return found
     details = {"feature_details": {"neuronpedia_source_set": source_set}} if source_set else {}
     nodes = graph.about.get("max_nodes")
     return {**found, **details, "info": {"generator": {"name": "sae_nb"}},
-            "generation_settings": {"max_n_logits": len(graph.targets), **({"max_feature_nodes": nodes} if nodes else {})},
+            "generation_settings": {"max_n_logits": len(graph.targets),
+                                    **({"max_feature_nodes": nodes} if nodes else {})},
             "pruning_settings": {"node_threshold": pruned.node_threshold, "edge_threshold": pruned.edge_threshold}}
 
 def graph_json(
-    pruned: PrunedGraph,
+    pruned: PrunedGraph,  # From `AttributionGraph.prune`
     slug: str,  # Name of the graph, with letters, digits and _.-
     scan: str,  # Name of the transcoders; on Neuronpedia the id of a model
-    dialect: Literal["circuit-tracer", "neuronpedia"] = "circuit-tracer",
+    dialect: Literal["circuit-tracer", "neuronpedia"] = "circuit-tracer",  # Front end
     labels: Mapping[tuple[int, int], str] | None = None,  # Label of each latent, by block and index
     source_set: str | None = None,  # Source set on Neuronpedia that has the latents' pages
     old_ids: bool = False,  # Number errors as front ends did until 2026
@@ -120,18 +121,18 @@ def graph_json(
     nodes = {i: _node(pruned, i, labels or {}, old_ids) for i in numbers}
     names = {i: node["node_id"] for i, node in nodes.items()}
     if not old_ids and len(set(names.values())) < len(names):
-        raise ValueError("two targets of the graph are the same token at the same position: their nodes would have one id")
+        raise ValueError("two targets of the graph are the same token at the same position: they would have one id")
     saved = pruned.graph.about.get("qParams") or {}
     return {"metadata": _metadata(pruned, slug, scan, dialect, source_set),
             "qParams": {"pinnedIds": [], "supernodes": [], "linkType": "both", "clickedId": "", "sg_pos": "", **saved},
             "nodes": list(nodes.values()), "links": _links(pruned, names)}
 
 def write_graph_json(
-    pruned: PrunedGraph,
+    pruned: PrunedGraph,  # From `AttributionGraph.prune`
     folder: str | Path,  # The file is FOLDER/SLUG.json
     slug: str,  # Name of the graph, with letters, digits and _.-
     scan: str,  # Name of the transcoders; on Neuronpedia the id of a model
-    dialect: Literal["circuit-tracer", "neuronpedia"] = "circuit-tracer",
+    dialect: Literal["circuit-tracer", "neuronpedia"] = "circuit-tracer",  # Front end
     **options: Any,  # `labels`, `source_set` and `old_ids` of `graph_json`
 ) -> Path:
     "Write a pruned graph for a front end; for circuit-tracer's, also add it to `graph-metadata.json`"
@@ -156,7 +157,7 @@ def _read_nodes(content: Mapping[str, Any], source: str) -> dict[str, list[dict[
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in _kinds.values()}
     for node in content["nodes"]:
         if (kind := _kinds.get(node["feature_type"])) is None:
-            raise CheckpointError(f"{source}: a node of the type {node['feature_type']!r}; known are {', '.join(_kinds)}")
+            raise CheckpointError(f"{source}: unknown type of node {node['feature_type']!r}; known are {', '.join(_kinds)}")
         found[kind].append(node)
     def place(node: Mapping[str, Any]) -> tuple[int, int, int]:
         return int(node["layer"]), int(node["ctx_idx"]), int(node["node_id"].split("_")[1])
@@ -205,21 +206,23 @@ def _from_content(content: Mapping[str, Any], source: str, vocabulary: int | Non
         torch.tensor([float(node.get("activation") or 0) for node in nodes["latent"]]),
         [node["clerp"] for node in nodes["bias"]], [_read_target(node, vocabulary) for node in nodes["target"]],
         torch.tensor([float(node.get("token_prob") or 0) for node in nodes["target"]]),
-        torch.empty(0), torch.empty(0), [], {"qParams": content.get("qParams") or {}, "scan": content["metadata"].get("scan")})
+        torch.empty(0), torch.empty(0), [],
+        {"qParams": content.get("qParams") or {}, "scan": content["metadata"].get("scan")})
     numbers = _numbers(graph, nodes)
     return _with_edges(graph, numbers, content)
 
 def _numbers(graph: AttributionGraph, nodes: Mapping[str, list[dict[str, Any]]]) -> list[tuple[dict[str, Any], int]]:
     "Return each node with its number in the graph"
     spans, n = graph.spans, len(graph.tokens)
-    found = [(node, i) for kind in ("latent", "bias", "target") for node, i in zip(nodes[kind], spans[kind])]  # type: ignore[index]
+    in_order = spans["latent"], spans["bias"], spans["target"]
+    found = [(node, i) for kind, span in zip(("latent", "bias", "target"), in_order) for node, i in zip(nodes[kind], span)]
     found += [(node, spans["error"].start + int(node["layer"]) * n + int(node["ctx_idx"])) for node in nodes["error"]]
     found += [(node, spans["embedding"].start + int(node["ctx_idx"])) for node in nodes["embedding"]]
     return found
 
 def _ends(graph: AttributionGraph, links: list[dict[str, Any]], by_id: Mapping[str, list[int]],
           ) -> Iterator[tuple[int, int, float]]:
-    "Iterate over edges; tell nodes with the same id apart by what can be the end of an edge, and by the order of the file"
+    "Iterate over edges; of nodes with the same id, choose the one that can be there, or go by the order of the file"
     spans, seen = graph.spans, set()
     for link in links:
         (target,) = [i for i in by_id[link["target"]] if i in spans["latent"] or i in spans["target"]]
@@ -228,8 +231,8 @@ def _ends(graph: AttributionGraph, links: list[dict[str, Any]], by_id: Mapping[s
         possible = [i for i in sources if to is None or (graph.node(i).block or 0) < to]
         if len(possible) > 1:  # the link of the latent comes before that of the error
             if sum((other["source"], other["target"]) == pair for other in links) == 1:
-                raise CheckpointError(f"the link from {pair[0]!r} to {pair[1]!r} can be that of a latent or of an error: the "
-                                      "file has old ids of errors; write it again with new ones")
+                raise CheckpointError(f"the link from {pair[0]!r} to {pair[1]!r} can be that of a latent or of an error: "
+                                      "the file has old ids of errors; write it again with new ones")
             possible = [max(sources) if pair in seen else min(sources)]
         seen.add(pair)
         yield target, possible[0] if possible else sources[0], float(link["weight"])
@@ -253,5 +256,6 @@ def _with_edges(graph: AttributionGraph, numbers: list[tuple[dict[str, Any], int
         cumulative[i] = 1.0 if node.get("influence") is None else float(node["influence"])
     thresholds = content["metadata"].get("pruning_settings") or {}
     node_threshold = content["metadata"].get("node_threshold")
-    return PrunedGraph(graph, kept, torch.tensor(pairs, dtype=torch.long).view(-1, 2), cumulative,
-                       float(1 if node_threshold is None else node_threshold), float(thresholds.get("edge_threshold", 1)))
+    found = torch.tensor(pairs, dtype=torch.long).view(-1, 2)
+    return PrunedGraph(graph, kept, found, cumulative, float(1 if node_threshold is None else node_threshold),
+                       float(thresholds.get("edge_threshold", 1)))

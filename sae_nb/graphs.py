@@ -26,14 +26,15 @@ from .formats.files import CheckpointError, TensorFile, read_json
 
 # %% ../nbs/694_graphs.ipynb #f89063e6
 Kind: TypeAlias = Literal["latent", "error", "embedding", "bias", "target"]
+_kinds: tuple[Kind, ...] = "latent", "error", "embedding", "bias", "target"
 
 class Node(NamedTuple):
     "A node of a graph"
-    kind: Kind
+    kind: Kind  # "latent", "error", "embedding", "bias" or "target"
     block: int | None  # Block of the model; None: it is not in a block
     position: int | None  # None: a bias
     latent: int | None  # Index of a latent
-    label: str
+    label: str  # What it is, for tables
 
     def __str__(self) -> str:
         return self.label
@@ -45,10 +46,10 @@ class AttributionGraph:
     texts: list[str]  # Text of each token
     blocks: list[int]  # Blocks whose MLPs have error nodes
     latents: Int[Tensor, "n_latents 3"]  # Block, position and index
-    activations: Float[Tensor, "n_latents"]
+    activations: Float[Tensor, "n_latents"]  # Of the latents
     biases: list[str]  # Names of the bias nodes
     targets: list[dict[str, Any]]  # Label, position, constant, and token, probability or latent if it is one
-    weights: Float[Tensor, "n_targets"]  # Share of each target in the influence; probabilities of tokens
+    weights: Float[Tensor, "n_targets"]  # Weight of each target in the influence; probabilities of tokens
     edges: Float[Tensor, "rows columns"]  # Rows: latents and targets; columns: all nodes but targets
     values: Float[Tensor, "rows"]  # Pre-activations of latents, and values of the targets
     readouts: list[Float[Tensor, "width"]] = field(default_factory=list)  # Direction of each target in what it reads
@@ -63,11 +64,11 @@ class AttributionGraph:
     def spans(self) -> dict[Kind, range]:
         "Range of the nodes of each kind"
         found: dict[Kind, range] = {}
-        sizes = {"latent": self.n_latents, "error": len(self.blocks) * len(self.tokens), "embedding": len(self.tokens),
-                 "bias": len(self.biases), "target": len(self.targets)}
+        n = len(self.tokens)
+        sizes = self.n_latents, len(self.blocks) * n, n, len(self.biases), len(self.targets)
         start = 0
-        for kind, size in sizes.items():
-            found[kind] = range(start, start + size)  # type: ignore[index]
+        for kind, size in zip(_kinds, sizes):
+            found[kind] = range(start, start + size)
             start += size
         return found
 
@@ -99,9 +100,9 @@ class AttributionGraph:
 
     def number(
         self,
-        block: int,
+        block: int,  # Block of its transcoder
         position: int,  # Negative positions count from the end
-        latent: int,
+        latent: int,  # Index
     ) -> int:
         "Return the number of a latent's node; raise KeyError if it is not in the graph"
         wanted = torch.tensor([block, position % len(self.tokens), latent])
@@ -134,8 +135,8 @@ class AttributionGraph:
 
     def prune(
         self,
-        node_threshold: float = 0.8,  # Keep the nodes with the largest influence, until they have this share of it
-        edge_threshold: float = 0.98,  # Keep the edges with the largest influence, until they have this share of it
+        node_threshold: float = 0.8,  # Keep the nodes with the largest influence, until they have this fraction of it
+        edge_threshold: float = 0.98,  # Keep the edges with the largest influence, until they have this fraction of it
     ) -> PrunedGraph:
         "Return the nodes and edges with the largest influence; tokens and targets are always kept"
         return _pruned(self, node_threshold, edge_threshold)
@@ -155,7 +156,7 @@ class AttributionGraph:
     def strongest(
         self,
         of: int,  # Number of a latent or target
-        n: int = 10,
+        n: int = 10,  # Maximum number
     ) -> list[tuple[int, float]]:
         "Return the sources of the largest incoming edges, with the edges"
         row = self.edges[self._row(of)]
@@ -220,7 +221,8 @@ def _save(graph: AttributionGraph, path: Path) -> Path:
     tensors |= {f"readout.{i}": readout for i, readout in enumerate(graph.readouts)}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     write_safely(path.with_suffix(".safetensors"), lambda file: save_file(tensors, file))
-    text = json.dumps({"format": "sae_nb attribution graph", **{name: getattr(graph, name) for name in _texts}}, indent=1)
+    kept = {"format": "sae_nb attribution graph", **{name: getattr(graph, name) for name in _texts}}
+    text = json.dumps(kept, indent=1)
     return write_safely(path, lambda file: file.write_text(text))
 
 def _load(path: Path) -> AttributionGraph:
@@ -284,7 +286,8 @@ def _predicted(graph: AttributionGraph, changes: Mapping[int, float], direct: bo
     if wrong := [i for i in changes if not 0 <= i < n]:
         raise ValueError(f"changes: nodes {wrong} are not latents; the graph has latents 0 to {n - 1}")
     fixed, chosen = torch.zeros_like(graph.values[:n]), list(changes)
-    fixed[chosen] = torch.tensor([changes[i] for i in chosen], dtype=fixed.dtype) / graph.activations[chosen].to(fixed) - 1
+    values = torch.tensor([changes[i] for i in chosen], dtype=fixed.dtype)
+    fixed[chosen] = values / graph.activations[chosen].to(fixed) - 1
     relative = fixed
     for _ in range(1 if direct else 1000):
         found = graph.edges[:, :n] @ relative
@@ -300,8 +303,8 @@ def _predicted(graph: AttributionGraph, changes: Mapping[int, float], direct: bo
 # %% ../nbs/694_graphs.ipynb #323d6e17
 class GraphScores(NamedTuple):
     "Two scores between 0 and 1 of how much of a graph is explained by latents"
-    replacement: float  # Share of the influence that begins in tokens and biases
-    completeness: float  # Mean share of inputs that are not errors
+    replacement: float  # Fraction of the influence that begins in tokens and biases
+    completeness: float  # Mean fraction of inputs that are not errors
 
 def _scores(graph: AttributionGraph) -> GraphScores:
     "Compute the scores from influence and shares"
@@ -318,12 +321,12 @@ def _scores(graph: AttributionGraph) -> GraphScores:
 @dataclass(eq=False)
 class PrunedGraph:
     "The nodes and edges of a graph that were kept"
-    graph: AttributionGraph
+    graph: AttributionGraph  # The whole graph
     kept: Bool[Tensor, "nodes"]  # Nodes that were kept
     edges: Int[Tensor, "n 2"]  # Target and source of each edge that was kept, as numbers of nodes
-    cumulative: Float[Tensor, "nodes"]  # Share of all influence that this node and those with more influence have
-    node_threshold: float
-    edge_threshold: float
+    cumulative: Float[Tensor, "nodes"]  # Fraction of all influence that this node and those with more influence have
+    node_threshold: float  # Fraction of the influence that was kept
+    edge_threshold: float  # Fraction of the influence on the kept nodes that was kept
 
     @property
     def nodes(self) -> list[int]:
@@ -355,14 +358,14 @@ class PrunedGraph:
                 f"{len(spans['error'])} errors, {len(self.edges)} edges")
 
 def _threshold(scores: Tensor, share: float) -> Tensor:
-    "Return the smallest of the largest scores that have a given share of the sum"
+    "Return the smallest of the largest scores that have a given fraction of the sum"
     ordered = scores.sort(descending=True).values
     cumulative = ordered.cumsum(0) / ordered.sum()
     first = int(torch.searchsorted(cumulative, share))
     return ordered[min(first, len(ordered) - 1)]
 
 def _cumulative(influence: Tensor) -> Tensor:
-    "Return for each node the share of the influence of the nodes up to it, in the order of their influence"
+    "Return for each node the fraction of the influence of the nodes up to it, in the order of their influence"
     order = influence.sort(descending=True)
     return torch.empty_like(influence).scatter_(0, order.indices, order.values.cumsum(0) / order.values.sum())
 
@@ -370,11 +373,12 @@ def _pruned(graph: AttributionGraph, node_threshold: float, edge_threshold: floa
     "Return the graph's nodes and edges with the largest influence"
     for name, value in (("node_threshold", node_threshold), ("edge_threshold", edge_threshold)):
         if not 0 <= value <= 1:
-            raise ValueError(f"{name}={value}: must be a share between 0 and 1")
-    influence, spans, n = graph.influence(), graph.spans, graph.n_latents
+            raise ValueError(f"{name}={value}: must be a fraction between 0 and 1")
+    influence, n = graph.influence(), graph.n_latents
+    spans = graph.spans
     kept = influence >= _threshold(influence, node_threshold)
-    for kind in ("embedding", "target"):
-        kept[spans[kind].start:spans[kind].stop] = True
+    for span in (spans["embedding"], spans["target"]):
+        kept[span.start:span.stop] = True
     first = spans["target"].start
     rows, columns = torch.cat([kept[:n], kept[first:]]).nonzero()[:, 0], kept[:first].nonzero()[:, 0]
     part, inner = graph.edges[rows][:, columns], int(kept[:n].sum())

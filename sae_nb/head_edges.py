@@ -31,7 +31,7 @@ from .sources import ActiveLatents, find_errors
 # %% ../nbs/697_head_edges.ipynb #f3cfa1fd
 @dataclass(eq=False)
 class _Written:
-    "What the sources write, one row for each"
+    "Vectors that the sources write, one row for each"
     embeddings: Float[Tensor, "source pos d_model"]
     outputs: list[Float[Tensor, "source pos d_out"]]  # By MLP
 
@@ -66,14 +66,15 @@ def _written(local: LocalModel, graph: AttributionGraph, sources: Sequence[int])
         elif node.kind == "embedding":
             embeddings[row, node.position] = local.embeddings[node.position]
         else:
-            raise ValueError(f"node {i} ({node}) is a {node.kind}: only edges from latents, errors and tokens can be split")
+            raise ValueError(f"node {i} ({node}) is a {node.kind}: only edges from latents, errors and tokens can be "
+                             "split")
     return _Written(embeddings, outputs)
 
 # %% ../nbs/697_head_edges.ipynb #1ed692b9
 @dataclass(eq=False)
 class HeadSplit:
     "The edges into one node, split by the last attention head on their paths"
-    graph: AttributionGraph = field(repr=False)
+    graph: AttributionGraph = field(repr=False)  # The graph of the edges
     target: int  # Number of the node
     sources: list[int]  # Numbers of the sources
     direct: Float[Tensor, "source"]  # Part that passes no head
@@ -88,11 +89,13 @@ class HeadSplit:
         for row, i in enumerate(self.sources):
             flat = self.heads[row].flatten()
             best = flat.abs().argsort(descending=True, stable=True)[:n].tolist()
-            names = [f"{k // self.heads.shape[2]}.{k % self.heads.shape[2]}: {format_number(float(flat[k]), 3, signed=True)}"
+            n_heads = self.heads.shape[2]
+            names = [f"{k // n_heads}.{k % n_heads}: {format_number(float(flat[k]), 3, signed=True)}"
                      for k in best if flat[k] != 0]
             rows.append([str(self.graph.node(i)), format_number(float(self.direct[row] + flat.sum()), 3, signed=True),
                          format_number(float(self.direct[row]), 3, signed=True), ", ".join(names)])
-        return Table(f"Edges into {self.graph.node(self.target)}", ["source", "edge", "direct", "last heads"], rows, left=(0, 3))
+        header = ["source", "edge", "direct", "last heads"]
+        return Table(f"Edges into {self.graph.node(self.target)}", header, rows, left=(0, 3))
 
     def __repr__(self) -> str:
         return repr(self.table())
@@ -149,13 +152,14 @@ def _value(local: LocalModel, graph: AttributionGraph, target: int, inputs: list
     block, position, latent = place
     i = next(i for i, layer in enumerate(local.transcoders.layers) if layer.block == block)
     with torch.no_grad():
-        rows, _ = local.transcoders.encoder_rows(i, local.inputs[i][[position]], torch.tensor([latent], device=final.device))
+        index = torch.tensor([latent], device=final.device)
+        rows, _ = local.transcoders.encoder_rows(i, local.inputs[i][[position]], index)
     return inputs[i][0, position] @ rows[0].to(inputs[i])
 
 def split_by_head(
     model: nn.Module,  # A bridge or a Hugging Face model
     transcoders: Transcoders,  # Those of the graph
-    graph: AttributionGraph,
+    graph: AttributionGraph,  # The graph of the edges
     target: int,  # Number of a latent or target
     sources: Sequence[int] | None = None,  # Numbers of latents, errors or tokens; None: the ten largest edges
     mask: MaskLike = "as trained",  # That of the graph
@@ -171,7 +175,8 @@ def split_by_head(
         found = local.linear_pass(lambda x: None, lambda j, x: local.outputs[j][None], names=names)[2]
         z = [as_vectors(found[name]) for name in names]
     back = _backward(local, graph, target, z)
-    parts = [_batch(local, graph, back, z, list(sources[start:start + batch_size])) for start in range(0, len(sources), batch_size)]
+    batches = [list(sources[start:start + batch_size]) for start in range(0, len(sources), batch_size)]
+    parts = [_batch(local, graph, back, z, batch) for batch in batches]
     direct, heads = (torch.cat(part).cpu() for part in zip(*parts)) if parts else (torch.zeros(0), torch.zeros(0, 0, 0))
     return HeadSplit(graph, target, list(sources), direct, heads)
 

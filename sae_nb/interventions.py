@@ -40,7 +40,7 @@ class _Run:
 @torch.no_grad()
 def _run(
     local: LocalModel,
-    write: Callable[[int, Tensor, list[Tensor]], Tensor],  # From an MLP's number, its output, and the set's inputs so far
+    write: Callable[[int, Tensor, list[Tensor]], Tensor],  # From an MLP's number, its output, and the inputs so far
     attention: bool,  # Hold attention patterns
     norms: bool,  # Hold norm denominators
 ) -> _Run:
@@ -69,18 +69,18 @@ _modes = "direct", "constrained", "attention", "live"
 
 @dataclass(eq=False)
 class Intervention:
-    "What changed latents do: the model before and after"
-    local: LocalModel = field(repr=False)
+    "Effects of changed latents: the model before and after"
+    local: LocalModel = field(repr=False)  # The recorded prompt
     logits: Float[Tensor, "pos vocab"] = field(repr=False)  # After the change
-    clean_logits: Float[Tensor, "pos vocab"] = field(repr=False)
+    clean_logits: Float[Tensor, "pos vocab"] = field(repr=False)  # Before the change
     pre_activations: list[Float[Tensor, "pos d_layer"]] = field(repr=False)  # Of each layer, after the change
-    clean_pre_activations: list[Float[Tensor, "pos d_layer"]] = field(repr=False)
+    clean_pre_activations: list[Float[Tensor, "pos d_layer"]] = field(repr=False)  # Of each layer, before the change
     final: Float[Tensor, "pos d_model"] = field(repr=False)  # Output of the last norm, after the change
-    clean_final: Float[Tensor, "pos d_model"] = field(repr=False)
+    clean_final: Float[Tensor, "pos d_model"] = field(repr=False)  # Output of the last norm, before the change
 
     def measured(
         self,
-        graph: AttributionGraph,
+        graph: AttributionGraph,  # Of the same prompt
     ) -> Float[Tensor, "rows"]:
         "Return the changes of the values of all latents and targets of a graph"
         layers = {layer.block: i for i, layer in enumerate(self.local.transcoders.layers)}
@@ -122,8 +122,8 @@ class _Setting:
 
     def write(self, j: int, x: Tensor, inputs: list[Tensor]) -> Tensor:
         "Return an MLP's output with the changes"
-        local, mlp, found = self.local, self.local.mlps[j], self.local.transcoders
-        out = x
+        local, out = self.local, x
+        mlp, found = local.mlps[j], local.transcoders
         if mlp.block in self.held:
             out, skip = local.outputs[j], None if mlp.layer is None else found.skip(mlp.layer)
             if mlp.layer is not None and skip is not None:
@@ -134,7 +134,7 @@ class _Setting:
 
     def _added(self, to: int, inputs: list[Tensor]) -> Tensor:
         "Return what the changed latents add to the output of a layer"
-        added = torch.zeros_like(self.local.outputs[next(j for j, mlp in enumerate(self.local.mlps) if mlp.layer == to)])
+        added = torch.zeros_like(next(out for out, mlp in zip(self.local.outputs, self.local.mlps) if mlp.layer == to))
         for i in (i for i in self.changes if to in self.local.transcoders.writes_to(i)):
             if i not in self.moved:
                 z = self.clean[i] if self.held else self.local.transcoders.encode(i, inputs[i])
@@ -170,9 +170,10 @@ def intervene(
     clean = [found.encode(i, x) for i, x in enumerate(local.inputs)]
     checked = _checked_changes(found, changes, local.n_positions, found.d_sae)
     attention, norms = mode != "live", held == everything
-    before, after = (_run(local, _Setting(local, these, held, clean).write, attention, norms) for these in ({}, checked))
-    pre = ([found.pre_activations(i, x) for i, x in enumerate(run.inputs)] for run in (after, before))
-    return Intervention(local, after.logits, before.logits, *pre, after.final, before.final)
+    settings = (_Setting(local, these, held, clean) for these in ({}, checked))
+    before, after = (_run(local, setting.write, attention, norms) for setting in settings)
+    pre, clean_pre = ([found.pre_activations(i, x) for i, x in enumerate(run.inputs)] for run in (after, before))
+    return Intervention(local, after.logits, before.logits, pre, clean_pre, after.final, before.final)
 
 # %% ../nbs/698_interventions.ipynb #c0e89c0f
 @dataclass(frozen=True)
@@ -180,8 +181,8 @@ class Agreement:
     "Predicted and measured effects of setting latents, one at a time"
     nodes: list[int]  # Latents that were set
     predicted: Float[Tensor, "nodes rows"]  # Changes of all latents and targets
-    measured: Float[Tensor, "nodes rows"]
-    n_targets: int
+    measured: Float[Tensor, "nodes rows"]  # The same, measured
+    n_targets: int  # Targets, which are the last rows
 
     def correlation(
         self,
@@ -202,13 +203,14 @@ class Agreement:
         return float((a * b).sum() / a.square().sum().clamp_min(1e-30))
 
     def __repr__(self) -> str:
-        return (f"Effects of {len(self.nodes)} latents: correlation of predicted and measured {self.correlation():.3f}, "
-                f"for the targets {self.correlation(targets=True):.3f} with slope {self.slope(targets=True):.2f}")
+        everything, targets = self.correlation(), self.correlation(targets=True)
+        return (f"Effects of {len(self.nodes)} latents: correlation of predicted and measured {everything:.3f}, "
+                f"for the targets {targets:.3f} with slope {self.slope(targets=True):.2f}")
 
 def agreement(
     model: nn.Module,  # A bridge or a Hugging Face model
     transcoders: Transcoders,  # Those of the graph
-    graph: AttributionGraph,
+    graph: AttributionGraph,  # With the latents to set
     nodes: Sequence[int] | None = None,  # Latents to set, by number; None: the ten with the largest influence
     factor: float = 0.0,  # New activation, as a multiple of the old one
     mode: Mode = "live",  # What is held
@@ -218,9 +220,10 @@ def agreement(
     if nodes is None:
         nodes = graph.influence()[:graph.n_latents].argsort(descending=True, stable=True)[:10].tolist()
     predicted, measured = [], []
+    direct = mode == "direct" or mode == "constrained" and blocks is None
     for i in nodes:
         value = factor * float(graph.activations[i])
-        predicted.append(graph.predicted({i: value}, direct=mode == "direct" or mode == "constrained" and blocks is None))
+        predicted.append(graph.predicted({i: value}, direct))
         change = (*graph.latents[i].tolist(), value)
         measured.append(intervene(model, transcoders, graph.tokens, [change], mode, blocks).measured(graph))
     return Agreement(list(nodes), torch.stack(predicted), torch.stack(measured), len(graph.targets))
@@ -230,7 +233,7 @@ def agreement(
 class Recovery:
     "Values of the targets when only the nodes of a graph are kept"
     labels: list[str]  # Of the targets
-    weights: Float[Tensor, "targets"]
+    weights: Float[Tensor, "targets"]  # Weights of the targets in the graph
     whole: Float[Tensor, "targets"]  # In the whole model
     kept: Float[Tensor, "targets"]  # With the nodes of the graph
     none: Float[Tensor, "targets"]  # Without latents and errors
@@ -244,11 +247,11 @@ class Recovery:
 
     def table(self) -> Table:
         "Return a table of the targets"
-        rows = [[label, *(format_number(float(part[i]), 3) for part in (self.whole, self.none, self.kept, self.recovered))]
-                for i, label in enumerate(self.labels)]
+        columns = self.whole, self.none, self.kept, self.recovered
+        rows = [[label, *(format_number(float(column[i]), 3) for column in columns)] for i, label in enumerate(self.labels)]
+        kl, kl_none = (format_number(value, 3) for value in (self.kl, self.kl_none))
         return Table("Targets with the nodes of the graph only", ["target", "whole model", "no nodes", "kept", "recovered"],
-                     rows, left=(0,), footer=f"KL divergence of the next token: {format_number(self.kl, 3)}, "
-                                             f"without nodes {format_number(self.kl_none, 3)}")
+                     rows, left=(0,), footer=f"KL divergence of the next token: {kl}, without nodes {kl_none}")
 
     def __repr__(self) -> str:
         return repr(self.table())
@@ -284,7 +287,8 @@ class _Keeping:
 
 def _kept_parts(local: LocalModel, graph: AttributionGraph, nodes: Sequence[int]) -> _Keeping:
     "Return the latents and errors among the nodes"
-    found, spans, n = local.transcoders, graph.spans, local.n_positions
+    found, n = local.transcoders, local.n_positions
+    first = graph.spans["error"].start
     layers = {layer.block: i for i, layer in enumerate(found.layers)}
     masks = [torch.zeros(n, found.pre_activations(i, x[:1]).shape[-1], dtype=torch.bool, device=x.device)
              for i, x in enumerate(local.inputs)]
@@ -301,7 +305,7 @@ def _kept_parts(local: LocalModel, graph: AttributionGraph, nodes: Sequence[int]
         active.append(ActiveLatents(i, positions, latents, values, values, torch.zeros_like(values)))
     errors = find_errors(local, active, local.as_trained, local.as_trained)
     for j, error in enumerate(errors):
-        there = [spans["error"].start + j * n + position in kept for position in range(n)]
+        there = [first + j * n + position in kept for position in range(n)]
         error *= torch.tensor(there, device=error.device)[:, None]
     return _Keeping(local, masks, errors, local.as_trained)
 
@@ -309,7 +313,7 @@ def _kept_parts(local: LocalModel, graph: AttributionGraph, nodes: Sequence[int]
 def recovery(
     model: nn.Module,  # A bridge or a Hugging Face model
     transcoders: Transcoders,  # Those of the graph
-    graph: AttributionGraph | PrunedGraph,
+    graph: AttributionGraph | PrunedGraph,  # Whose nodes are kept
     mask: MaskLike = "as trained",  # That of the graph
     errors: bool = True,  # Keep the errors that are nodes of the graph; otherwise none
     hold: bool = False,  # Hold attention patterns and norm denominators
@@ -328,6 +332,6 @@ def recovery(
                             for target, readout in zip(whole.targets, whole.readouts)])
     at = whole.targets[0]["position"]
     clean = local.logits[at].log_softmax(-1)
-    kl = [float((clean.exp() * (clean - run.logits[at].log_softmax(-1))).sum()) for run in runs]
-    return Recovery([target["label"] for target in whole.targets], whole.weights, values(local.final),
-                    *(values(run.final) for run in runs), *kl)
+    kl, kl_none = (float((clean.exp() * (clean - run.logits[at].log_softmax(-1))).sum()) for run in runs)
+    kept, none = (values(run.final) for run in runs)
+    return Recovery([target["label"] for target in whole.targets], whole.weights, values(local.final), kept, none, kl, kl_none)

@@ -74,8 +74,7 @@ class _Norm:
                 if (found - y).float().norm() <= 1e-2 * y.float().norm() + 1e-12:
                     self.gain = gain
                     return found
-        raise ValueError(f"{self.name}: a {type(self.leaves.module).__name__} that is neither LayerNorm nor RMSNorm, so "
-                         "its denominator cannot be held")
+        raise ValueError(f"{self.name}: a norm that is neither LayerNorm nor RMSNorm, so its denominator cannot be held")
 
     def held(self, y: Tensor) -> Tensor:
         "Return the output for the input of the running pass, with the recorded denominators"
@@ -115,7 +114,7 @@ def _find_norms(model: nn.Module) -> list[_Norm]:
 @dataclass(frozen=True)
 class MLP:
     "An MLP of the model"
-    block: int
+    block: int  # Number of its block
     writes: str  # Hook point of its output
     layer: int | None  # Layer of the set that replaces it; None: there is none
 
@@ -149,16 +148,16 @@ def _parameters_without_gradients(model: nn.Module) -> Iterator[None]:
 class LocalModel:
     "A model on one prompt, with its attention patterns, norm denominators and MLP outputs"
     model: nn.Module
-    transcoders: TranscoderSet
+    transcoders: TranscoderSet  # Their inputs are recorded, too
     tokens: Int[Tensor, "1 pos"]
-    mlps: list[MLP]
-    norms: list[_Norm] = field(default_factory=list)
+    mlps: list[MLP]  # One per block
+    norms: list[_Norm] = field(default_factory=list)  # With their denominators
     queries_and_keys: dict[str, Tensor] = field(default_factory=dict)  # By hook point
-    embeddings: Float[Tensor, "pos d_model"] = field(default_factory=lambda: torch.empty(0))
+    embeddings: Float[Tensor, "pos d_model"] = field(default_factory=lambda: torch.empty(0))  # Without positions
     inputs: list[Float[Tensor, "pos d_in"]] = field(default_factory=list)  # Of the layers of the set
     outputs: list[Float[Tensor, "pos d_out"]] = field(default_factory=list)  # Of the MLPs
     final: Float[Tensor, "pos d_model"] = field(default_factory=lambda: torch.empty(0))  # Output of the last norm
-    logits: Float[Tensor, "pos vocab"] = field(default_factory=lambda: torch.empty(0))
+    logits: Float[Tensor, "pos vocab"] = field(default_factory=lambda: torch.empty(0))  # Of the model
     as_trained: list[Bool[Tensor, "pos"]] = field(default_factory=list)  # Where each layer of the set was trained
 
     @classmethod
@@ -166,7 +165,7 @@ class LocalModel:
     def record(
         cls,
         model: nn.Module,  # A bridge or a Hugging Face model
-        transcoders: TranscoderSet,
+        transcoders: TranscoderSet,  # Their inputs are recorded
         tokens: Int[Tensor, "1 pos"],
         mask: MaskLike = "as trained",  # Positions with latents
     ) -> LocalModel:
@@ -220,7 +219,11 @@ class LocalModel:
         "Return the hook points of the set's inputs that are not inside a norm"
         return [layer.reads for layer in self.transcoders.layers if layer.reads not in self._normalized]
 
-    def read(self, hook: str, found: dict[str, Tensor]) -> Float[Tensor, "row pos d_in"]:
+    def read(
+        self,
+        hook: str,  # Hook point that a layer of the set reads
+        found: dict[str, Tensor],  # Activations of the running pass by hook point
+    ) -> Float[Tensor, "row pos d_in"]:
         "Return an input of the set in the running pass"
         if hook not in self._normalized:
             return as_vectors(found[hook])
@@ -249,7 +252,7 @@ class LocalModel:
         rows: int = 1,  # Copies of the prompt
         names: Sequence[str] = (),  # Other hook points to read
     ) -> tuple[list[Float[Tensor, "row pos d_in"]], Float[Tensor, "row pos d_model"], dict[str, Tensor]]:
-        "Run the model with everything held; return the inputs of the set, the output of the last norm, and other tensors"
+        "Run the model with everything held; return the inputs of the set, the last norm's output, and other tensors"
         read: dict[str, Tensor] = {}
         def at_mlp(j: int, x: Tensor) -> Tensor:
             i = self.mlps[j].layer

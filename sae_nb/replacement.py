@@ -46,7 +46,7 @@ class Layer:
 class TranscoderSet:
     "Transcoders for several MLPs, in the order of the model: one for each, or one cross-layer transcoder"
     parts: list[SAE]  # One transcoder per layer, or one cross-layer transcoder
-    layers: list[Layer]
+    layers: list[Layer]  # Where each layer reads and writes
 
     @classmethod
     def of(
@@ -65,9 +65,9 @@ class TranscoderSet:
         if not found:
             raise ValueError("no transcoder: there is nothing to replace the MLPs with")
         layers = [layer for layer, _ in found]
-        for name, values in (("block", [layer.block for layer in layers]), ("MLP", [layer.writes for layer in layers])):
-            if twice := sorted({str(value) for value in values if values.count(value) > 1}):
-                raise ValueError(f"two transcoders for the same {name}: {', '.join(twice)}")
+        blocks = [layer.block for layer in layers]
+        if twice := sorted({str(block) for block in blocks if blocks.count(block) > 1}):
+            raise ValueError(f"two transcoders for the same block: {', '.join(twice)}")
         return cls([sae for _, sae in found], layers)
 
     @property
@@ -103,21 +103,29 @@ class TranscoderSet:
         found = [resolve_mask(mask, part, model) for part in self.parts]
         return found * len(self) if self.clt else found
 
-    def pre_activations(self, i: int, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_layer"]:
-        "Return the pre-activations of layer `i`"
+    def pre_activations(
+        self,
+        i: int,  # Number of the layer in the set
+        x: Float[Tensor, "... d_in"],  # Its inputs
+    ) -> Float[Tensor, "... d_layer"]:
+        "Return the pre-activations of a layer"
         if self.clt:
             return self.clt.layer_pre_activations(i, x)
         return self.parts[i].encoder_for(self.parts[i].prepare(x)).dense()
 
-    def encode(self, i: int, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_layer"]:
-        "Return the latents of layer `i`"
+    def encode(
+        self,
+        i: int,  # Number of the layer in the set
+        x: Float[Tensor, "... d_in"],  # Its inputs
+    ) -> Float[Tensor, "... d_layer"]:
+        "Return the latents of a layer"
         return self.clt.encode_layer(i, x) if self.clt else self.parts[i].encode(x)
 
     def encoder_rows(
         self,
-        i: int,
+        i: int,  # Number of the layer in the set
         x: Float[Tensor, "n d_in"],  # Inputs of the layer, one for each latent
-        latents: Int[Tensor, "n"],
+        latents: Int[Tensor, "n"],  # Indices
     ) -> tuple[Float[Tensor, "n d_in"], Float[Tensor, "n"]]:
         "Return the maps from the layer's input to pre-activations, and the constants that are added"
         if self.clt:
@@ -125,20 +133,34 @@ class TranscoderSet:
             return self.clt.encoder[chosen], self.clt.b_enc[chosen]
         return _affine_rows(self.parts[i], x, latents)
 
-    def writes_to(self, i: int) -> range:
-        "Return the layers whose MLP outputs the latents of layer `i` write to"
+    def writes_to(
+        self,
+        i: int,  # Number of the layer in the set
+    ) -> range:
+        "Return the layers whose MLP outputs the latents of a layer write to"
         return range(i, len(self) if self.clt else i + 1)
 
-    def decoder_rows(self, i: int, to: int, latents: Int[Tensor, "n"]) -> Float[Tensor, "n d_out"]:
-        "Return what latents of layer `i` write to the MLP output of layer `to`, per unit of activation"
+    def decoder_rows(
+        self,
+        i: int,  # Number of the latents' layer in the set
+        to: int,  # Number of the layer that they write to
+        latents: Int[Tensor, "n"],  # Indices
+    ) -> Float[Tensor, "n d_out"]:
+        "Return what latents write to the MLP output of a layer, per unit of activation"
         return self.clt.decoders[i][latents, to - i] if self.clt else self.parts[i].W_dec[latents]
 
-    def bias(self, i: int) -> Float[Tensor, "d_out"]:
-        "Return the decoder bias of layer `i`"
+    def bias(
+        self,
+        i: int,  # Number of the layer in the set
+    ) -> Float[Tensor, "d_out"]:
+        "Return the decoder bias of a layer"
         return self.clt.by_layer(self.clt.b_dec)[i] if self.clt else self.parts[i].b_dec
 
-    def skip(self, i: int) -> Float[Tensor, "d_out d_in"] | None:
-        "Return the linear skip path of layer `i`; None if there is none"
+    def skip(
+        self,
+        i: int,  # Number of the layer in the set
+    ) -> Float[Tensor, "d_out d_in"] | None:
+        "Return the linear skip path of a layer; None if there is none"
         if self.clt:
             return self.clt.W_skip[i] if self.clt.cfg.skip else None
         return getattr(self.parts[i], "W_skip", None)
@@ -157,14 +179,15 @@ def _layer(sae: Any, hook: str | None) -> Layer:
 
 def _layers(clt: CrossLayerTranscoder) -> list[Layer]:
     "Return where the layers of a cross-layer transcoder read and write"
-    where = clt.cfg.metadata
-    for name, hooks in (("hook_name", where.hook_name), ("hook_name_out", where.hook_name_out)):
-        if not isinstance(hooks, list) or len(hooks) != clt.n_layers:
-            raise ValueError(f"the metadata of a CrossLayerTranscoder of {clt.n_layers} layers has {name}={hooks!r}: "
+    found: list[Any] = []
+    for name in ("hook_name", "hook_name_out"):
+        found.append(getattr(clt.cfg.metadata, name))
+        if not isinstance(found[-1], list) or len(found[-1]) != clt.n_layers:
+            raise ValueError(f"the metadata of a CrossLayerTranscoder of {clt.n_layers} layers has {name}={found[-1]!r}: "
                              "must be a list of one hook point per layer")
-    layers = [Layer(_block_of(writes), reads, writes) for reads, writes in zip(where.hook_name, where.hook_name_out)]
+    layers = [Layer(_block_of(writes), reads, writes) for reads, writes in zip(*found)]
     if [layer.block for layer in layers] != sorted({layer.block for layer in layers}):
-        raise ValueError(f"hook_name_out={where.hook_name_out}: must be in the order of the blocks")
+        raise ValueError(f"hook_name_out={found[-1]}: must be in the order of the blocks")
     return layers
 
 def _block_of(hook: str) -> int:
@@ -174,7 +197,7 @@ def _block_of(hook: str) -> int:
     return int(found[1])
 
 def _affine_rows(sae: SAE, x: Float[Tensor, "n d_in"], latents: Int[Tensor, "n"]) -> tuple[Tensor, Tensor]:
-    "Return encoder rows and constants of a per-layer transcoder, with its gate and its input scale as they are at `x`"
+    "Return encoder rows and constants of a per-layer transcoder, with the gate and the input scale that it has at `x`"
     if not hasattr(sae, "encoder") or not hasattr(sae, "b_enc"):
         raise TypeError(f"a {type(sae).__name__} has no affine encoder, so its latents cannot be nodes of a graph")
     rows, constants = sae.encoder[latents], sae.b_enc[latents]
@@ -248,11 +271,13 @@ def replacement_scores(
     text, source = evaluation_tokens(tokens, model, found.parts[0], n_tokens)
     saes: Any = found.clt or found.parts
     special = resolve_mask(TokenMask(skip_first=False), found.parts[0], model)
-    parts = [_batch_sums(model, found, saes, batch.to(model_device(model)), mask, special) for batch in text.split(batch_size)]
+    batches = text.to(model_device(model)).split(batch_size)
+    parts = [_batch_sums(model, found, saes, batch, mask, special) for batch in batches]
     sums = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    values = {name: value.item() for name, value in _replacement_metrics({k: v.sum(0) for k, v in sums.items()}).items()}
+    found_values = _replacement_metrics({name: total.sum(0) for name, total in sums.items()})
     intervals = bootstrap_interval(sums, _replacement_metrics, generator=torch.Generator().manual_seed(seed))
-    return ReplacementScores(values, intervals, sums, {"tokens": text.numel(), **({"source": source} if source else {})})
+    about = {"tokens": text.numel(), **({"source": source} if source else {})}
+    return ReplacementScores({name: value.item() for name, value in found_values.items()}, intervals, sums, about)
 
 def _batch_sums(model: nn.Module, found: TranscoderSet, saes: Any, tokens: Tensor, mask: MaskLike,
                 special: TokenMask) -> dict[str, Tensor]:

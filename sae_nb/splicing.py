@@ -410,7 +410,7 @@ def _has_hooks(sae: SAE) -> bool:
 @dataclass
 class SplicedSAE:
     "An SAE that replaces an activation during the forward pass, with the tensors of the last pass"
-    sae: SAE | CLTLayer
+    sae: SAE  # Or one layer of a cross-layer transcoder
     hook: str  # Hook point that the SAE reads
     target: str  # Hook point that it replaces
     error_term: bool = False  # Add the SAE's error
@@ -545,16 +545,17 @@ class Spliced:
                 stack.enter_context(evaluation_mode(part.sae))
             return run_logits(self.model, tokens, attention_mask)
 
-def _layers_of(clt: CrossLayerTranscoder) -> list[tuple[str, str, SAE | CLTLayer]]:
+def _layers_of(clt: CrossLayerTranscoder) -> list[tuple[str, str, Any]]:
     "Return the layers of a cross-layer transcoder with their hook points; raise ValueError if these are not known"
-    where, n = clt.cfg.metadata, clt.n_layers
-    for name, hooks in (("hook_name", where.hook_name), ("hook_name_out", where.hook_name_out)):
-        if not isinstance(hooks, list) or len(hooks) != n:
-            raise ValueError(f"the metadata of a CrossLayerTranscoder of {n} layers has {name}={hooks!r}: must be a list "
-                             "of one hook point per layer")
-    return list(zip(where.hook_name, where.hook_name_out, CLTLayer.of(clt)))
+    hooks: list[Any] = []
+    for name in ("hook_name", "hook_name_out"):
+        hooks.append(getattr(clt.cfg.metadata, name))
+        if not isinstance(hooks[-1], list) or len(hooks[-1]) != clt.n_layers:
+            raise ValueError(f"the metadata of a CrossLayerTranscoder of {clt.n_layers} layers has {name}={hooks[-1]!r}: "
+                             "must be a list of one hook point per layer")
+    return list(zip(*hooks, CLTLayer.of(clt)))
 
-def _by_hook(saes: SAEs) -> list[tuple[str, str, SAE | CLTLayer]]:
+def _by_hook(saes: SAEs) -> list[tuple[str, str, SAE]]:
     "Return each SAE with the hook points that it reads and replaces; raise ValueError if they cannot be used"
     one = isinstance(saes, (SAE, str)) or not isinstance(saes, Iterable)
     found, several = [], cast("Any", [saes] if one else saes)

@@ -24,7 +24,7 @@ from .local import LocalModel
 from .models import model_inputs
 from .reading import MaskLike
 from .replacement import Transcoders, TranscoderSet
-from .sources import ActiveLatents, Gradients, Sources, find_constants, find_errors
+from .sources import ActiveLatents, Gradients, EdgeSources, find_constants, find_errors
 from .targets import ResolvedTarget, Target, resolve_targets, token_text
 
 # %% ../nbs/696_tracing.ipynb #d54cfe4d
@@ -40,11 +40,12 @@ def _together(targets: Sequence[ResolvedTarget], rows: int) -> Iterator[tuple[li
 @dataclass(eq=False)
 class _Rows:
     "Computes rows of a graph: the edges into targets and latents"
-    sources: Sources
+    sources: EdgeSources
     gradients: Gradients
 
     @torch.no_grad()
-    def compute(self, layer: int | None, positions: Tensor, directions: Tensor, constants: Tensor, encoder: bool) -> Tensor:
+    def compute(self, layer: int | None, positions: Tensor, directions: Tensor, constants: Tensor,
+                encoder: bool) -> Tensor:
         "Return the edges into linear functions of one input"
         sources, local = self.sources, self.sources.local
         first, others = self.gradients.at(layer, positions, directions)
@@ -85,7 +86,7 @@ def _target_gradients(gradients: Gradients, targets: Sequence[ResolvedTarget]) -
     return out
 
 @torch.no_grad()
-def _total_by_latent(sources: Sources, gradients: Gradients, targets: Sequence[ResolvedTarget],
+def _total_by_latent(sources: EdgeSources, gradients: Gradients, targets: Sequence[ResolvedTarget],
                      ) -> list[Float[Tensor, "n_targets n"]]:
     "Return the total effects of the latents of each layer on the targets"
     local, at_outputs = sources.local, _target_gradients(gradients, targets)
@@ -109,7 +110,7 @@ def _total_by_latent(sources: Sources, gradients: Gradients, targets: Sequence[R
                     whole[part] += gradient
     return totals
 
-def _largest(sources: Sources, gradients: Gradients, targets: Sequence[ResolvedTarget], n: int) -> list[ActiveLatents]:
+def _largest(sources: EdgeSources, gradients: Gradients, targets: Sequence[ResolvedTarget], n: int) -> list[ActiveLatents]:
     "Return the latents with the largest total effects"
     totals = torch.cat(_total_by_latent(sources, gradients, targets), 1)
     weights = torch.tensor([target.weight for target in targets], dtype=totals.dtype, device=totals.device)
@@ -157,10 +158,10 @@ def _default_batch(local: LocalModel) -> int:
 
 def graph_memory(
     n_latents: int,  # Nodes that are latents
-    n_targets: int,
-    n_tokens: int,
-    n_blocks: int,
-    d_model: int,
+    n_targets: int,  # Targets of the graph
+    n_tokens: int,  # Tokens of the prompt
+    n_blocks: int,  # Blocks of the model
+    d_model: int,  # Width of the residual stream
     batch_size: int,  # Targets per backward pass
     itemsize: int = 4,  # Bytes of a number
 ) -> dict[str, int]:
@@ -194,14 +195,14 @@ class _Places:
         everywhere = [torch.ones_like(part) for part in local.as_trained]
         return cls([part.cumsum(0) > 1 for part in everywhere], everywhere, everywhere)
 
-def _make_sources(local: LocalModel, active: list[ActiveLatents], places: _Places, theirs: bool) -> Sources:
+def _make_sources(local: LocalModel, active: list[ActiveLatents], places: _Places, theirs: bool) -> EdgeSources:
     "Return the sources of a graph"
     errors = find_errors(local, active, places.written, places.skip)
     if theirs:
         for error in errors:
             error[0] = 0
-        return Sources(local, active, places.written, places.skip, errors, False, [], [])
-    return Sources(local, active, places.written, places.skip, errors, True, *find_constants(local, places.skip))
+        return EdgeSources(local, active, places.written, places.skip, errors, False, [], [])
+    return EdgeSources(local, active, places.written, places.skip, errors, True, *find_constants(local, places.skip))
 
 def attribution_graph(
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the transcoders' metadata says
@@ -212,7 +213,7 @@ def attribution_graph(
     probability: float = 0.95,  # Explain the most likely tokens until they have this probability together
     max_targets: int = 10,  # Explain at most this many of the most likely tokens
     max_nodes: int | None = 5000,  # Most latents that become nodes; None: all active ones
-    mask: MaskLike = "as trained",  # Positions with latents; where it is not known, all but position 0 and special tokens
+    mask: MaskLike = "as trained",  # Positions with latents; if not known, all but the first and special tokens
     conventions: Literal["complete", "circuit-tracer"] = "complete",  # "circuit-tracer": the graph that it would make
     batch_size: int | None = None,  # Targets per backward pass; None: about 1 GB
 ) -> AttributionGraph:
@@ -253,26 +254,37 @@ def _all_edges(rows: _Rows, targets: Sequence[ResolvedTarget]) -> Float[Tensor, 
     edges[start:] = rows.of_targets(targets).cpu()
     return edges
 
-def _package(sources: Sources, targets: Sequence[ResolvedTarget], edges: Tensor, about: dict[str, Any]) -> AttributionGraph:
+def _values(sources: EdgeSources, targets: Sequence[ResolvedTarget]) -> Float[Tensor, "rows"]:
+    "Return the pre-activations of the latents and the values of the targets"
+    local, finals = sources.local, []
+    for target in targets:
+        x = (local.final if target.layer is None else local.inputs[target.layer])[target.position]
+        finals.append(float(target.direction.double() @ x.double()) + target.constant)
+    parts = [active.pre.detach().cpu().double() for active in sources.active]
+    return torch.cat([*parts, torch.tensor(finals, dtype=torch.float64)])
+
+def _described(target: ResolvedTarget) -> dict[str, Any]:
+    "Return what a graph keeps of a target, besides its direction"
+    names = "label", "position", "constant", "token", "probability", "latent"
+    return {name: getattr(target, name) for name in names}
+
+def _package(sources: EdgeSources, targets: Sequence[ResolvedTarget], edges: Tensor, about: dict[str, Any],
+             ) -> AttributionGraph:
     "Return the graph, without bias nodes that are zero"
     local, names = sources.local, sources.bias_names()
-    fixed = edges.shape[1] - len(names)
+    fixed, tokens = edges.shape[1] - len(names), local.tokens[0].cpu()
     there = edges[:, fixed:].any(0)
-    edges = torch.cat([edges[:, :fixed], edges[:, fixed:][:, there]], 1)
     blocks = [layer.block for layer in local.transcoders.layers]
-    latents = torch.cat([torch.stack([torch.full_like(active.latents, blocks[active.layer]), active.positions,
-                                      active.latents], 1) for active in sources.active]).cpu()
-    finals = [float((target.direction.double() @ (local.final if target.layer is None else local.inputs[target.layer])[
-        target.position].double())) + target.constant for target in targets]
-    values = torch.cat([*(active.pre.cpu() for active in sources.active), torch.tensor(finals, dtype=torch.float64)]).to(edges)
-    described = [{"label": target.label, "position": target.position, "constant": target.constant, "token": target.token,
-                  "probability": target.probability, "latent": target.latent} for target in targets]
-    tokens = local.tokens[0].cpu()
+    columns = [(torch.full_like(active.latents, blocks[active.layer]), active.positions, active.latents)
+               for active in sources.active]
     return AttributionGraph(
-        tokens, [token_text(local.model, token) for token in tokens.tolist()], [mlp.block for mlp in local.mlps], latents,
-        torch.cat([active.values for active in sources.active]).cpu().to(edges), [name for name, keep in zip(names, there) if keep],
-        described, torch.tensor([target.weight for target in targets], dtype=edges.dtype), edges, values,
-        [target.direction.detach().cpu() for target in targets], about)
+        tokens=tokens, texts=[token_text(local.model, token) for token in tokens.tolist()],
+        blocks=[mlp.block for mlp in local.mlps], latents=torch.cat([torch.stack(part, 1) for part in columns]).cpu(),
+        activations=torch.cat([active.values for active in sources.active]).detach().cpu().to(edges),
+        biases=[name for name, keep in zip(names, there) if keep], targets=[_described(target) for target in targets],
+        weights=torch.tensor([target.weight for target in targets], dtype=edges.dtype),
+        edges=torch.cat([edges[:, :fixed], edges[:, fixed:][:, there]], 1), values=_values(sources, targets).to(edges),
+        readouts=[target.direction.detach().cpu() for target in targets], about=about)
 
 def _check_sums(graph: AttributionGraph) -> None:
     "Raise ValueError if incoming edges do not add up: then the model has a part that was not held"
@@ -280,6 +292,7 @@ def _check_sums(graph: AttributionGraph) -> None:
     if (gap := graph.gap()) > limit:
         worst = int((graph.edges.sum(1) - graph.values).abs().argmax())
         node = graph.node(worst if worst < graph.n_latents else worst - graph.n_latents + graph.spans["target"].start)
-        raise ValueError(f"the edges into {node} add up to {float(graph.edges[worst].sum()):.4g}, but its value is "
-                         f"{float(graph.values[worst]):.4g} (a gap of {gap:.1%} of the largest value): the model has a part "
-                         "that is neither attention, norm nor MLP, or it runs in 16 bits; load it in float32")
+        total, value = float(graph.edges[worst].sum()), float(graph.values[worst])
+        raise ValueError(f"the edges into {node} add up to {total:.4g}, but its value is {value:.4g} ({gap:.1%} of the "
+                         "largest value are missing): the model has a part that is neither attention, norm nor MLP, or "
+                         "it runs in 16 bits; load it in float32")
