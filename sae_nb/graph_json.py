@@ -47,7 +47,8 @@ def _target_node(graph: AttributionGraph, k: int) -> dict[str, Any]:
     position, share = target["position"], float(graph.weights[k])
     return {"node_id": f"{layer}_{number}_{position}", "feature": number, "layer": layer, "ctx_idx": position,
             "feature_type": "logit", "token_prob": share, "is_target_logit": k == 0,
-            "jsNodeId": f"L_{number}-{position}", "clerp": f'Output "{target["label"]}" (p={share:.3f})', "activation": None, "influence": None}
+            "jsNodeId": f"L_{number}-{position}",
+            "clerp": f'Output "{target["label"]}" (p={share:.3f})', "activation": None, "influence": None}
 
 def _node(pruned: PrunedGraph, i: int, labels: Mapping[tuple[int, int], str], old_ids: bool) -> dict[str, Any]:
     "Describe a node"
@@ -157,7 +158,7 @@ def _read_nodes(content: Mapping[str, Any], source: str) -> dict[str, list[dict[
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in _kinds.values()}
     for node in content["nodes"]:
         if (kind := _kinds.get(node["feature_type"])) is None:
-            raise CheckpointError(f"{source}: unknown type of node {node['feature_type']!r}; known are {', '.join(_kinds)}")
+            raise CheckpointError(f"{source}: unknown type of node {node['feature_type']!r}; known: {', '.join(_kinds)}")
         found[kind].append(node)
     def place(node: Mapping[str, Any]) -> tuple[int, int, int]:
         return int(node["layer"]), int(node["ctx_idx"]), int(node["node_id"].split("_")[1])
@@ -215,7 +216,7 @@ def _numbers(graph: AttributionGraph, nodes: Mapping[str, list[dict[str, Any]]])
     "Return each node with its number in the graph"
     spans, n = graph.spans, len(graph.tokens)
     in_order = spans["latent"], spans["bias"], spans["target"]
-    found = [(node, i) for kind, span in zip(("latent", "bias", "target"), in_order) for node, i in zip(nodes[kind], span)]
+    found = [pair for kind, span in zip(("latent", "bias", "target"), in_order) for pair in zip(nodes[kind], span)]
     found += [(node, spans["error"].start + int(node["layer"]) * n + int(node["ctx_idx"])) for node in nodes["error"]]
     found += [(node, spans["embedding"].start + int(node["ctx_idx"])) for node in nodes["embedding"]]
     return found
@@ -231,8 +232,8 @@ def _ends(graph: AttributionGraph, links: list[dict[str, Any]], by_id: Mapping[s
         possible = [i for i in sources if to is None or (graph.node(i).block or 0) < to]
         if len(possible) > 1:  # the link of the latent comes before that of the error
             if sum((other["source"], other["target"]) == pair for other in links) == 1:
-                raise CheckpointError(f"the link from {pair[0]!r} to {pair[1]!r} can be that of a latent or of an error: "
-                                      "the file has old ids of errors; write it again with new ones")
+                raise CheckpointError(f"the link from {pair[0]!r} to {pair[1]!r} can be that of a latent or of an error, "
+                                      "because the file has old ids; write it again with new ones")
             possible = [max(sources) if pair in seen else min(sources)]
         seen.add(pair)
         yield target, possible[0] if possible else sources[0], float(link["weight"])

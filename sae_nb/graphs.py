@@ -80,6 +80,7 @@ class AttributionGraph:
         i: int,  # Number of the node
     ) -> Node:
         "Return what a node is"
+        kind: Kind
         kind, span = next((kind, span) for kind, span in self.spans.items() if i in span)
         j = i - span.start
         if kind == "latent":

@@ -12,7 +12,6 @@ __all__ = ['HeadSplit', 'split_by_head']
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch

@@ -183,7 +183,7 @@ def _layers(clt: CrossLayerTranscoder) -> list[Layer]:
     for name in ("hook_name", "hook_name_out"):
         found.append(getattr(clt.cfg.metadata, name))
         if not isinstance(found[-1], list) or len(found[-1]) != clt.n_layers:
-            raise ValueError(f"the metadata of a CrossLayerTranscoder of {clt.n_layers} layers has {name}={found[-1]!r}: "
+            raise ValueError(f"{name}={found[-1]!r} in the metadata of a CrossLayerTranscoder of {clt.n_layers} layers: "
                              "must be a list of one hook point per layer")
     layers = [Layer(_block_of(writes), reads, writes) for reads, writes in zip(*found)]
     if [layer.block for layer in layers] != sorted({layer.block for layer in layers}):

@@ -131,7 +131,7 @@ def resolve_targets(
 ) -> list[ResolvedTarget]:
     "Return the targets as linear functions; raise ValueError if one does not exist"
     if not 0 < probability <= 1 or max_targets < 1:
-        raise ValueError(f"probability={probability}: must be above 0 and at most 1; max_targets={max_targets}: at least 1")
+        raise ValueError(f"probability={probability}, max_targets={max_targets}: must be from 0 to 1, and at least 1")
     at, unembed = _position(local, position), Unembedding.of(local)
     likely = local.logits[at].softmax(-1)
     if targets is None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .core import whole_number
@@ -110,7 +110,8 @@ def _total_by_latent(sources: EdgeSources, gradients: Gradients, targets: Sequen
                     whole[part] += gradient
     return totals
 
-def _largest(sources: EdgeSources, gradients: Gradients, targets: Sequence[ResolvedTarget], n: int) -> list[ActiveLatents]:
+def _largest(sources: EdgeSources, gradients: Gradients, targets: Sequence[ResolvedTarget], n: int,
+             ) -> list[ActiveLatents]:
     "Return the latents with the largest total effects"
     totals = torch.cat(_total_by_latent(sources, gradients, targets), 1)
     weights = torch.tensor([target.weight for target in targets], dtype=totals.dtype, device=totals.device)
