@@ -4,6 +4,8 @@ from sae_nb.absorption import measure_absorption as measure_absorption
 from sae_nb.activations import ActivationsStore as ActivationsStore, TensorStream as TensorStream
 from sae_nb.attrib import ablation_effects as ablation_effects, attribute as attribute, latent_edges as latent_edges
 from sae_nb.attrib import logit_metric as logit_metric, logit_difference as logit_difference
+from sae_nb.cache import ActivationCache as ActivationCache
+from sae_nb.caching import cache_activations as cache_activations
 from sae_nb.clt import CrossLayerTranscoder as CrossLayerTranscoder
 from sae_nb.clt import CrossLayerTranscoderConfig as CrossLayerTranscoderConfig
 from sae_nb.compare import Comparison as Comparison, Stability as Stability, compare_saes as compare_saes
@@ -15,6 +17,7 @@ from sae_nb.documents import Documents as Documents, read_documents as read_docu
 from sae_nb.evals import SeedSummary as SeedSummary, evaluate_each as evaluate_each, run_evals as run_evals
 from sae_nb.export import export_sae as export_sae, sae_bench as sae_bench
 from sae_nb.features import collect_features as collect_features
+from sae_nb.foreign import open_cache as open_cache, read_delphi as read_delphi
 from sae_nb.formats.base import Checkpoint as Checkpoint, file_format as file_format
 from sae_nb.formats.files import CheckpointError as CheckpointError
 from sae_nb.gated import GatedSAE as GatedSAE, GatedSAEConfig as GatedSAEConfig
@@ -22,6 +25,7 @@ from sae_nb.glu import GLUSAE as GLUSAE, GLUSAEConfig as GLUSAEConfig
 from sae_nb.glu import JumpReLUGLUSAE as JumpReLUGLUSAE, JumpReLUGLUSAEConfig as JumpReLUGLUSAEConfig
 from sae_nb.glu import TopKGLUSAE as TopKGLUSAE, TopKGLUSAEConfig as TopKGLUSAEConfig
 from sae_nb.loading import sae_config as sae_config, sae_sparsity as sae_sparsity
+from sae_nb.inputs import InputStore as InputStore, InputStream as InputStream
 from sae_nb.jumprelu import JumpReLUSAE as JumpReLUSAE, JumpReLUSAEConfig as JumpReLUSAEConfig
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAE as MatryoshkaJumpReLUSAE
 from sae_nb.jumprelu import MatryoshkaJumpReLUSAEConfig as MatryoshkaJumpReLUSAEConfig
@@ -32,17 +36,21 @@ from sae_nb.lens import token_sets as token_sets
 from sae_nb.matryoshka import MatryoshkaBatchTopKSAE as MatryoshkaBatchTopKSAE
 from sae_nb.matryoshka import MatryoshkaBatchTopKSAEConfig as MatryoshkaBatchTopKSAEConfig
 from sae_nb.metrics import Difference as Difference, Metrics as Metrics, compare_metrics as compare_metrics
+from sae_nb.mixture import Mixture as Mixture
 from sae_nb.models import evaluation_mode as evaluation_mode, load_model as load_model, model_inputs as model_inputs
 from sae_nb.models import run_logits as run_logits
 from sae_nb.neuronpedia import neuronpedia_frame as neuronpedia_frame, neuronpedia_list as neuronpedia_list
 from sae_nb.neuronpedia import neuronpedia_url as neuronpedia_url
 from sae_nb.plots import density_histogram as density_histogram, training_curves as training_curves
+from sae_nb.pretokenize import push_tokens as push_tokens, tokenize as tokenize
 from sae_nb.probing import ProbeTask as ProbeTask, Probing as Probing, generated_tasks as generated_tasks
 from sae_nb.probing import source_tasks as source_tasks, sparse_probing as sparse_probing, text_task as text_task
 from sae_nb.prompts import TopLatents as TopLatents, top_latents as top_latents
 from sae_nb.publish import model_card as model_card, push_to_hub as push_to_hub
 from sae_nb.pursuit import MatchingPursuitSAE as MatchingPursuitSAE
 from sae_nb.pursuit import MatchingPursuitSAEConfig as MatchingPursuitSAEConfig
+from sae_nb.record import estimate_bytes as estimate_bytes
+from sae_nb.record import write_cache as write_cache
 from sae_nb.releases import add_release as add_release, find_saes as find_saes, list_releases as list_releases
 from sae_nb.run import train as train
 from sae_nb.sae import SAE as SAE
@@ -67,7 +75,8 @@ from sae_nb.topk import GroupMaxSAE as GroupMaxSAE, GroupMaxSAEConfig as GroupMa
 from sae_nb.topk import TopKSAE as TopKSAE, TopKSAEConfig as TopKSAEConfig
 from sae_nb.track import read_rows as read_rows
 from sae_nb.config import TrainConfig as TrainConfig
-from sae_nb.trainer import Trainer as Trainer, TrainerConfig as TrainerConfig
+from sae_nb.trainer import Trainer as Trainer
+from sae_nb.training import TrainerConfig as TrainerConfig
 from sae_nb.transcoder import GLUTranscoder as GLUTranscoder, GLUTranscoderConfig as GLUTranscoderConfig
 from sae_nb.transcoder import JumpReLUGLUTranscoder as JumpReLUGLUTranscoder
 from sae_nb.transcoder import JumpReLUGLUTranscoderConfig as JumpReLUGLUTranscoderConfig

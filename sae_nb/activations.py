@@ -24,7 +24,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .core import as_dtype
+from .core import as_dtype, whole_number
+from .disk import gigabytes
+from .generators import random_state, set_random_state
 from .models import check_processing, max_context, model_device, model_identity, vocabulary_size
 from .hooks import as_vectors, find_hook_point, hook_width, read_activations
 from .reading import MaskLike, Reader, hook_names_of, packing_of, resolve_mask
@@ -46,8 +48,15 @@ class ShuffleBuffer:
         device: str | torch.device = "cpu",
         seed: int = 0,  # Seed of the order
     ):
-        self.rows = {name: torch.empty(size, width, dtype=kind, device=device)
-                     for name, (width, kind) in shapes.items()}
+        needed = sum(size * width * kind.itemsize for width, kind in shapes.values())
+        if size >= 2 ** 31:
+            raise ValueError(f"buffer_size={size:,}: must be less than 2**31")
+        try:
+            self.rows = {name: torch.empty(size, width, dtype=kind, device=device)
+                         for name, (width, kind) in shapes.items()}
+        except (RuntimeError, MemoryError) as error:
+            raise ValueError(f"buffer_size={size:,}: there is no memory for the {gigabytes(needed)} that it needs; "
+                             "give a smaller one, or a smaller batch_size") from error
         self.slots = torch.arange(size, dtype=torch.int32, device=device)  # Unread slots, then free slots
         self.size = size
         self.n_unread = 0
@@ -176,31 +185,40 @@ class ActivationsStore:
         if isinstance(mask, str):
             raise ValueError(f"mask={mask!r}: must be a TokenMask or None; "
                              "only ActivationsStore.from_sae takes 'as trained'")
+        batch_size, seed = whole_number("batch_size", batch_size) or 2048, whole_number("seed", seed, 0) or 0
+        buffer_size, n_rows = whole_number("buffer_size", buffer_size), whole_number("n_rows", n_rows)
         self.model = model
-        self.tokens = _as_stream(tokens, model, seed)
+        self.tokens = self._stream_of(tokens, seed)
         self.single = isinstance(hooks, str)
-        names = [hooks] if isinstance(hooks, str) else hooks
-        self.hook_points = [find_hook_point(model, name) for name in dict.fromkeys(names)]
+        self.hook_points = [find_hook_point(model, name) for name in dict.fromkeys([hooks] if self.single else hooks)]
         self.mask = (TokenMask.everything() if mask is None else mask).for_tokenizer(self.tokens.tokenizer)
         self.reader = Reader(model, tuple(point.name for point in self.hook_points), self.mask)
         self.batch_size = batch_size
-        self.autocast = autocast
-        self.n_rows = n_rows
+        self.autocast, self.n_rows = autocast, n_rows
         self.skip_nonfinite = skip_nonfinite
-        self.n_read = 0
-        self.n_skipped = 0
+        self.n_read = self.n_skipped = 0
         self.exhausted = self.filling = False  # `filling`: True also after an error in the middle of filling
+        self._pass = self.tokens.epoch, -1  # the pass over the data set, and the rows read before; -1: not known
         self._undo: tuple[Any, ...] | None = None  # What was before a step that failed or is under way
         self.on_fill: Callable[[int, int], None] | None = None  # Called with rows in the buffer, and rows wanted
         self.seconds = {"text": 0.0, "model": 0.0, "shuffle buffer": 0.0}  # Time spent so far
         self.first_epoch = self.tokens.epoch if self.tokens.n_contexts == 0 else None  # None: began inside an epoch
-        self.rows_at_once = self.tokens.batch_size * (self.tokens.context_size - self.mask.skip_first)
+        self.rows_at_once = self._most_rows()
         size = max(32 * batch_size, 16 * self.rows_at_once) if buffer_size is None else buffer_size
         self._check_sizes(size)
         self.buffer = ShuffleBuffer(self._shapes(dtype), size, device or model_device(model), seed)
 
+    def _stream_of(self, tokens: Any, seed: int) -> TokenStream:
+        "Return the stream of model inputs"
+        return _as_stream(tokens, self.model, seed)
+
+    def _most_rows(self) -> int:
+        "Return the largest number of rows that a batch of the stream gives"
+        return self.tokens.batch_size * (self.tokens.context_size - self.mask.skip_first)
+
     def _check_sizes(self, size: int) -> None:
-        "Check that batches fit into the buffer; raise ValueError if not"
+        "Check that the roles occur, and that batches fit into the buffer; raise ValueError if not"
+        self.tokens.check_roles(self.mask.roles)
         if self.batch_size < 1 or self.batch_size > size:
             raise ValueError(f"batch_size={self.batch_size}: must be at least 1 and at most buffer_size={size}")
         if size < 2 * self.rows_at_once:
@@ -286,9 +304,12 @@ class ActivationsStore:
             self.n_skipped += int(bad.sum())
             return
         row, position = bad.nonzero()[0].tolist()
-        context = self.tokens.n_contexts - len(bad) + row
-        raise ValueError(f"NaN or infinite activations at position {position} of context {context} of epoch "
+        raise ValueError(f"NaN or infinite activations at {self._place(position, row, len(bad))} of epoch "
                          f"{self.tokens.epoch}; skip_nonfinite=True leaves them out")
+
+    def _place(self, position: int, row: int, n: int) -> str:
+        "Return in words where a position of one of the last `n` contexts is in the data"
+        return f"position {position} of context {self.tokens.n_contexts - n + row}"
 
     # Batches
 
@@ -317,23 +338,41 @@ class ActivationsStore:
         if over and self.n_read < self.batch_size:
             raise ValueError(f"batch_size={self.batch_size}: the data set gives only {self.n_read} rows")
         if tokens is not None:
-            self._add(tokens)
+            self._check_pass()
+            try:
+                self._add(tokens)
+            except StopIteration as error:  # would look like the end of the data
+                raise RuntimeError("the model, one of its hooks or the mask raised StopIteration") from error
+
+    def _check_pass(self) -> None:
+        "Raise ValueError if a whole pass over the data set gave no rows"
+        if self.tokens.epoch != self._pass[0]:
+            if self.n_read == self._pass[1]:
+                raise ValueError(f"epoch {self._pass[0]} of the data set gave no activations: the mask leaves out "
+                                 "every position")
+            self._pass = self.tokens.epoch, self.n_read
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         "Undo the context when the store is used again, if it fails or is interrupted"
         self._settle()
-        self._undo = (self.tokens.mark(), self.buffer.mark(), self.n_read, self.n_skipped, self.exhausted, self.filling)
+        self._undo = (self.tokens.mark(), self.buffer.mark(), self.n_read, self.n_skipped, self.exhausted, self.filling,
+                      self._random_state())
         yield
         self._undo = None
 
     def _settle(self) -> None:
         "Undo a step that failed, so that no context is lost or read twice"
         if self._undo is not None:
-            tokens, buffer, self.n_read, self.n_skipped, self.exhausted, self.filling = self._undo
+            tokens, buffer, self.n_read, self.n_skipped, self.exhausted, self.filling, random = self._undo
+            set_random_state(random)
             self.tokens.go_back(tokens)
             self.buffer.go_back(buffer)
             self._undo = None
+
+    def _random_state(self) -> dict[str, Tensor]:
+        "Return the state of the global random generators if the mask may use them"
+        return {} if self.mask.where is None else random_state()
 
     def _wanted(self) -> int:
         "Return the number of rows in the buffer when it is full, or when `n_rows` have been read"
@@ -399,7 +438,8 @@ class ActivationsStore:
         "Return everything that determines the following batches, including a copy of the unread rows"
         self._settle()
         return {"tokens": self.tokens.state_dict(), "buffer": self.buffer.state_dict(), "n_read": self.n_read,
-                "n_skipped": self.n_skipped, "exhausted": self.exhausted, "filling": self.filling}
+                "n_skipped": self.n_skipped, "exhausted": self.exhausted, "filling": self.filling,
+                "random": self._random_state()}
 
     def identity(self) -> dict[str, Any]:
         "Return what must be equal for the same rows to be read again, for JSON; see `identity_changes`"
@@ -417,6 +457,8 @@ class ActivationsStore:
         self.n_skipped = state["n_skipped"]
         self.exhausted = state["exhausted"]
         self.filling = state.get("filling", False)
+        self._pass = self.tokens.epoch, -1
+        set_random_state(state.get("random", {}))
 
 # %% ../nbs/370_activations.ipynb #24d1d1e5
 def as_tensor(
@@ -544,12 +586,11 @@ class TensorStream:
         if len(set(sizes.values())) != 1:
             raise ValueError(f"the tensors must have the same number of rows; they have {sizes}")
         self.n = min(sizes.values())
+        epochs, seed = whole_number("epochs", epochs), whole_number("seed", seed, 0) or 0
         self.batch_size = batch_size
         self.seed = seed
         self.epochs = epochs
-        if epochs is not None and epochs < 1:
-            raise ValueError(f"epochs={epochs}: must be at least 1, or None for no limit")
-        if isinstance(batch_size, float) or not 1 <= batch_size <= self.n:
+        if not isinstance(batch_size, (int, np.integer)) or not 1 <= batch_size <= self.n:
             raise ValueError(f"batch_size={batch_size}: must be at least 1 and at most the number of rows, {self.n}")
         self.place = (0, 0, self._order(0))  # Epoch, position in it, and its order
 

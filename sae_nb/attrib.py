@@ -12,7 +12,7 @@ __all__ = ['Metric', 'logit_metric', 'logit_difference', 'Nodes', 'attribute', '
 # %% ../nbs/680_attrib.ipynb #da75e1d8
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -28,6 +28,7 @@ from .models import evaluation_mode, model_inputs, run_logits
 from .reading import MaskLike, check_kind, resolve_mask
 from .sae import SAE
 from .splicing import ForwardPass, SAEs, SplicedSAE, positions_to_change, running_pass, splice
+from .provenance import WeightSample, check_sample, sample_weights
 from .stats import FeatureStats
 from .tokens import TokenMask
 from .vocabulary import Vocabulary, pieces_html
@@ -267,7 +268,8 @@ def attribute(
     for part in parts if steps else ():
         baseline[part.hook], gradient[part.target] = _integrated(model, text, metric, part, steps, keep[part.hook])
     nodes = {part.hook: _attributions(part, gradient, keep[part.hook]) for part in parts}
-    return Attribution(nodes, text.tokens, value, baseline, _vocabulary_of(model))
+    weights = {part.hook: sample_weights(part.sae) for part in parts if not isinstance(part.sae, CLTLayer)}
+    return Attribution(nodes, text.tokens, value, baseline, _vocabulary_of(model), weights)
 
 def _vocabulary_of(model: nn.Module) -> Vocabulary | None:
     "Return the vocabulary of a model's tokenizer; None if it has no tokenizer"
@@ -300,6 +302,7 @@ class Attribution:
     value: Float[Tensor, "batch"]  # The metric
     baseline: dict[str, Float[Tensor, "batch"]]  # The metric at each hook point's baseline; for integrated gradients
     vocabulary: Vocabulary | None = None  # To show tokens as text
+    weights: dict[str, WeightSample] = field(default_factory=dict)  # Of the SAEs, to recognize their statistics
 
     def __getitem__(self, hook: str) -> Nodes:
         return self.nodes[hook]
@@ -328,7 +331,11 @@ class Attribution:
         row: int = 0,  # Row of the tokens
         stats: FeatureStats | Mapping[str, FeatureStats] | None = None,  # Of the SAE, or by hook point; adds a column
     ) -> Table:
-        "Return a table of the strongest nodes of a row"
+        "Return a table of the strongest nodes of a row; raise ValueError for statistics of another SAE"
+        for hook, sample in self.weights.items():
+            found = stats.get(hook) if isinstance(stats, Mapping) else stats
+            if found is not None and (known := found.about.get("weights")) is not None:
+                check_sample(known, sample)
         tokens, several = self.tokens[row].tolist(), len(self.nodes) > 1
         header = ["effect", *(["hook point"] if several else []), "latent", "activation", "position", "text",
                   *(["strongest on"] if stats is not None else [])]

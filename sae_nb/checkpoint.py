@@ -227,6 +227,7 @@ class Interruption:
         self.nothing_to_save = nothing_to_save
         self.announce = announce
         self.count = 0  # interrupts so far
+        self.ending: int | None = None  # the first signal that was not Ctrl-C: the process must end after saving
         self.saving = False  # whether files are being written
         self.waiting = False  # whether the run waits for activations, so that it can stop at once
         self.process = os.getpid()  # a process that is forked from it inherits the handlers
@@ -250,6 +251,8 @@ class Interruption:
         if self.nothing_to_save() and not self.saving:
             raise KeyboardInterrupt
         self.count += 1
+        if number != signal.SIGINT and self.ending is None:
+            self.ending = number
         with suppress(RuntimeError):  # the signal may arrive while something is printed
             self.announce(self.count)
         if self.count > 1 and self.waiting:

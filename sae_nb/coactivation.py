@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .firing import Events, hash_to_uniform
+from .firing import Events, check_finite, check_whole_numbers, hash_to_uniform
 
 # %% ../nbs/610_coactivation.ipynb #a36e3d96
 def _phi_coefficient(
@@ -43,6 +43,20 @@ class CoactivatingLatents:
     both: Int[Tensor, "d_sae n"]  # Tokens on which both fire
     fired: Int[Tensor, "d_sae"]  # Tokens on which each latent fires
     n_tokens: int  # Tokens counted: all of them, or the sample
+
+    def check(
+        self,
+        d_sae: int,  # Number of latents
+    ) -> None:
+        "Raise ValueError if the tables do not fit together"
+        for name in ("latent", "phi", "both"):
+            check_finite(f"coactivating {name}", getattr(self, name), d_sae, self.latent.shape[-1])
+        check_finite("firings", self.fired, d_sae)
+        check_whole_numbers("coactivating latents", self.latent, d_sae, least=-1)
+        for name in ("both", "fired"):
+            check_whole_numbers(f"counts of coactivating latents ({name})", getattr(self, name), 2 ** 62)
+        if not isinstance(self.n_tokens, int) or self.n_tokens < 0:
+            raise ValueError("the number of tokens must be a whole number")
 
 class CoactivationCounter:
     "Counts pairs of latents that fire on the same token, on a sample of positions of bounded size"

@@ -11,6 +11,7 @@ __all__ = ['settings_file', 'TrainConfig', 'read_settings', 'new_saes']
 # %% ../nbs/460_config.ipynb #073fbd4f
 import hashlib
 import json
+import math
 import os
 import re
 import reprlib
@@ -28,10 +29,11 @@ from .core import SAEConfig, as_device, default_device, dtype_name, local_path, 
 from .display import unknown
 from .disk import LocalFiles
 from .formats.files import CheckpointError, read_json
+from .optim import check_trainable_dtype
 from .sae import SAE
 from .tokens import TokenMask
 from .topk import BatchTopKSAEConfig
-from .trainer import TrainerConfig, check_trainable_dtype
+from .training import TrainerConfig, _is_number
 
 # %% ../nbs/460_config.ipynb #8ec58b55
 _Hooks = str | list[str] | dict[str, str | list[str]]
@@ -43,6 +45,8 @@ _run_files = (".json", ".jsonl", ".pt", ".png", ".html", ".safetensors")  # file
 class TrainConfig(TrainerConfig):
     "Settings of a training run"
     model: Any = "demo"  # Language model: a name on the Hugging Face hub, a folder, the bundled "demo", or the model
+    model_revision: str | None = None  # Branch, tag or commit of a model on the hub; None: the newest
+    tokenizer: Any = None  # Tokenizer, or its name or folder; None: the model's own
     hook: _Hooks = "blocks.2.hook_resid_post"  # Hook point that the SAE reads; a list or dictionary for several
     hook_out: _Hooks | None = None  # Hook point that an SAE reconstructs; None: the one that it reads
     sae: SAEConfig | dict[str, SAEConfig] = field(  # Settings of the SAE, or of several SAEs by name
@@ -52,6 +56,8 @@ class TrainConfig(TrainerConfig):
     dataset_name: str | None = None  # Configuration of a data set on the hub, such as "wikitext-103-v1"
     split: str = "train"  # Split of the data set; of data without splits, about a tenth of the text is held out
     column: str | None = None  # Column with the text or the tokens; None: detected
+    activations: str | None = None  # Cache of activations to train on, in place of model and data set
+    stored_order: bool = False  # Read the cache in the order of the text; False: shuffled further
     context_size: int = 128  # Tokens per context
     prepend_bos: bool = True  # Begin each context with the BOS token
     separator: int | str | None = "auto"  # Between documents: "bos", "eos", "sep", an id, None; "auto": BOS or none
@@ -76,7 +82,10 @@ class TrainConfig(TrainerConfig):
         super().__post_init__()
         for name in ("context_size", "buffer_size", "model_batch_size", "checkpoint_every"):
             setattr(self, name, whole_number(name, getattr(self, name)))
-        for name in ("model", "dataset", "out", "device"):
+        minutes = self.checkpoint_minutes
+        if minutes is not None and not (_is_number(minutes) and 0 < minutes < math.inf):
+            raise ValueError(f"checkpoint_minutes={minutes!r}: must be positive, or None for no checkpoints by time")
+        for name in ("model", "tokenizer", "dataset", "activations", "out", "device"):
             if isinstance(value := getattr(self, name), (os.PathLike, torch.device)):
                 setattr(self, name, str(value))
         if not self.saes or not all(isinstance(sae, SAEConfig) for sae in self.saes.values()):
@@ -100,8 +109,8 @@ class TrainConfig(TrainerConfig):
             raise ValueError(f"dataset={self.dataset!r:.80}: must be the name of a data set, a file, a folder, or the "
                              "data itself; put texts into a list")
         separator = self.separator
-        if isinstance(separator, bool) or not (separator is None or isinstance(separator, int)
-                                               or separator in _separators):
+        number = isinstance(separator, int) and not isinstance(separator, bool) and 0 <= separator < 2 ** 31
+        if not (separator is None or number or separator in _separators):
             raise ValueError(f"separator={separator!r}: must be a token id, None, or one of "
                              f"{', '.join(map(repr, _separators))}")
 
@@ -112,6 +121,9 @@ class TrainConfig(TrainerConfig):
         except RuntimeError as error:
             raise ValueError(f"device={self.device!r}: {str(error).splitlines()[0]}") from None
         for name, hook in (("hook", self.hook), ("hook_out", self.hook_out)):
+            if not _is_hook(hook) and not (hook is None and name == "hook_out"):
+                raise ValueError(f"{name}={hook!r:.80}: must be the name of a hook point, a list of names, or a "
+                                 "dictionary of these by SAE")
             if isinstance(hook, dict) and not (isinstance(self.sae, dict) and hook.keys() == self.sae.keys()):
                 known = sorted(self.sae) if isinstance(self.sae, dict) else "a single one"
                 raise ValueError(f"{name} names the SAEs {sorted(hook)}, sae names {known}")
@@ -149,9 +161,10 @@ class TrainConfig(TrainerConfig):
         return self.hooks.get(name, ()), self.hooks_out.get(name, ())
 
     def to_dict(self) -> dict[str, Any]:
-        "Return the settings as values that JSON can store; a model or data set given as an object becomes None"
+        "Return the settings as values that JSON can store; objects become None (model, tokenizer, data set)"
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("sae", "mask")}
-        plain |= {name: plain[name] if isinstance(plain[name], str) else None for name in ("model", "dataset")}
+        plain |= {name: plain[name] if isinstance(plain[name], str) else None
+                  for name in ("model", "tokenizer", "dataset")}
         saes = {name: cfg.to_dict() for name, cfg in self.saes.items()}
         return {**plain, "betas": list(self.betas), "mask": self.mask.to_dict(),
                 "sae": saes if isinstance(self.sae, dict) else saes["sae"]}
@@ -184,6 +197,13 @@ class TrainConfig(TrainerConfig):
             if changed:  # may be at fault
                 raise
             raise CheckpointError(f"{local_path(folder) / settings_file}: {error}") from error
+
+def _is_hook(hook: Any) -> bool:
+    "Return True for the name of a hook point, a list of them, or a dictionary of these; none may be empty"
+    if isinstance(hook, dict):
+        return bool(hook) and all(isinstance(own, (str, list, tuple)) and _is_hook(own) for own in hook.values())
+    names = [hook] if isinstance(hook, str) else hook
+    return isinstance(names, (list, tuple)) and bool(names) and all(isinstance(one, str) and one for one in names)
 
 def _check_folder_names(names: list[str]) -> None:
     "Raise ValueError for names of SAEs that cannot be folders on every system"
@@ -243,6 +263,14 @@ def _init_seed(
              cfg.hooks_out[name], name]
     return int.from_bytes(hashlib.sha256(json.dumps(facts).encode()).digest()[:6], "big")
 
+def _new_sae(settings: SAEConfig, seed: int) -> SAE:
+    "Make an SAE; raise ValueError if there is no memory for its weights"
+    try:
+        return SAE.from_config(settings, torch.Generator().manual_seed(seed))
+    except (RuntimeError, MemoryError) as error:
+        raise ValueError(f"d_sae={settings.d_sae}: the SAE cannot be made with d_in={settings.d_in} "
+                         f"({(str(error).splitlines() or ['out of memory'])[0]:.200})") from error
+
 def new_saes(
     cfg: TrainConfig,  # With every `d_in` set
 ) -> SAE | dict[str, SAE]:
@@ -252,6 +280,6 @@ def new_saes(
     for name, settings in cfg.saes.items():
         settings.device = str(device)
         seed = _init_seed(cfg, name)
-        saes[name] = SAE.from_config(settings, torch.Generator().manual_seed(seed))
+        saes[name] = _new_sae(settings, seed)
         saes[name].cfg.metadata.extra |= {"seed": cfg.seed, "init_seed": seed}
     return saes if isinstance(cfg.sae, dict) else saes["sae"]

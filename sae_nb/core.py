@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['register', 'architecture', 'architecture_names', 'plain', 'whole_number', 'setting', 'field_types', 'Settings',
-           'as_dtype', 'dtype_name', 'default_device', 'as_device', 'no_autocast', 'SAEMetadata', 'Schedule',
-           'SAEConfig', 'local_path', 'assets']
+           'as_dtype', 'dtype_name', 'default_device', 'as_device', 'no_autocast', 'split_head', 'SAEMetadata',
+           'Schedule', 'SAEConfig', 'local_path', 'assets']
 
 # %% ../nbs/010_core.ipynb #73c79fd6
 import functools
@@ -17,6 +17,7 @@ import json
 import math
 import numbers
 import os
+import re
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
@@ -90,6 +91,8 @@ def whole_number(
         return None
     if isinstance(number, bool) or not isinstance(number, (int, float)) or number != number // 1 or number < least:
         raise ValueError(f"{name}={value!r:.80}: must be a whole number of at least {least}")
+    if number > 2 ** 62:  # more than PyTorch's generators and shapes take
+        raise ValueError(f"{name}={value!r:.80}: must be at most 2**62")
     return int(number)
 
 # %% ../nbs/010_core.ipynb #69f93238
@@ -341,6 +344,16 @@ def _fitting(
         values = {**values, name: f"({sizes[name]:,} characters, left out)"}
         total -= sizes[name]
     return values
+
+# %% ../nbs/010_core.ipynb #c750a536
+_one_head = re.compile(r"(.*attn\.hook_(?:q|k|v|z|result))\[(\d+)\]")
+
+def split_head(
+    hook: str,  # Name of a hook point
+) -> tuple[str, int | None]:
+    "Return the name of the hook point with all heads, and the number of the head, None if it is not a single one"
+    found = _one_head.fullmatch(hook)
+    return (found[1], int(found[2])) if found else (hook, None)
 
 # %% ../nbs/010_core.ipynb #f84dd304
 @dataclass

@@ -19,6 +19,7 @@ import socket
 import sys
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -248,7 +249,7 @@ except ImportError:  # Windows
         os.lseek(number, 2 ** 20, os.SEEK_SET)  # the text before remains readable
         getattr(msvcrt, "locking")(number, getattr(msvcrt, "LK_NBLCK"), 1)
 
-_no_locks = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # file systems without locks
+_taken = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # another process holds the lock; others: there are no locks
 
 class InUseError(OSError):
     "Another process, or other work of this process, uses a folder or file"
@@ -280,9 +281,12 @@ class Lock:
             try:
                 _lock_file(number)
             except OSError as error:
-                if error.errno not in _no_locks:
+                if error.errno in _taken or _may_be_alive(self.path):
                     os.close(number)
-                    raise InUseError(f"{self.what} is being used by {_holder(self.path)}") from None
+                    raise InUseError(f"{self.what} is being used by {_holder(self.path)}"
+                                     + _how_to_unlock(self.path, error)) from None
+                warnings.warn(f"{self.what}: this file system has no locks ({error.strerror}); do not let two "
+                              "processes begin to use it at the same moment", stacklevel=4)
             if _is_same_file(number, self.path):
                 self._number = number
             else:  # it was removed in the meantime
@@ -340,6 +344,19 @@ def _description() -> dict[str, Any]:
     "Describe this process"
     return {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S"),
             "command": " ".join(sys.argv)[:200]}
+
+def _may_be_alive(path: Path) -> bool:
+    "Return True if the process in a lock file is alive, or is on another machine; for file systems without locks"
+    try:
+        found = json.loads(path.read_text())
+        return found["host"] != socket.gethostname() or _is_alive(int(found["process"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return False  # nobody has written it
+
+def _how_to_unlock(path: Path, error: OSError) -> str:
+    "Return what to do about a lock file that the system does not remove at the end of its process"
+    no_locks = f" (this file system has no locks: if that process has ended, remove {path})"
+    return "" if error.errno in _taken else no_locks
 
 def _holder(path: Path) -> str:
     "Describe the process that holds a lock"

@@ -311,6 +311,7 @@ def _evaluate(tasks: Sequence[_Task], model: nn.Module, tokens: Tensor, batch_si
               seed: int, progress: bool, source: Mapping[str, Any]) -> Iterator[Metrics | Exception]:
     "Yield a report or an error for each task, in order"
     batch_size = whole_number("batch_size", batch_size) or 8
+    seed = whole_number("seed", seed, 0) or 0
     if compute_ce_kl and tasks:
         _check_language_model(model, tokens)
     ablations: dict[tuple[Any, ...], list[Sums]] = {}

@@ -31,6 +31,7 @@ from .disk import Lock, remove_leftovers
 from .documents import Documents, read_documents
 from .firing import Collector, count_repeats
 from .models import model_identity, vocabulary_size
+from .provenance import sample_weights
 from .reading import MaskLike, SAEReader, check_some_kept, gather_tokens, packing_of, token_source
 from .sae import SAE
 from .stats import FeatureStats, Sources
@@ -249,9 +250,12 @@ def _new_pass(reader: SAEReader, text: Documents, settings: dict[str, Any], out:
 def _check_counts(settings: dict[str, Any]) -> None:
     "Make the numbers in the settings whole numbers, in place; raise ValueError if one is too small or no such number"
     least = {"batch_size": 1, "n_top": 1, "n_random": 1, "pair_capacity": 1, "before": 0, "after": 0, "n_logits": 0,
-             "n_neighbors": 0}
+             "n_neighbors": 0, "seed": 0}
     for name, smallest in least.items():
         settings[name] = whole_number(name, settings[name], smallest)
+    for name in ("before", "after", "n_neighbors"):  # each takes memory for every latent
+        if settings[name] > 2 ** 16:
+            raise ValueError(f"{name}={settings[name]}: must be at most {2 ** 16:,}")
 
 def _check_out(out: str | Path | None, resume: bool) -> Path | None:
     "Return the path of the output file; raise ValueError or FileNotFoundError if it cannot be written"
@@ -303,7 +307,8 @@ def _gather(work: _Pass, text: Documents, n_logits: int, n_neighbors: int) -> Fe
     cosines, neighbors = nearest_directions(sae.W_dec, n_neighbors)
     about = {"sae": type(sae).__name__, "model_name": metadata.model_name, "hook_name": ", ".join(work.reader.inputs),
              "processing": metadata.processing, "dataset_path": metadata.dataset_path,
-             "mask": work.reader.mask.to_dict(), "seed": collector.seed, "identity": work.identity}
+             "mask": work.reader.mask.to_dict(), "seed": collector.seed, "identity": work.identity,
+             "weights": sample_weights(sae)}
     columns = {name: getattr(collector, name) for name in
                ("count", "outside", "sequences", "sum", "sum_squares", "max", "histogram", "fine_histogram")}
     stats = FeatureStats(

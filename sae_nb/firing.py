@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['n_bins', 'lowest_per_group', 'hash_to_uniform', 'bin_of', 'bin_edges', 'equal_bins', 'quartile_bins',
-           'sample_from_bins', 'Events', 'find_events', 'count_repeats', 'Contexts', 'check_whole_numbers', 'Collector',
-           'favorite_tokens']
+           'sample_from_bins', 'Events', 'find_events', 'count_repeats', 'Contexts', 'check_whole_numbers',
+           'check_finite', 'Sources', 'Collector', 'favorite_tokens']
 
 # %% ../nbs/600_firing.ipynb #b548b912
 from collections import Counter
@@ -304,6 +304,10 @@ class Contexts:
     ) -> None:
         "Raise ValueError if the columns do not fit together, or do not fit the text"
         rows = {len(getattr(self, part.name)) for part in fields(self)[1:]}
+        for name in ("value", "scale"):
+            check_finite(f"{name} of contexts", getattr(self, name), -1)
+        check_finite("offsets", self.offsets, d_sae + 1)
+        check_finite("positions", self.position, -1)
         check_whole_numbers("offsets", self.offsets, max(rows) + 1)
         check_whole_numbers("positions", self.position, n_tokens)
         check_whole_numbers("windows", self.window, 128, least=-128)
@@ -320,6 +324,44 @@ def check_whole_numbers(
     "Raise ValueError unless all numbers of a table are whole and in a range"
     if table.is_floating_point() or table.numel() and not least <= int(table.min()) <= int(table.max()) < end:
         raise ValueError(f"{name} must be whole numbers from {least} to {end - 1}")
+
+def check_finite(
+    name: str,  # What the numbers are, for the message
+    table: Tensor,  # A table of numbers
+    *shape: int,  # Its shape; -1: any length
+) -> None:
+    "Raise ValueError unless a table has a certain shape and holds finite real numbers"
+    if table.ndim != len(shape) or any(wanted not in (-1, found) for wanted, found in zip(shape, table.shape)):
+        raise ValueError(f"{name} has shape {tuple(table.shape)}, and should have {len(shape)} dimensions"
+                         + (f" that begin with {shape[0]}" if shape[0] >= 0 else ""))
+    if table.is_complex() or table.is_quantized or not table.isfinite().all():
+        raise ValueError(f"{name} must be finite numbers: NaN or infinity is among them")
+
+@dataclass(frozen=True)
+class Sources:
+    "Firings of each latent by source of the text, and the number of documents"
+    names: list[str]  # Names of the sources; empty if only documents are known
+    size: Int[Tensor, "sources"]  # Tokens of each source that count
+    count: Int[Tensor, "d_sae sources"]  # Firings
+    label: Int[Tensor, "sequence position"]  # Source of each token, -1 for none
+    documents: Int[Tensor, "d_sae"]  # Documents in which each latent fires
+    n_documents: int  # Number of documents
+
+    def check(
+        self,
+        d_sae: int,  # Number of latents
+        tokens: Int[Tensor, "sequence position"],  # The text
+    ) -> None:
+        "Raise ValueError if the tables do not fit together, or do not fit the text"
+        if not all(isinstance(name, str) for name in self.names):
+            raise ValueError("the names of sources must be texts")
+        check_finite("sizes of sources", self.size, len(self.names))
+        check_finite("firings by source", self.count, d_sae, len(self.names))
+        check_finite("documents", self.documents, d_sae)
+        check_finite("sources of tokens", self.label, *tokens.shape)
+        check_whole_numbers("sources of tokens", self.label, max(len(self.names), 1), least=-1)
+        for name in ("size", "count", "documents"):
+            check_whole_numbers(f"{name} of sources", getattr(self, name), 2 ** 62)
 
 def _contexts(entries: dict[str, Tensor], latent: Tensor, d_sae: int) -> Contexts:
     "Make contexts of entries that are ordered by latent"

@@ -26,6 +26,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from .core import split_head
 from .models import reads_tokens, run_model, unwrapped
 from .threads import Elsewhere, compiled_module, own_hook, shared_change, silent_hooks, uncompiled
 
@@ -213,6 +214,40 @@ class _JointHeads:
         "Return the widths of queries, keys and values"
         head = x.shape[-1] // (self.n_heads + 2 * self.n_kv)
         return [self.n_heads * head, self.n_kv * head, self.n_kv * head]
+
+# %% ../nbs/320_hooks.ipynb #94295c53
+@dataclass(frozen=True)
+class _OneHead:
+    "The position of one head in a tensor with all heads"
+    head: int
+    n_heads: int
+    whole: _View | None = None  # How the tensor with all heads is made
+
+    def read(self, x: Tensor) -> Tensor:
+        "Return the vectors of the head"
+        x = x if self.whole is None else self.whole.read(x)
+        return (x if x.ndim > 3 else x.unflatten(-1, (self.n_heads, -1)))[..., self.head, :]
+
+    def write(self, x: Tensor, new: Tensor) -> Tensor:
+        "Return `x` with the vectors of the head replaced"
+        old = x if self.whole is None else self.whole.read(x)
+        heads = (old if old.ndim > 3 else old.unflatten(-1, (self.n_heads, -1))).clone()
+        heads[..., self.head, :] = new
+        heads = heads.reshape(old.shape)
+        return heads if self.whole is None or self.whole.write is None else self.whole.write(x, heads)
+
+def _one_head_of(model: nn.Module, point: HookPoint, head: int, name: str) -> HookPoint:
+    "Return the hook point of one head; raise ValueError if there is no such head"
+    config: Any = getattr(model, "cfg", None) or getattr(model, "config", None)
+    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    names = ("n_heads", "num_attention_heads")
+    if point.name.endswith(("hook_k", "hook_v")):
+        names = ("n_key_value_heads", "num_key_value_heads", *names)
+    n = next(n for name in names if (n := getattr(config, name, None)))
+    if head >= n:
+        raise ValueError(f"unknown hook point {name!r}: {point.name} has {n} heads, 0 to {n - 1}")
+    one = _OneHead(head, n, point.view)
+    return replace(point, name=name, view=_View(one.read, one.write))
 
 # %% ../nbs/320_hooks.ipynb #c8fe0399
 _Place: TypeAlias = tuple[str, "_View | None"]  # Path of a module with its side, and how to read the tensor there
@@ -432,6 +467,9 @@ def find_hook_point(
     if not isinstance(name, str):
         raise TypeError(f"hook point {name!r:.80}: the name must be text, not {type(name).__name__}")
     own, view = getattr(model, "hook_dict", {}), None
+    whole, head = split_head(name)
+    if head is not None:
+        return _one_head_of(model, find_hook_point(model, whole), head, name)
     if flag := _switched_off(model, name):
         raise ValueError(f"hook point {name!r} fires only after model.set_{flag}(True)")
     called = re.sub(r"\.hook_mlp_in$", ".mlp.hook_in", name) if own else name

@@ -10,6 +10,7 @@ __all__ = ['T', 'weight_suffixes', 'clear_hub_errors', 'clear_upload_errors', 'l
 
 # %% ../nbs/270_hub.ipynb #cbe75fe8
 import errno
+import glob
 import hashlib
 import io
 import json
@@ -23,11 +24,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TypeVar, cast
 
 from .formats.base import detect_format
-from .disk import LocalFiles, safe_name
+from .disk import LocalFiles, check_space, gigabytes, safe_name
+from .formats.files import CheckpointError, _longest_settings
 
 # %% ../nbs/270_hub.ipynb #fb01658a
 @contextmanager
@@ -154,6 +157,7 @@ def clear_upload_errors(
 
 # %% ../nbs/270_hub.ipynb #a3b651cf
 T = TypeVar("T")
+_longest_list = 2 ** 26  # Bytes of a list of files
 
 def _limit(name: str, default: int) -> int:
     "Return a positive whole number from an environment variable"
@@ -169,12 +173,16 @@ def _seconds() -> int:
     "Return the seconds to wait for the hub"
     return _limit("SAE_NB_HUB_SECONDS", 60)
 
-class _Wait:
-    "The time limit of one call; only waiting for the server counts, and enough bytes restart the time"
+class _TooLarge(Exception):
+    "Raised in a download when an answer has more bytes than it may have"
 
-    def __init__(self, seconds: float, stop: threading.Event | None = None):
+class _Wait:
+    "The limits of one call; only waiting for the server counts, and enough bytes restart the time"
+
+    def __init__(self, seconds: float, stop: threading.Event | None = None, most: int | None = None):
         self.seconds = seconds
         self.stop = stop
+        self.most = most  # Bytes that an answer may have; None: any number
         self.spent = 0.0  # Seconds
         self.moved = 0  # Bytes in this time
         self.answered = False
@@ -234,6 +242,8 @@ class _Limited:
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if (wait := _wait.get()) is None:
             return self.inner.read(max_bytes, _shorter(timeout))
+        if wait.most is not None and wait.most <= _longest_settings:
+            max_bytes = min(max_bytes, 2 ** 12)  # packed bytes unpack to a thousand times as many at most
         end = time.monotonic() + (timeout or float("inf"))
         while True:
             try:  # in parts of half a second, to notice when another download is interrupted
@@ -247,11 +257,37 @@ class _Limited:
                 if type(error).__name__ != "ReadTimeout" or wait.left() and time.monotonic() >= end:
                     raise
 
+class _Counted:
+    "The decoder of an answer, which raises `_TooLarge` when the content, after it is unpacked, has too many bytes"
+
+    def __init__(self, inner: Any, most: int):
+        self.inner = inner
+        self.left = most
+
+    def _count(self, part: bytes) -> bytes:
+        self.left -= len(part)
+        if self.left < 0:
+            raise _TooLarge
+        return part
+
+    def _counted(self, found: Any) -> Any:
+        return self._count(found) if isinstance(found, bytes) else map(self._count, found)
+
+    def decode(self, data: bytes) -> Any:
+        return self._counted(self.inner.decode(data))
+
+    def flush(self) -> Any:
+        return self._counted(self.inner.flush())
+
 def _check_answer(response: Any) -> None:
-    "Raise an error for a web page, and for an answer that asks to wait, as `huggingface_hub` would for any time"
+    """Raise an error for a web page, and for an answer that asks to wait; limit the size of the others
+
+    `huggingface_hub` itself would wait for as long as it is asked to."""
     from huggingface_hub.utils import hf_raise_for_status
-    if _wait.get() is None:
+    if (wait := _wait.get()) is None:
         return
+    if wait.most is not None and hasattr(response, "_get_content_decoder"):
+        response._decoder = _Counted(response._get_content_decoder(), wait.most)
     if response.status_code == 200 and response.headers.get("Content-Type", "").startswith("text/html"):
         raise json.JSONDecodeError("a web page", "<html>", 0)
     if response.status_code in (408, 429) or "Retry-After" in response.headers:
@@ -274,10 +310,11 @@ def _limit_connections() -> None:
 def limited(
     seconds: float | None = None,  # Without an answer or progress; None: those of SAE_NB_HUB_SECONDS
     stop: threading.Event | None = None,  # Ends the requests when it is set
+    most: int | None = None,  # Bytes that an answer may have, unpacked; None: any number
 ) -> Iterator[None]:
     "Raise TimeoutError if a request to the hub in this block stays without an answer, or without progress"
     _limit_connections()
-    token = _wait.set(_Wait(seconds or _seconds(), stop))
+    token = _wait.set(_Wait(seconds or _seconds(), stop, most))
     try:
         yield
     finally:
@@ -298,19 +335,28 @@ def _pause(error: BaseException | None, attempt: int) -> float | None:
         error = error.__cause__ or error.__context__
     return None
 
+def _size_error(repo_id: str, wanted: str, most: int | None) -> CheckpointError:
+    "Return the error for an answer that is too large"
+    settings = most == _longest_settings
+    limit = "1 MiB, too large for a settings file" if settings else f"the {most:,} bytes it should have"
+    return CheckpointError(f"{repo_id}: {wanted} is larger than {limit}; the download was stopped")
+
 def ask_hub(
     repo_id: str,  # "owner/name"
     wanted: str,  # A file, or what else is requested, for messages
     call: Callable[[], T],  # Makes the request
     errors: Callable[[str, str], Any] = clear_hub_errors,  # Context manager that makes errors clear
     stop: threading.Event | None = None,  # Ends the request when it is set
+    most: int | None = None,  # Bytes that the answer may have, unpacked; None: any number
 ) -> T:
     "Make a request within a limited time; repeat it after temporary failures, with a message"
     attempts = _limit("SAE_NB_HUB_ATTEMPTS", 3)
     for attempt in range(1, attempts + 1):
         try:
-            with errors(repo_id, wanted), limited(stop=stop):
+            with errors(repo_id, wanted), limited(stop=stop, most=most):
                 return call()
+        except _TooLarge:
+            raise _size_error(repo_id, wanted, most) from None
         except (ConnectionError, FileNotFoundError) as error:
             pause = _pause(error, attempt)
             if pause is None or attempt == attempts or pause > _seconds():
@@ -358,7 +404,7 @@ class _Ranges(io.RawIOBase):
             if response.status_code != 206 or total not in (str(self.size), "*"):
                 raise _nonsense(self.repo_id, self.name)
             return response.content[:end - self.position]
-        content = ask_hub(self.repo_id, self.name, read)
+        content = ask_hub(self.repo_id, self.name, read, most=self.size)
         if not content:
             raise ConnectionError(f"{self.repo_id}: {self.name} ends after {self.position:,} of {self.size:,} bytes")
         buffer[:len(content)] = content
@@ -397,7 +443,7 @@ class HubFiles:
             try:
                 if self.unreachable and self._snapshot() is not None:
                     raise ConnectionError
-                self.listed = ask_hub(self.repo_id, "the list of files", self._list)
+                self.listed = ask_hub(self.repo_id, "the list of files", self._list, most=_longest_list)
             except ConnectionError:
                 if (snapshot := self._snapshot()) is None:
                     raise
@@ -475,13 +521,33 @@ class HubFiles:
         self.copies[name] = file
         return file
 
+    def _about(self, name: str) -> Any:
+        "Request commit, size and hash of a file"
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+        url = hf_hub_url(self.repo_id, name, revision=self.commit or self.revision)
+        about = ask_hub(self.repo_id, name, lambda: get_hf_file_metadata(url, token=self.token, timeout=10))
+        if about.commit_hash is None or (about.size or 0) < 0:
+            raise _nonsense(self.repo_id, name)
+        return about
+
+    def _check_size(self, name: str, size: int) -> None:
+        "Raise an error for a file that is too large, before it is downloaded"
+        from huggingface_hub import constants
+        if name.endswith(_settings_suffixes):
+            if size > _longest_settings:
+                raise _size_error(self.repo_id, name, _longest_settings)
+            return
+        check_space(constants.HF_HUB_CACHE, size - _size_of_parts(self._folder() / "blobs"), f"{self.repo_id}/{name}")
+        if size > constants.MAX_HTTP_DOWNLOAD_SIZE and find_spec("hf_xet") is None:
+            raise ConnectionError(f"{self.repo_id}: {name} has {gigabytes(size)}, and a file of that size can only be "
+                                  "downloaded with hf_xet: pip install hf_xet")
+
     def _download(self, name: str, before: Path | None) -> Path:
         "Download a file unless the cached one is current; without an answer, return the cached one"
-        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-        url = hf_hub_url(self.repo_id, name, revision=self.commit or self.revision)
+        from huggingface_hub import hf_hub_download
         try:
-            about = ask_hub(self.repo_id, name, lambda: get_hf_file_metadata(url, token=self.token, timeout=10))
-            if about.commit_hash is None or about.etag is None:
+            about = self._about(name)
+            if about.etag is None:
                 raise _nonsense(self.repo_id, name)
         except ConnectionError:
             self.unreachable = True
@@ -491,10 +557,17 @@ class HubFiles:
         commit = self.commit or about.commit_hash
         if before is not None and commit in before.parts:
             return before
+        self._check_size(name, about.size or 0)
         self._wait_for_others(name, about.etag)
-        return ask_hub(self.repo_id, name, lambda: Path(hf_hub_download(
-            self.repo_id, name, revision=commit if self.commit or self.revision == commit else self.revision,
-            token=self.token, force_download=self.force_download)), stop=self.interrupted)
+        most = _longest_settings if name.endswith(_settings_suffixes) else about.size
+        try:
+            return ask_hub(self.repo_id, name, lambda: Path(hf_hub_download(
+                self.repo_id, name, revision=commit if self.commit or self.revision == commit else self.revision,
+                token=self.token, force_download=self.force_download)), stop=self.interrupted, most=most)
+        except CheckpointError:  # too large
+            for part in (self._folder() / "blobs").glob(f"{glob.escape(about.etag)}*.incomplete"):
+                part.unlink(missing_ok=True)
+            raise
 
     def _wait_for_others(self, name: str, etag: str) -> None:
         "Wait while another process downloads the same file; raise ConnectionError if its download makes no progress"
@@ -553,12 +626,9 @@ class HubFiles:
         name = safe_name(name)
         if self.download or self.cached(name) is not None or not name.endswith(weight_suffixes):
             return open(self.local_path(name), "rb")
-        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+        from huggingface_hub import hf_hub_url
         from huggingface_hub.utils import build_hf_headers
-        url = hf_hub_url(self.repo_id, name, revision=self.commit or self.revision)
-        about = ask_hub(self.repo_id, name, lambda: get_hf_file_metadata(url, token=self.token, timeout=10))
-        if about.commit_hash is None:
-            raise _nonsense(self.repo_id, name)
+        about = self._about(name)
         self.commit = self.commit or about.commit_hash
         url = hf_hub_url(self.repo_id, name, revision=self.commit)  # also if the branch moves between two reads
         with clear_hub_errors(self.repo_id, name):
@@ -600,4 +670,5 @@ class HubFiles:
             self.others[repo_id, revision] = HubFiles(repo_id, revision, self.token, self.force_download, self.download)
         return self.others[repo_id, revision]
 
+_settings_suffixes = (".json", ".yaml", ".yml")
 weight_suffixes = (".safetensors", ".npz", ".pt", ".pth", ".bin")

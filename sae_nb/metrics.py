@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .core import local_path
-from .display import unknown
+from .display import shown, unknown
 from .disk import LocalFiles, write_safely
 from .formats.files import CheckpointError, TensorFile, read_json
 from .display import Table, format_interval, format_number, new_figure
@@ -215,10 +215,11 @@ def bootstrap_interval(
 
 # %% ../nbs/500_metrics.ipynb #f8fe89b3
 def all_metrics(
-    sums: Mapping[str, Tensor],  # Those of `reconstruction_sums`, "l0", "l1", and optionally of `_prediction_metrics`
+    sums: Mapping[str, Tensor],  # Of `reconstruction_sums`, and optionally "l0", "l1", and for `_prediction_metrics`
 ) -> dict[str, Float[Tensor, "*batch"]]:
     "Compute every metric that the sums allow"
-    found = _reconstruction_metrics(sums) | {name: sums[name] / sums["tokens"] for name in ("l0", "l1")}
+    found = _reconstruction_metrics(sums) | {
+        name: sums[name] / sums["tokens"] for name in ("l0", "l1") if name in sums}
     return found | _prediction_metrics(sums) if "targets" in sums else found
 
 # %% ../nbs/500_metrics.ipynb #47f4c2ff
@@ -237,6 +238,12 @@ _groups = {
 def _finite(value: float) -> float | None:
     "Return `value`, or None if JSON has no number for it"
     return value if math.isfinite(value) else None
+
+def _number(value: Any) -> float:
+    "Return a number of a file, NaN for None; raise TypeError for anything else"
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or math.isinf(value)):
+        raise TypeError(f"{shown(value)} is not a finite number")
+    return math.nan if value is None else float(value)
 
 # %% ../nbs/500_metrics.ipynb #792a03a2
 @dataclass
@@ -294,10 +301,10 @@ class Metrics:
         "Read the files that `save` wrote; raise CheckpointError if they are something else"
         path = local_path(path)
         kept = read_json(LocalFiles(path.parent), path.name).values
-        tensors = TensorFile(LocalFiles(path.parent), path.with_suffix(".safetensors").name).read()
+        tensors = TensorFile(LocalFiles(path.parent), path.with_suffix(".safetensors").name).read_any()
         try:
             return cls._from_values(kept, tensors)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
             raise CheckpointError(f"{path}: not metrics of an SAE ({type(error).__name__}: {error})") from error
 
     @classmethod
@@ -305,14 +312,21 @@ class Metrics:
         "Return the metrics that two files hold"
         if not isinstance(kept["about"], dict):
             raise TypeError("about is not a dictionary")
-        def number(value: float | None) -> float:
-            return math.nan if value is None else float(value)
-        values = {name: number(value) for group in _groups for name, value in kept.get(group, {}).items()}
-        intervals = {name: (number(low), number(high)) for name, (low, high) in kept["intervals"].items()}
+        values = {name: _number(value) for group in _groups for name, value in kept.get(group, {}).items()}
+        intervals = {name: (_number(low), _number(high)) for name, (low, high) in kept["intervals"].items()}
         def starting(prefix: str) -> dict[str, Tensor]:
             return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-        return cls(values, intervals, tensors["density"], kept["about"], starting("sums."),
-                   starting("latents."))
+        density = tensors["density"]
+        sums, latents = starting("sums."), starting("latents.")
+        if density.ndim != 1 or not ((density >= 0) & (density <= 1)).all():
+            raise ValueError("density is not a fraction of tokens for each latent")
+        if wrong := [name for name, t in latents.items() if t.shape != density.shape]:
+            raise ValueError(f"{shown(wrong[0])} has no number for each latent")
+        if len({t.shape[:1] for t in sums.values()}) > 1 or any(t.ndim < 1 or t.isinf().any() for t in sums.values()):
+            raise ValueError("the sums are not finite, or not of the same sequences")
+        if sums and any(t.ndim for t in all_metrics({name: t.double().sum(0) for name, t in sums.items()}).values()):
+            raise ValueError("the sums have more than one number for each sequence")
+        return cls(values, intervals, density, kept["about"], sums, latents)
 
     def to_pandas(self) -> pandas.DataFrame:
         "Return a data frame with one row per latent: its density and the other metrics of single latents"

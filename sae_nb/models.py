@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['load_model', 'vocabulary_size', 'max_context', 'model_device', 'begin_id', 'model_identity', 'model_inputs',
-           'evaluation_mode', 'reads_tokens', 'run_model', 'run_logits', 'check_processing']
+__all__ = ['set_tokenizer', 'load_model', 'vocabulary_size', 'max_context', 'model_device', 'begin_id', 'model_identity',
+           'model_inputs', 'evaluation_mode', 'reads_tokens', 'run_model', 'run_logits', 'model_name',
+           'check_processing']
 
 # %% ../nbs/310_models.ipynb #6bd07ec1
 import ast
+import copy
 import hashlib
 import importlib.util
 import inspect
@@ -20,6 +22,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -122,21 +125,52 @@ def _no_installation() -> Iterator[None]:
     finally:
         subprocess.check_call = call
 
-def _tokenizer(path: str, revision: str | None = None) -> Any:
-    "Load the tokenizer of a model; return None if it has none"
-    from transformers import AutoTokenizer
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision or "main")
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return tokenizer if tokenizer.vocab_size else None  # some classes make an empty tokenizer when there are no files
+@dataclass(frozen=True)
+class _Wanted:
+    "A model to be loaded"
+    path: str  # Folder, or name on the hub
+    device: torch.device | None  # None: `device_map` or the quantization decides
+    dtype: torch.dtype
+    revision: str | None = None
+    tokenizer: Any = None  # None: the model's own
+    options: Mapping[str, Any] = field(default_factory=dict)  # Further arguments of `from_pretrained`
 
-def _load_plain(path: str, device: torch.device, dtype: torch.dtype, revision: str | None = None) -> nn.Module:
+    def own_tokenizer(self) -> Any:
+        "Load the tokenizer of the model; return None if it has none"
+        from transformers import AutoTokenizer
+        trusted = {name: value for name, value in self.options.items() if name == "trust_remote_code"}
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self.path, revision=self.revision or "main", **trusted)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return tokenizer if tokenizer.vocab_size else None  # some classes make an empty one without files
+
+def _tokenizer_called(tokenizer: Any) -> Any:
+    "Return a tokenizer for its name or folder, and other objects unchanged; raise ValueError if it cannot be loaded"
+    if not isinstance(tokenizer, (str, os.PathLike)):
+        return tokenizer
+    from transformers import AutoTokenizer
+    folder = assets() / "demo" if str(tokenizer) == "demo" else local_path(tokenizer)
+    try:
+        return AutoTokenizer.from_pretrained(folder if folder.is_dir() else str(tokenizer))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"tokenizer={str(tokenizer)!r} cannot be loaded: {error}") from error
+
+def set_tokenizer(
+    model: nn.Module,  # Any model
+    tokenizer: Any,  # Hugging Face tokenizer, or another object with its methods; or its name or folder
+) -> None:
+    "Make a tokenizer that of a model, in `model.tokenizer`"
+    is_property = isinstance(getattr(type(model), "tokenizer", None), property)
+    setattr(model, "_tokenizer" if is_property else "tokenizer", _tokenizer_called(tokenizer))
+
+def _load_plain(wanted: _Wanted) -> nn.Module:
     "Load a causal language model of `transformers` and its tokenizer"
     from transformers import AutoModelForCausalLM
-    model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, revision=revision or "main")
-    model.tokenizer = _tokenizer(path, revision)
-    return model.to(device)
+    model: Any = AutoModelForCausalLM.from_pretrained(wanted.path, dtype=wanted.dtype,
+                                                      revision=wanted.revision or "main", **wanted.options)
+    model.tokenizer = wanted.own_tokenizer() if wanted.tokenizer is None else wanted.tokenizer
+    return model if wanted.device is None else model.to(wanted.device)
 
 def _placeholder_tokenizer() -> Any:
     "Return an empty tokenizer: a bridge cannot be built without one"
@@ -145,26 +179,34 @@ def _placeholder_tokenizer() -> Any:
     empty = Tokenizer(models.WordLevel({"<s>": 0}, unk_token="<s>"))
     return PreTrainedTokenizerFast(tokenizer_object=empty, eos_token="<s>", pad_token="<s>", unk_token="<s>")
 
-def _boot(path: str, tokenizer: Any, device: torch.device, dtype: torch.dtype, revision: dict[str, Any]) -> Any:
+def _boot(wanted: _Wanted, tokenizer: Any) -> Any:
     "Build a `TransformerBridge`; with `tokenizer` instead of its own, unless that is None"
     from transformer_lens.model_bridge import TransformerBridge
+    boot = TransformerBridge.boot_transformers
+    options = {} if wanted.revision is None else {"revision": wanted.revision}
+    if wanted.options.keys() <= inspect.signature(boot).parameters.keys():
+        options |= wanted.options
+    else:
+        options["hf_model"] = _load_plain(wanted)
     with _no_installation():
-        return TransformerBridge.boot_transformers(path, device=device, dtype=dtype, tokenizer=tokenizer, **revision)
+        return boot(wanted.path, device=wanted.device, dtype=wanted.dtype, tokenizer=tokenizer, **options)
 
-def _load_bridge(
-    path: str, device: torch.device, dtype: torch.dtype, compatibility: dict[str, bool] | None,
-    revision: str | None = None,
-) -> nn.Module:
+def _load_bridge(wanted: _Wanted, compatibility: dict[str, bool] | None) -> nn.Module:
     "Load a `TransformerBridge`, and process its weights unless `compatibility` is None"
-    options = {} if revision is None else {"revision": revision}
+    from transformers import PreTrainedTokenizerBase
+    foreign = wanted.tokenizer is not None and not isinstance(wanted.tokenizer, PreTrainedTokenizerBase)
+    given = _placeholder_tokenizer() if foreign else copy.deepcopy(wanted.tokenizer)  # A bridge changes its settings
     try:
-        model = _boot(path, None, device, dtype, options)
+        model = _boot(wanted, given)
     except (OSError, ValueError, TypeError, KeyError):
-        if not (os.path.isdir(path) or _is_cached(path)) or _tokenizer(path, revision) is not None:
+        here = os.path.isdir(wanted.path) or _is_cached(wanted.path)
+        if not here or given is not None or wanted.own_tokenizer() is not None:
             raise
-        model = _boot(path, _placeholder_tokenizer(), device, dtype, options)
+        model = _boot(wanted, _placeholder_tokenizer())
         model._tokenizer = None
-    if not getattr(model.tokenizer, "vocab_size", 1):  # some classes make an empty tokenizer when there are no files
+    if foreign:
+        model._tokenizer = wanted.tokenizer
+    elif not getattr(model.tokenizer, "vocab_size", 1):  # some classes make an empty tokenizer when there are no files
         model._tokenizer = None
     if compatibility is not None:
         model.enable_compatibility_mode(disable_warnings=True, **compatibility)
@@ -264,6 +306,29 @@ def _lacks_head(model: Any) -> bool:
     return not tied and not any(word in name for name in names for word in ("LM", "Generation"))
 
 # %% ../nbs/310_models.ipynb #8e2e0ad3
+def _placed(device: Any, options: Mapping[str, Any], compatibility: dict[str, bool] | None) -> torch.device | None:
+    "Return the device to move a model to, None if its options decide; raise ValueError if they contradict each other"
+    by_option = next((name for name in ("device_map", "quantization_config") if options.get(name) is not None), None)
+    if by_option and compatibility is not None:
+        raise ValueError(f"{by_option}: this SAE needs processing='compatibility', which changes all weights, and they "
+                         "are spread over devices or quantized: load the model without it")
+    if options.get("device_map") is not None and device is not None:
+        raise ValueError(f"device={str(device)!r} and device_map={options['device_map']!r:.80}: give one of them")
+    if by_option == "device_map" or by_option and device is None:
+        return None
+    return as_device(device) if device is not None else default_device()
+
+@contextmanager
+def _missing_packages(options: Mapping[str, Any]) -> Iterator[None]:
+    "Explain an error about a package that the options need"
+    try:
+        yield
+    except (ImportError, ValueError) as error:
+        if not options or not isinstance(error, ImportError) and "pip install" not in str(error):
+            raise
+        raise ImportError(f"{', '.join(options)}: needs a package that is not installed: {error}") from error
+
+# %% ../nbs/310_models.ipynb #be4c41b8
 def load_model(
     name: str | Path | None = None,  # "demo", a folder or a hub name; None: the model of `like`
     device: str | torch.device | None = None,  # None: the best device of this machine
@@ -271,6 +336,8 @@ def load_model(
     like: SAE | None = None,  # An SAE whose metadata names the model, its revision and its processing
     bridge: bool = True,  # Return a `TransformerBridge`; False: the Hugging Face model
     revision: str | None = None,  # Branch, tag or commit of a model on the hub; None: as in `like`, or the newest
+    tokenizer: Any = None,  # Tokenizer, or its name or folder; None: the model's own
+    **options: Any,  # Further arguments of `from_pretrained`, such as device_map and quantization_config
 ) -> nn.Module:
     """Load a language model for reading activations, with its tokenizer in `.tokenizer` (None without one).
 
@@ -283,16 +350,16 @@ def load_model(
     compatibility = _compatibility(like)
     if compatibility is not None and not bridge:
         raise ValueError("bridge=False: this SAE needs processing='compatibility', which only a bridge offers")
-    target = as_device(device) if device is not None else default_device()
+    target = _placed(device, options, compatibility)
     weight_type = as_dtype(dtype or "float32")
     path = _resolve_model(name)
     if revision is not None and os.path.isdir(path):
         raise ValueError(f"revision={revision!r}: {str(name)!r} is a folder; only models on the hub have revisions")
     if revision is None and like is not None and not os.path.isdir(path) and own and path == _resolve_model(own):
         revision = _revision_of(like)
-    with _loading, _hub_access(path, revision), _no_progress_bars():
-        model = (_load_bridge(path, target, weight_type, compatibility, revision) if bridge
-                 else _load_plain(path, target, weight_type, revision))
+    wanted = _Wanted(path, target, weight_type, revision, _tokenizer_called(tokenizer), options)
+    with _loading, _hub_access(path, revision), _no_progress_bars(), _missing_packages(options):
+        model = _load_bridge(wanted, compatibility) if bridge else _load_plain(wanted)
     if _lacks_head(model):
         _headless.add(model)
     return model.eval().requires_grad_(False)
@@ -321,7 +388,11 @@ def model_device(
     model: nn.Module,  # Any model
 ) -> torch.device:
     "Return the device on which the model expects its input"
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
+    inner = getattr(unwrapped(model), "original_model", unwrapped(model))
+    main = getattr(getattr(inner, "_hf_hook", None), "execution_device", None)  # With `device_map`
+    if main is not None:
+        return torch.device(main)
+    return next((p.device for p in model.parameters() if not p.is_meta), torch.device("cpu"))
 
 # %% ../nbs/310_models.ipynb #f8563444
 def begin_id(
@@ -614,6 +685,13 @@ def _processing_of(
 ) -> str | None:
     "Return \"compatibility\" if TransformerLens has processed the weights, None if they are unchanged"
     return "compatibility" if getattr(model, "_weights_processed", False) else None
+
+def model_name(
+    model: nn.Module,  # Any model
+) -> str | None:
+    "Return the name that a model was loaded by; None if it has none"
+    given = getattr(model, "name_or_path", None) or getattr(getattr(model, "cfg", None), "model_name", None)
+    return "demo" if given and Path(given) == assets() / "demo" else given
 
 def _is_sae(value: Any) -> bool:
     "Return True for an SAE"

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from .display import Markup, Table, format_number
 from .models import evaluation_mode, model_inputs
+from .provenance import check_stats
 from .reading import MaskLike, SAEReader, check_kind
 from .sae import SAE
 from .stats import FeatureStats
@@ -168,8 +169,8 @@ def top_latents(
     check_kind("model", model, nn.Module)
     if k < 1:
         raise ValueError(f"k={k}: must be at least 1")
-    if stats is not None and len(stats) != sae.cfg.d_sae:
-        raise ValueError(f"stats: they are of {len(stats)} latents, the SAE has {sae.cfg.d_sae}")
+    if stats is not None:
+        check_stats(stats, sae)
     tokens, attention_mask = model_inputs(model, text, sae.cfg.metadata.prepend_bos is not False)
     padding = torch.zeros_like(tokens, dtype=torch.bool) if attention_mask is None else attention_mask == 0
     keep, firings = _firings(SAEReader.of(sae, model, hook, mask), tokens, padding)

@@ -30,12 +30,13 @@ from .core import local_path
 from .display import unknown
 from .display import format_interval, format_number
 from .loading import load_from_disk
-from .disk import safe_name
+from .disk import LocalFiles, safe_name
+from .formats.files import CheckpointError, read_json
 from .formats.saelens import config_file, save_model
 from .hub import ask_hub, clear_upload_errors
 from .reading import check_kind
 from .sae import SAE
-from .trainer import TrainerConfig
+from .training import TrainerConfig
 
 # %% ../nbs/810_publish.ipynb #e0d08be2
 @dataclass(frozen=True)
@@ -54,14 +55,24 @@ class Evaluation:
         if isinstance(found, Evaluation):
             return found
         if isinstance(found, (str, Path)):
-            found = json.loads(local_path(found).read_text())
+            return cls._from_file(local_path(found))
         if not isinstance(found, Mapping):
             return cls(_finite_values(found.values), dict(found.intervals), dict(found.about))
         parts = {name: part for name, part in found.items() if isinstance(part, Mapping)}
         about, intervals = parts.pop("about", {}), parts.pop("intervals", {})
         values = {name: value for part in (found, *parts.values()) for name, value in part.items()}
-        known = {name: (ends[0], ends[1]) for name, ends in intervals.items() if ends and None not in ends}
-        return cls(_finite_values(values), known, dict(about))
+        found_ends = {name: _finite_ends(ends) for name, ends in intervals.items() if ends}
+        return cls(_finite_values(values), {name: ends for name, ends in found_ends.items() if ends}, dict(about))
+
+    @classmethod
+    def _from_file(cls, path: Path) -> Evaluation:
+        "Read the metrics of a file; raise CheckpointError if it holds something else"
+        try:
+            return cls.of(read_json(LocalFiles(path.parent), path.name).values)
+        except CheckpointError:
+            raise
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise CheckpointError(f"{path}: not metrics of an SAE ({type(error).__name__}: {error})") from error
 
     def check_current(
         self,
@@ -83,6 +94,11 @@ class Evaluation:
         parts += [f"of {_as_code(_fact(str(name), 'dataset'))}"] if name else []
         line = " ".join(parts) + (f", split {_as_code(str(split))}" if split else "")
         return line + (f" (held out: {_escape(text['held_out'])})" if text.get("held_out") else "")
+
+def _finite_ends(ends: Sequence[Any]) -> tuple[float, float] | None:
+    "Return an interval; None if it is open, or is not one of numbers"
+    low, high = ends
+    return (low, high) if len(_finite_values({"low": low, "high": high})) == 2 else None
 
 def _finite_values(found: Mapping[str, Any]) -> dict[str, float]:
     "Return the finite numbers of a dictionary"
@@ -276,7 +292,10 @@ def _by_id(given: Any, ids: list[str], single: bool, argument: str) -> dict[str,
 
 def _settings(given: Any) -> Any:
     "Return the settings of a run, read from their file if necessary"
-    return json.loads(local_path(given).read_text()) if isinstance(given, (str, Path)) else given
+    if not isinstance(given, (str, Path)):
+        return given
+    path = local_path(given)
+    return read_json(LocalFiles(path.parent), path.name).values
 
 def model_card(
     saes: SAE | str | Path | Mapping[str, SAE | str | Path],  # SAEs or their folders; a dictionary: by id

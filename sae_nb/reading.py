@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['MaskLike', 'resolve_mask', 'hook_names_of', 'gather_tokens', 'packing_of', 'texts_for', 'token_source', 'check_kind',
-           'Reading', 'Reader', 'check_some_kept', 'SAEReader', 'Prompt', 'peaks', 'read_prompts']
+__all__ = ['MaskLike', 'resolve_mask', 'hook_names_of', 'gather_tokens', 'packing_of', 'texts_for', 'texts_of_mixture',
+           'token_source', 'check_kind', 'Reading', 'Reader', 'check_some_kept', 'SAEReader', 'Prompt', 'peaks',
+           'read_prompts']
 
 # %% ../nbs/360_reading.ipynb #55e2e9c5
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from .hooks import as_vectors, find_hook_point, read_activations
 from .core import local_path
+from .mixture import Mixture, MixtureStream
 from .models import begin_id, check_processing, max_context, vocabulary_size
 from .sae import SAE
 from .sparse import SparseCodes
@@ -45,7 +47,8 @@ def resolve_mask(
         if mask != "as trained":
             raise ValueError(f"mask={mask!r}: must be a TokenMask, 'as trained', or None to keep every position")
         mask = (if_unknown or TokenMask()) if sae is None else TokenMask.as_trained(sae.cfg.metadata, if_unknown)
-    return TokenMask.everything() if mask is None else mask.for_tokenizer(getattr(model, "tokenizer", None))
+    full = TokenMask.everything() if mask is None else mask.for_tokenizer(getattr(model, "tokenizer", None))
+    return getattr(model, "restrict")(full) if hasattr(model, "restrict") else full  # a model that replays a cache
 
 def hook_names_of(
     sae: SAE,
@@ -218,6 +221,37 @@ def _in_vocabulary(tokens: Any, model: torch.nn.Module) -> Any:
                              f"{size and size - 1}")
     return tokens
 
+def texts_of_mixture(
+    mixture: Mixture,  # Data sets and their shares
+    sae: SAE | None,  # SAE that is evaluated; None: there is none
+    split: str | None = None,  # Split of every data set; None: its own, or held-out text
+    tokenizer: Any = None,  # Makes texts of chats
+) -> Mixture:
+    "Open the data sets of a mixture, by default without the text that the SAE was trained on"
+    trained_on = None if sae is None else Mixture.from_text(sae.cfg.metadata.dataset_path)
+    opened = dict[str, Texts]()
+    for name, data in mixture.datasets.items():
+        own = dict(mixture.options.get(name, {}))
+        own_split = own.pop("split", None)
+        if sae is not None and repr(trained_on) == repr(mixture):
+            trained_split = own_split or sae.cfg.metadata.extra.get("dataset_split") or "all"
+            opened[name] = load_texts(data, split or "held out", tokenizer=tokenizer, trained_split=trained_split,
+                                      **own)
+        else:
+            opened[name] = texts_for(sae, data, split or own_split, tokenizer, **own)
+    return Mixture(opened, mixture.weights)
+
+def _mixed(mixture: Mixture, model: torch.nn.Module, sae: SAE | None, asked: int | None, split: str | None,
+           settings: dict[str, Any]) -> MixtureStream:
+    "Return one pass through the data sets of a mixture"
+    tokenizer, longest = getattr(model, "tokenizer", None), max_context(model)
+    own = None if sae is None else sae.cfg.metadata.context_size
+    size = asked or min(own or 128, longest or 1 << 62)
+    if longest is not None and size > longest:
+        raise ValueError(f"context_size={size}: the model has only {longest} positions")
+    usual = {"context_size": size, "epochs": 1, "vocabulary": vocabulary_size(model), **packing_of(sae, tokenizer)}
+    return MixtureStream(texts_of_mixture(mixture, sae, split, tokenizer), tokenizer, **{**usual, **settings})
+
 def token_source(
     data: Any,  # Tokens, or text: anything that `load_texts` takes, or a single text
     model: torch.nn.Module,  # Model whose tokenizer makes the tokens
@@ -229,6 +263,9 @@ def token_source(
     "Return the tokens to evaluate on: tokens and streams unchanged, text as a `TokenStream` of one pass"
     if isinstance(data, TokenStream) or isinstance(getattr(data, "tokens", None), Tensor):
         return data
+    mixture = data if isinstance(data, Mixture) else Mixture.from_text(data)
+    if mixture is not None:
+        return _mixed(mixture, model, sae, context_size, split, settings)
     data = _as_tokens(data)
     ready, data = (True, data) if isinstance(data, Tensor) else _begins_with_batch(data)
     if ready:
@@ -435,6 +472,7 @@ def read_prompts(
 ) -> list[Prompt]:
     "Find the latents that fire on each prompt; raise ValueError if a prompt has no tokens or too many"
     reader = SAEReader.of(sae, model, hook, mask)
+    reader = replace(reader, mask=reader.mask.without_roles())  # A prompt is not a chat
     with_bos = sae.cfg.metadata.prepend_bos is not False if prepend_bos is None else prepend_bos
     result, longest = [], max_context(model)
     for prompt in _single_prompts(prompts):

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['usual_columns', 'test_split_names', 'chat_columns', 'chat_roles', 'is_message', 'InOrder', 'rows_in_memory',
-           'without_format', 'hash_of', 'file_identity', 'check_packing', 'rows_identity', 'identity_changes',
-           'is_temporary']
+__all__ = ['usual_columns', 'test_split_names', 'chat_columns', 'chat_roles', 'token_bits', 'closing_bit', 'unknown_role',
+           'is_message', 'InOrder', 'rows_in_memory', 'without_format', 'role_code', 'RoleText', 'encode_texts',
+           'RoleTokens', 'split_roles', 'hash_of', 'file_identity', 'check_packing', 'rows_identity',
+           'identity_changes', 'is_temporary']
 
 # %% ../nbs/330_rows.ipynb #49bf6c94
 import hashlib
@@ -17,14 +18,17 @@ import os
 import zlib
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from jaxtyping import Int
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.data import (BatchSampler, DataLoader, IterableDataset, RandomSampler, SequentialSampler,
                               TensorDataset, default_collate, default_convert)
 
@@ -32,7 +36,8 @@ from torch.utils.data import (BatchSampler, DataLoader, IterableDataset, RandomS
 usual_columns = ("tokens", "input_ids", "text", "problem")
 test_split_names = ("test", "validation", "valid", "val", "dev")  # Names of splits for evaluation
 chat_columns = ("conversation", "conversations", "messages")
-chat_roles = {"human": "user", "gpt": "assistant"}  # In the ShareGPT format
+chat_roles = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant",
+              "observation": "tool"}  # In the ShareGPT format
 _accepted = ("a name, a file, a folder, a list of texts, rows of token ids (lists, an array or a tensor), rows "
              "(dictionaries), a data frame, a data set of `datasets`, a generator, or a function that returns one")
 
@@ -40,7 +45,9 @@ def is_message(
     item: Any,  # Item of a list
 ) -> bool:
     "Return True if `item` is one message of a chat"
-    return isinstance(item, Mapping) and ("content" in item and "role" in item or "value" in item and "from" in item)
+    if not isinstance(item, Mapping):
+        return False
+    return "role" in item and ("content" in item or "tool_calls" in item) or "value" in item and "from" in item
 
 def _alone(item: Any) -> Any:
     "Return what a tuple of one text or tensor holds, as `zip` and `TensorDataset` make them; other items unchanged"
@@ -317,7 +324,154 @@ def without_format(
         data = data.select_columns(form["columns"])
     return data.with_format(None) if hasattr(data, "with_format") else data
 
+# %% ../nbs/330_rows.ipynb #00fcb23a
+token_bits = (1 << 32) - 1  # The token id in a token with a role
+closing_bit = 1 << 29  # Added to the code of a role at the token that closes a message
+unknown_role = 255  # Code of tokens whose role is not known
+_usual_roles = {"system": 1, "user": 2, "assistant": 3, "tool": 4, "developer": 5}
 
+def role_code(
+    role: str,  # Name of a role
+) -> int:
+    "Return the number of a role, the same in every process; names such as \"human\" and \"model\" are understood"
+    role = {**chat_roles, "model": "assistant"}.get(role, role)
+    return _usual_roles.get(role) or 256 + zlib.crc32(role.encode()) % (closing_bit - 256)
+
+# %% ../nbs/330_rows.ipynb #f38e21d6
+class RoleText(str):
+    "A text with the roles of its parts"
+    spans: tuple[tuple[int, int, int], ...]  # Begin, end and role code of each part
+    problem: str  # Why the roles are not known; empty if they are
+
+    def __new__(  # noqa: D102
+        cls,
+        text: str,
+        spans: Iterable[tuple[int, int, int]] = (),  # Begin, end and role code of each part, in order
+        problem: str = "",  # Why the roles are not known
+    ) -> RoleText:
+        new = super().__new__(cls, text)
+        new.spans = tuple(spans)
+        new.problem = problem
+        return new
+
+    def __getitem__(self, key: Any) -> str:
+        found = super().__getitem__(key)
+        if not isinstance(key, slice) or key.step not in (None, 1):
+            return found
+        begin, end, _ = key.indices(len(self))
+        cut = ((max(first, begin) - begin, min(last, end) - begin, code) for first, last, code in self.spans)
+        return RoleText(found, [(first, last, code) for first, last, code in cut if first < last], self.problem)
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return str(self), self.spans, self.problem
+
+# %% ../nbs/330_rows.ipynb #f8569e30
+def _starts(text: str, offsets: Sequence[tuple[int, int]]) -> Iterator[int]:
+    "Yield the character that decides to which part of a text each token belongs"
+    before = 0
+    for begin, end in offsets:
+        begin = min(begin, before) if end > before else begin  # Offsets of some tokenizers leave out spaces
+        rest = text[begin:end]
+        yield begin + (len(rest) - len(rest.lstrip()) if rest.strip() else 0)
+        before = max(before, end)
+
+def _codes(text: RoleText, offsets: Sequence[tuple[int, int]]) -> Int[np.ndarray, "position"]:
+    "Return the role code of each token of a text"
+    if text.problem:
+        return np.full(len(offsets), unknown_role, np.int64)
+    codes = np.zeros(len(offsets), np.int64)
+    starts = np.fromiter(_starts(text, offsets), np.int64, len(offsets))
+    if text.spans:
+        begins, ends, roles = (np.array(column) for column in zip(*text.spans))
+        index = np.searchsorted(begins, starts, side="right") - 1
+        inside = (index >= 0) & (starts < ends[index])
+        codes[inside] = roles[index[inside]]
+    return codes
+
+def _codes_by_prefix(text: RoleText, ids: Sequence[int], encode: Callable[[str], list[int]],
+                     ) -> Int[np.ndarray, "position"]:
+    "Return the role code of each token, for tokenizers that do not report positions: unknown if it is not exact"
+    codes = np.full(len(ids), unknown_role if text.problem else 0, np.int64)
+    for begin, end, code in () if text.problem else text.spans:
+        first, last = encode(str(text)[:begin]), encode(str(text)[:end])
+        if list(ids[:len(first)]) != first or list(ids[:len(last)]) != last:
+            return np.full(len(ids), unknown_role, np.int64)
+        codes[len(first):len(last)] = code
+    return codes
+
+def encode_texts(
+    tokenizer: Any,  # Hugging Face tokenizer
+    texts: Sequence[str],  # Texts, also such with roles
+) -> list[Any]:
+    "Return the token ids of each text without added special tokens, with role codes above them for texts with roles"
+    options: dict[str, Any] = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
+    with_roles = any(isinstance(text, RoleText) for text in texts)
+    if with_roles and getattr(tokenizer, "is_fast", False):
+        options["return_offsets_mapping"] = True
+    found = tokenizer([str(text) for text in texts], **options)
+    if not with_roles:
+        return found["input_ids"]
+    def encode(text: str) -> list[int]:
+        return tokenizer([text], **options)["input_ids"][0]
+    documents = []
+    for n, (text, ids) in enumerate(zip(texts, found["input_ids"])):
+        if isinstance(text, RoleText):
+            offsets = found["offset_mapping"][n] if "return_offsets_mapping" in options else None
+            codes = _codes_by_prefix(text, ids, encode) if offsets is None else _codes(text, offsets)
+            ids = (np.asarray(ids, np.int64) | codes << 32).tolist()
+        documents.append(ids)
+    return documents
+
+# %% ../nbs/330_rows.ipynb #87775573
+_kept_with_roles = {"__getitem__", "to", "cpu", "cuda", "long", "int", "contiguous", "clone", "detach", "split",
+                    "chunk", "cat", "concat", "stack", "index_select", "flatten", "reshape", "view", "narrow", "unsqueeze",
+                    "squeeze", "unbind", "select", "pin_memory", "repeat", "expand"}
+
+class RoleTokens(Tensor):
+    "Token ids that carry the role of each position"
+    roles: Int[Tensor, "*shape"]  # Codes of the roles
+
+    @staticmethod
+    def __new__(  # noqa: D102
+        cls: type[RoleTokens],
+        tokens: Int[Tensor, "*shape"],
+        roles: Int[Tensor, "*shape"],  # Codes of the roles, see `role_code`
+    ) -> RoleTokens:
+        new = tokens.as_subclass(cls)
+        new.roles = roles
+        return new
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        with torch._C.DisableTorchFunctionSubclass():
+            found = func(*args, **kwargs)
+            if getattr(func, "__name__", "") not in _kept_with_roles:
+                return found
+            own, missing = [], False
+            for part in tree_leaves((args, kwargs)):
+                own += [part] if isinstance(part, RoleTokens) else []
+                missing |= type(part) is Tensor and func.__name__ in ("cat", "concat", "stack")
+            if missing or not all(hasattr(part, "roles") for part in own):
+                return found
+            as_roles = {id(part): part.roles for part in own}
+            args, kwargs = tree_map_only(RoleTokens, lambda part: as_roles[id(part)], (args, kwargs))
+            roles = func(*args, **kwargs)
+        if isinstance(found, Tensor):
+            return RoleTokens(found, roles)
+        return type(found)(map(RoleTokens, found, roles))
+
+    def __deepcopy__(self, memo: Any) -> RoleTokens:
+        return RoleTokens(self.as_subclass(Tensor).clone(), self.roles.clone())
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.as_subclass(Tensor).__reduce_ex__(protocol)  # Files hold ordinary tensors
+
+def split_roles(
+    tokens: Int[np.ndarray, "*shape"],  # Token ids with role codes above them
+) -> RoleTokens:
+    "Return token ids that carry their roles"
+    return RoleTokens(torch.from_numpy(tokens & token_bits), torch.from_numpy((tokens >> 32).astype(np.int32)))
 
 # %% ../nbs/330_rows.ipynb #4594caf7
 _block = 1 << 20  # Bytes of a sample of a file
@@ -411,7 +565,7 @@ def file_identity(
         size += _add_file(found, file)
     return {"files": len(files), "bytes": size, "content": str(found)}
 
-# %% ../nbs/330_rows.ipynb #2cdac741
+# %% ../nbs/330_rows.ipynb #9d383d68
 _unpacked_ratio, _unpacked_extra = 60, 2 ** 24  # A block of a packed file may unpack to its size times this, plus this
 
 def _unpacked(path: Path, file: Any) -> Any:

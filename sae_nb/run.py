@@ -6,18 +6,18 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['metrics_file', 'fit_to_model', 'estimate', 'Run', 'make_store', 'start_run', 'train']
+__all__ = ['Run', 'start_run', 'train']
 
 # %% ../nbs/470_run.ipynb #077a4437
-import copy
 import json
 import os
 import shlex
+import signal
 import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,208 +30,23 @@ from .activations import ActivationsStore
 from .checkpoint import (Interruption, load_checkpoint, previous_checkpoint, remove_checkpoints,
                                save_checkpoint)
 from .config import TrainConfig, new_saes, read_settings, settings_file
-from .core import SAEConfig, SAEMetadata, as_device, assets, default_device, local_path
-from .disk import InUseError, Lock, check_space, gigabytes, remove_leftovers, write_safely
-from .hooks import closed_blocks, compiled, find_hook_point, hook_width, read_activations
-from .models import _processing_of, begin_id, load_model, model_device, model_identity, run_logits
+from .core import as_device, default_device
+from .disk import Lock, check_space, gigabytes
+from .folders import _about_weights, _check_settings, _checkpoint_file, _run_folder, _write_settings, metrics_file
+from .foreign import open_cache
+from .hooks import closed_blocks, compiled, find_hook_point
+from .inputs import InputStore, InputStream
+from .models import begin_id, load_model, model_identity, set_tokenizer
 from .optim import DivergenceError
+from .plan import _without_objects, estimate, fit_to_model, make_store
+from .replay import fit_to_cache
 from .rows import identity_changes
 from .sae import SAE
-from .timing import Estimate, TimeReport, TrainingExample, best_of, time_report, time_step
+from .timing import TimeReport, TrainingExample, time_report
 from .tokens import TokenStream
 from .track import JSONLines, Progress, Tracker, Trackers, WandB, _wandb_file
-from .trainer import Trainer, outside_inference_mode
-
-metrics_file = "metrics.jsonl"
-_checkpoint_file = "checkpoint.pt"
-_about_weights = ("eval.json", "features.html", "curves.png")  # describe the weights next to them, and no others
-
-# %% ../nbs/470_run.ipynb #d4e0fbda
-def _run_folder(
-    cfg: TrainConfig,
-    in_shell: bool = False,  # Whether messages name options of the command line
-) -> tuple[Path, Lock]:
-    "Create and lock the folder of a run; raise OSError if it is not empty, not writable, or used by another process"
-    resume, option = ("--resume", "--out FOLDER") if in_shell else ("resume=True", "out=")
-    if cfg.resume and cfg.out is None:
-        raise ValueError(f"{resume} needs {option}, the folder of the run to resume")
-    folder = _new_folder(cfg) if cfg.out is None else local_path(cfg.out)
-    if cfg.resume and not folder.is_dir():
-        raise FileNotFoundError(f"{resume}, but there is no folder {folder}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = _locked(folder)
-    except OSError as error:
-        if isinstance(error, InUseError):
-            raise InUseError(f"{error}: wait for it to end, or give another folder") from None
-        raise OSError(error.errno, f"out={str(folder)!r} cannot be written: {error.strerror or error}") from error
-    try:
-        _check_content(folder, cfg.resume, resume, in_shell)
-    except OSError:
-        lock.release()
-        raise
-    for place in (folder, *(folder / name for name in cfg.saes)):
-        remove_leftovers(place)
-    return folder, lock
-
-def _locked(folder: Path) -> Lock:
-    "Lock a folder; create it again if a run that failed has just removed it"
-    while True:
-        try:
-            return Lock(folder / ".lock", f"out={str(folder)!r}")
-        except FileNotFoundError:
-            folder.mkdir(parents=True, exist_ok=True)
-
-def _check_content(folder: Path, resumed: bool, resume: str, in_shell: bool) -> None:
-    "Raise FileExistsError if a new run's folder is not empty, FileNotFoundError if there is nothing to resume"
-    checkpoint = folder / _checkpoint_file
-    there = any(path.is_file() for path in (checkpoint, previous_checkpoint(checkpoint)))
-    begun = (folder / settings_file).is_file()
-    has_saes = any(folder.glob("**/sae_weights.safetensors"))
-    if not resumed and any(path.name != ".lock" for path in folder.iterdir()):
-        way = f", or resume that run with {resume}" if there or begun and not has_saes else ""
-        raise FileExistsError(f"out={str(folder)!r} is not empty: give another folder{way}")
-    if resumed and not there and (has_saes or not begun):  # a run without a checkpoint begins again
-        keep = "--keep-checkpoint" if in_shell else "keep_checkpoint=True"
-        why = "it is not the folder of a run"
-        if begun:
-            why = f"the run is finished; {keep} would have kept its checkpoint"
-        raise FileNotFoundError(f"{resume}, but there is no {_checkpoint_file} in {folder}: {why}")
-
-def _new_folder(cfg: TrainConfig) -> Path:
-    "Create a new folder in `sae_nb_runs`, which no other process takes"
-    while True:
-        folder = _new_name(cfg)
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:  # another process was faster
-            continue
-
-def _new_name(cfg: TrainConfig) -> Path:
-    "Return the name of a new folder in `sae_nb_runs`"
-    model = Path(cfg.model).name if isinstance(cfg.model, str) else "model"
-    name = "-".join([model, *sorted({sae.architecture() for sae in cfg.saes.values()})])
-    ends = [path.name.rpartition("-")[2] for path in Path("sae_nb_runs").glob(f"{name}-*")]
-    number = 1 + max((int(end) for end in ends if end.isdigit()), default=0)
-    return Path("sae_nb_runs") / f"{name}-{number:03d}"
-
-# %% ../nbs/470_run.ipynb #869b5b97
-def _name_of(model: nn.Module) -> str | None:
-    "Return the name of a loaded model, if it has one"
-    given = getattr(model, "name_or_path", None) or getattr(getattr(model, "cfg", None), "model_name", None)
-    return "demo" if given and Path(given) == assets() / "demo" else given
-
-def _metadata_of(cfg: TrainConfig, settings: SAEConfig, read: list[str], written: list[str],
-                 model: nn.Module) -> SAEMetadata:
-    "Return the metadata of an SAE of this run; `Trainer` adds the number of tokens that it was trained on"
-    special = cfg.mask.special
-    mask = {"skip_first": cfg.mask.skip_first, "max_norm_multiple": cfg.mask.max_norm_multiple}
-    if cfg.mask.where is not None:
-        mask["mask_where"] = cfg.mask.to_dict()["where"]
-    return replace(
-        settings.metadata, model_name=cfg.model or _name_of(model), hook_name=read[0] if len(read) == 1 else read,
-        hook_name_out=None if written == read else written[0] if len(written) == 1 else written,
-        processing=_processing_of(model), dataset_path=cfg.dataset, context_size=cfg.context_size,
-        prepend_bos=cfg.prepend_bos,
-        exclude_special_tokens=True if special == "tokenizer" else list(special) or False,
-        extra={**settings.metadata.extra, **_packing_of(cfg), "seed": cfg.seed, **mask})
-
-def _packing_of(cfg: TrainConfig) -> dict[str, Any]:
-    "Return how documents became contexts, under SAELens' names, and the part of the data set"
-    return {"sequence_separator_token": cfg.token_between_documents, "disable_concat_sequences": cfg.disable_concat,
-            "dataset_split": cfg.split,
-            **({"dataset_name": cfg.dataset_name} if cfg.dataset_name else {}),
-            **({"dataset_column": cfg.column} if cfg.column else {})}
-
-def fit_to_model(
-    cfg: TrainConfig,
-    model: nn.Module,
-) -> TrainConfig:
-    "Return a copy of the settings with every `d_in` and the metadata filled in; raise ValueError if a width is wrong"
-    cfg = copy.deepcopy(_without_objects(cfg))
-    if isinstance(cfg.sae, dict):  # one config under two names becomes two configs
-        cfg.sae = {name: copy.deepcopy(settings) for name, settings in cfg.sae.items()}
-    widths = {hook: hook_width(model, hook) for hook in cfg.all_hooks}
-    for name, settings in cfg.saes.items():
-        read, written = list(cfg.hooks[name]), list(cfg.hooks_out[name])
-        settings.fit_widths({hook: widths[hook] for hook in read}, {hook: widths[hook] for hook in written})
-        if read[0].endswith("hook_z"):
-            settings.reshape_activations = "hook_z"
-        settings.metadata = _metadata_of(cfg, settings, read, written, model)
-    return cfg
-
-def _without_objects(cfg: TrainConfig) -> TrainConfig:
-    "Return the settings with None in place of a model or a data set that is an object"
-    named = {name: value if isinstance(value := getattr(cfg, name), str) else None for name in ("model", "dataset")}
-    return replace(cfg, **named)
-
-# %% ../nbs/470_run.ipynb #d1bf86fa
-_changeable = ("tokens", "log_every", "checkpoint_every", "checkpoint_minutes", "keep_checkpoint", "progress",
-               "wandb_project", "resume", "allow_changed_data", "out", "device", "sae")
-
-def _check_settings(
-    cfg: TrainConfig,  # As `fit_to_model` returns it
-    before: Mapping[str, Any],  # Settings with which the run began
-    folder: Path,  # The folder of the run
-) -> None:
-    "Check that a run is resumed with the settings that it began with; raise ValueError if not"
-    now = json.loads(json.dumps(cfg.to_dict()))
-    objects = {name for name in ("model", "dataset") if before.get(name) is None or now[name] is None}
-    changed = {name: (before[name], value) for name, value in now.items()
-               if name in before.keys() - {*_changeable} - objects and before[name] != value}
-    old, new = _plain_saes(before["sae"]), _plain_saes(now["sae"])
-    if old.keys() != new.keys():
-        changed["sae"] = (sorted(old), sorted(new))
-    for sae in old.keys() & new.keys():
-        prefix = "sae." if sae == "sae" else f"sae.{sae}."
-        changed |= {prefix + name: (old[sae].get(name), value) for name, value in new[sae].items()
-                    if old[sae].get(name) != value}
-    if changed:
-        listed = ", ".join(f"{name} (was {was!r}, is {value!r})" for name, (was, value) in changed.items())
-        raise ValueError(f"the run in {folder} began with other settings, and cannot be resumed with these: {listed}")
-
-def _plain_saes(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    "Return the stored settings of the SAEs by name, without what may change"
-    named = {"sae": settings} if isinstance(settings.get("architecture"), str) else settings
-    return {name: {key: value for key, value in sae.items() if key not in ("metadata", "device")}
-            for name, sae in named.items()}
-
-# %% ../nbs/470_run.ipynb #0fbbbe13
-_passes_of_evaluation = 4  # of the complete model: clean, with the SAE, and with two kinds of ablation
-
-def _step_seconds(sae: SAE, cfg: TrainConfig) -> float:
-    "Return the time of one training step, on a copy of the SAE"
-    generator = torch.Generator(device=sae.device).manual_seed(0)
-    d_in, _, d_out = sae.widths()
-    x, target = (torch.randn(cfg.batch_size, width, generator=generator, device=sae.device, dtype=sae.dtype)
-                 for width in (d_in, d_out))
-    return sum(time_step(TrainingExample(sae, x, target, encoder_dtype=cfg.encoder_dtype), repeats=1).values())
-
-def estimate(
-    cfg: TrainConfig,
-    model: nn.Module,
-    saes: dict[str, SAE],
-    buffer_rows: int,  # Activations in the shuffle buffer, per hook point
-    eval_tokens: int = 0,  # Tokens to evaluate on after training
-    feature_tokens: int = 0,  # Tokens to collect features from after training
-) -> Estimate:
-    "Estimate the time and memory of a run by timing its parts"
-    device = model_device(model)
-    tokens = torch.zeros(max(1, 2048 // cfg.context_size), cfg.context_size, dtype=torch.long, device=device)
-    with torch.no_grad():
-        forward = best_of(lambda: read_activations(model, tokens, cfg.all_hooks), repeats=2) / tokens.numel()
-        whole = best_of(lambda: run_logits(model, tokens), repeats=1) / tokens.numel() if eval_tokens else 0.0
-    steps = {name: _step_seconds(sae, cfg) for name, sae in saes.items()}
-    numbers = sum(4 * sum(p.numel() for p in sae.parameters()) + 2 * cfg.batch_size * sae.cfg.d_sae
-                  for sae in saes.values())
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    width = sum(hook_width(model, hook) for hook in cfg.all_hooks)
-    total = weights + 4 * numbers + 4 * buffer_rows * width
-    per_token = sum(steps.values()) / cfg.batch_size / 3  # encoding costs about a third of a training step
-    after = {"evaluation_seconds": eval_tokens * (len(saes) * _passes_of_evaluation * whole + per_token),
-             "feature_seconds": feature_tokens * (len(saes) * forward + 2 * per_token)}
-    return Estimate(forward * cfg.tokens, sum(steps.values()) * cfg.steps, total / 1e9, **after)
+from .trainer import Trainer
+from .training import outside_inference_mode
 
 # %% ../nbs/470_run.ipynb #bdcdc03a
 @dataclass
@@ -245,6 +60,7 @@ class Run:
     times: TimeReport  # Time of each part
     trackers: Trackers = field(default_factory=lambda: Trackers([]))  # Those that take the numbers of an evaluation
     lock: Lock | None = None  # Keeps other runs out of the folder
+    ending: int | None = None  # SIGTERM or SIGHUP, if one of them stopped the run
 
     @property
     def several(self) -> bool:
@@ -280,25 +96,12 @@ class Run:
             if self.lock is not None:
                 self.lock.release()
 
-# %% ../nbs/470_run.ipynb #bcae5d81
-def make_store(
-    cfg: TrainConfig,  # As `fit_to_model` returns it
-    model: nn.Module,
-    dataset: Any = None,  # A data set object; None: the one named in `cfg`
-) -> ActivationsStore:
-    "Make the stream of activations that the settings describe"
-    source = cfg.dataset if dataset is None else dataset
-    if source is None:
-        raise ValueError("dataset=None: give the data set; that of a run which is resumed was an object")
-    tokens = TokenStream(
-        source, getattr(model, "tokenizer", None), split=cfg.split, column=cfg.column, name=cfg.dataset_name,
-        context_size=cfg.context_size, batch_size=cfg.model_batch_size or max(1, 2048 // cfg.context_size),
-        prepend_bos=cfg.prepend_bos, separator=cfg.token_between_documents, disable_concat=cfg.disable_concat,
-        seed=cfg.seed)
-    return ActivationsStore(
-        model, tokens, cfg.all_hooks, batch_size=cfg.batch_size, buffer_size=cfg.buffer_size, seed=cfg.seed,
-        device=cfg.device or default_device(), mask=cfg.mask, n_rows=cfg.steps * cfg.batch_size)
+    def pass_on_signal(self) -> None:
+        "Send the signal that stopped the run to this process again, now that everything is saved"
+        if self.ending is not None:
+            signal.raise_signal(self.ending)
 
+# %% ../nbs/470_run.ipynb #bcae5d81
 def _take_objects(cfg: TrainConfig, model: Any, dataset: Any) -> tuple[TrainConfig, nn.Module | None, Any]:
     "Return settings with names only, and the model and the data set if they are objects"
     if not isinstance(cfg, TrainConfig):
@@ -307,24 +110,42 @@ def _take_objects(cfg: TrainConfig, model: Any, dataset: Any) -> tuple[TrainConf
     given: dict[str, Any] = {name: getattr(cfg, name) if value is None else value
                              for name, value in (("model", model), ("dataset", dataset))}
     cfg = _without_objects(replace(cfg, **given))
-    if given["model"] is None:
+    if given["model"] is None and cfg.activations is None:
         raise ValueError("model=None: give a name, or the model; that of a run which is resumed was an object")
     objects = {name: None if getattr(cfg, name) is not None else value for name, value in given.items()}
     return cfg, objects["model"], objects["dataset"]
 
 def _prepare(
-    cfg: TrainConfig, model: nn.Module | None, dataset: Any,
+    cfg: TrainConfig, model: nn.Module | None, tokenizer: Any, dataset: Any,
 ) -> tuple[TrainConfig, nn.Module, ActivationsStore]:
     "Return settings that match the model, the model, and the stream of its activations"
+    if cfg.activations is not None:
+        return _from_cache(cfg, model, dataset)
     if model is None:
-        model = load_model(cfg.model, device=cfg.device, dtype=cfg.model_dtype, bridge=False)
+        model = load_model(cfg.model, cfg.device, cfg.model_dtype, bridge=False, revision=cfg.model_revision)
+    if tokenizer is not None:
+        set_tokenizer(model, tokenizer)
     for hook in cfg.all_hooks:
         find_hook_point(model, hook)
-    cfg = fit_to_model(cfg, model)
+    inputs = dataset if isinstance(dataset, InputStream) else None
+    cfg = fit_to_model(cfg, model, inputs)
     store = make_store(cfg, model, dataset)
-    if store.tokens.texts.tokenized:
+    if inputs is None and store.tokens.texts.tokenized:
         _note_packing(cfg, store.tokens)
     return cfg, model, store
+
+def _from_cache(cfg: TrainConfig, model: Any, dataset: Any) -> tuple[TrainConfig, nn.Module, Any]:
+    "Return the settings of a run that reads a cache, a model that replays it, and the stream of its activations"
+    for name, given in (("model", model), ("dataset", dataset)):
+        if given is not None:
+            raise ValueError(f"{name} is given, but activations={cfg.activations!r} takes its place: leave one of them "
+                             "out")
+    cache = open_cache(str(cfg.activations))
+    cfg, model = fit_to_cache(cfg, cache), cache.model()
+    stream = cache.stream(cfg.all_hooks, cfg.batch_size, buffer_size=cfg.buffer_size, seed=cfg.seed,
+                          device=cfg.device or default_device(), shuffle=not cfg.stored_order,
+                          n_rows=cfg.steps * cfg.batch_size)
+    return fit_to_model(cfg, model), model, stream
 
 def _note_packing(cfg: TrainConfig, tokens: TokenStream) -> None:
     "Record whether the contexts of a data set of tokens begin with BOS, instead of how text would have been packed"
@@ -337,20 +158,20 @@ def _note_packing(cfg: TrainConfig, tokens: TokenStream) -> None:
             del settings.metadata.extra[name]
 
 def _restore_or_start(cfg: TrainConfig, folder: Path, model: nn.Module, trainer: Trainer, store: ActivationsStore,
-                      about: Mapping[str, Any]) -> None:
-    "Load the checkpoint of a run that is resumed; start a new run that whitens its inputs from a large sample"
+                      about: Mapping[str, Any]) -> int:
+    """Load the checkpoint of a run that is resumed; start a new run that whitens its inputs from a large sample. Return
+    the number of rows of metrics that were logged before the checkpoint"""
     checkpoint = folder / _checkpoint_file
     if cfg.resume and any(path.is_file() for path in (checkpoint, previous_checkpoint(checkpoint))):
-        load_checkpoint(checkpoint, {"trainer": trainer, "store": store},
-                        lambda before: _check_resumed(cfg, before, about, folder))
-        if trainer.steps_done > cfg.steps:
-            raise ValueError(f"tokens={cfg.tokens}: the run was already trained on {trainer.tokens_done:,}")
-        return
+        saved = load_checkpoint(checkpoint, {"trainer": trainer, "store": store},
+                                lambda before: _check_resumed(cfg, before, about, folder))
+        return int(saved.get("rows", 0))
     if cfg.resume:
         _check_settings(cfg, read_settings(folder), folder)
         _say(f"{folder} has no checkpoint yet: the run begins again")
     if cfg.normalize_inputs == "whiten":  # one batch would be a poor sample of a covariance
-        trainer.start(store.peek(32 * max(hook_width(model, hook) for hook in cfg.all_hooks)))
+        trainer.start(store.peek(32 * max(rows.shape[1] for rows in store.buffer.rows.values())))
+    return 0
 
 def _check_resumed(cfg: TrainConfig, before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
     "Raise ValueError if a checkpoint belongs to other settings, other data, or another model"
@@ -368,7 +189,7 @@ def _about(cfg: TrainConfig, model: nn.Module, store: ActivationsStore) -> dict[
 def _bytes_needed(cfg: TrainConfig, model: nn.Module, trainer: Trainer, store: ActivationsStore) -> int:
     "Return the space that a run needs on the disk: for three checkpoints, one of them being written, and the SAEs"
     weights = sum(p.numel() * p.element_size() for sae in trainer.saes.values() for p in sae.parameters())
-    rows = store.buffer.size * 4 * sum(hook_width(model, hook) for hook in cfg.all_hooks)
+    rows = store.buffer.size * 4 * sum(rows.shape[1] for rows in store.buffer.rows.values())
     return 3 * (3 * weights + rows) + weights
 
 # %% ../nbs/470_run.ipynb #bd058354
@@ -389,6 +210,7 @@ class _Session:
     about: dict[str, Any]  # Facts that the checkpoints keep
     resume_with: str  # Command or call that resumes the run
     lock: Lock  # On the folder
+    rows_before: int = 0  # Rows of metrics before the checkpoint that the run was resumed from
 
     def __post_init__(self) -> None:
         self.steps_before = self.trainer.steps_done
@@ -432,9 +254,11 @@ class _Session:
             self.lock.check()
             if not (self.home / settings_file).is_file():
                 _write_settings(self.cfg, self.home, None)
+            rows = self.rows_before
             if self.metrics is not None:
                 self.metrics.sync()
-            about = {**self.about, "step": self.trainer.steps_done, "tokens": self.trainer.tokens_done}
+                rows = self.metrics.n_rows
+            about = {**self.about, "step": self.trainer.steps_done, "tokens": self.trainer.tokens_done, "rows": rows}
             save_checkpoint(self.checkpoint, {"trainer": self.trainer, "store": self.store}, about)
         self.saved_at, self.saved_step = time.monotonic(), self.trainer.steps_done
 
@@ -573,22 +397,13 @@ def _resume_with(cfg: TrainConfig, folder: Path, model: nn.Module | None, datase
 def _trackers(session: _Session) -> list[Tracker]:
     "Make the trackers that are configured"
     cfg, done = session.cfg, session.steps_before
-    session.metrics = JSONLines(session.home / metrics_file, done, session.lock.check)
+    session.metrics = JSONLines(session.home / metrics_file, done, session.lock.check, session.rows_before)
     trackers: list[Tracker] = [session.metrics]
     if cfg.progress:
         trackers.append(Progress(cfg.steps * cfg.batch_size, done * cfg.batch_size))
     if cfg.wandb_project:
         trackers.append(WandB(cfg.wandb_project, cfg.to_dict(), session.home.name, session.home))
     return trackers
-
-def _write_settings(cfg: TrainConfig, folder: Path, after_training: Mapping[str, int | str | None] | None) -> None:
-    "Write the settings of a run, and what follows it"
-    later = after_training
-    if later is None and (folder / settings_file).is_file():
-        with suppress(ValueError):  # a damaged file is replaced
-            later = read_settings(folder).get("after_training")
-    kept = {**cfg.to_dict(), "resume": False, **({"after_training": dict(later)} if later else {})}
-    write_safely(folder / settings_file, lambda file: file.write_text(json.dumps(kept, indent=2)))
 
 @outside_inference_mode()
 def start_run(
@@ -597,17 +412,22 @@ def start_run(
     dataset: Any = None,  # A data set object; None: that of `cfg`
     in_shell: bool = False,  # Whether messages name options of the command line
     after_training: Mapping[str, int | str | None] | None = None,  # What the command line does after training; stored
+    check: Callable[[TrainConfig, nn.Module, dict[str, SAE]], None] | None = None,  # Called before training with the
+    # settings, the model and the SAEs; raises an error if something that follows is not possible
 ) -> Run:
     "Train and save the SAEs; return them together with the model. `Run.close` must be called at the end"
+    tokenizer = getattr(cfg, "tokenizer", None)
     cfg, given, dataset = _take_objects(cfg, model, dataset)
     if cfg.device is not None:
         as_device(cfg.device)
     folder, lock = _run_folder(cfg, in_shell)
     try:
-        cfg, model, store = _prepare(cfg, given, dataset)
+        cfg, model, store = _prepare(cfg, given, tokenizer, dataset)
         blocks = closed_blocks(model, cfg.all_hooks) if cfg.compile_model else []
         session = _begin(cfg, folder, lock, model, store, _resume_with(cfg, folder, given, dataset, in_shell))
         try:
+            if check is not None:
+                check(cfg, model, session.trainer.saes)
             _write_settings(cfg, folder, after_training)
             with compiled(blocks):
                 run = _run_session(session, model, after_training or {})
@@ -630,8 +450,8 @@ def _begin(cfg: TrainConfig, folder: Path, lock: Lock, model: nn.Module, store: 
     there = sum(path.stat().st_size for path in folder.glob("checkpoint*.pt"))
     check_space(folder, _bytes_needed(cfg, model, trainer, store) - there, "this run")
     about = _about(cfg, model, store)
-    _restore_or_start(cfg, folder, model, trainer, store, about)
-    return _Session(cfg, folder, trainer, store, about, resume_with, lock)
+    rows = _restore_or_start(cfg, folder, model, trainer, store, about)
+    return _Session(cfg, folder, trainer, store, about, resume_with, lock, rows)
 
 def _run_session(session: _Session, model: nn.Module, later: Mapping[str, Any]) -> Run:
     "Train and save; show the estimate before"
@@ -650,6 +470,8 @@ def _run_session(session: _Session, model: nn.Module, later: Mapping[str, Any]) 
 def _show_estimate(session: _Session, model: nn.Module, later: Mapping[str, Any]) -> None:
     "Print how long the run will take, unless it is silent"
     cfg = session.cfg
+    if isinstance(session.store, InputStore):
+        return
     if cfg.progress and not session.complete:
         tokens = {name: int(later.get(name) or 0) for name in ("eval_tokens", "feature_tokens")}
         cost = estimate(cfg, model, session.trainer.saes, session.store.buffer.size, **tokens)
@@ -663,7 +485,10 @@ def _train_and_save(session: _Session, model: nn.Module, trackers: list[Tracker]
     times = session.time_report(seconds)
     run = Run(session.cfg, session.folder, session.trainer.saes, model, False, times, Trackers(kept))
     session.save(run)
-    run.interrupted = session.interruption.requested
+    run.interrupted, run.ending = session.interruption.requested, session.interruption.ending
+    if not run.interrupted and not session.complete:
+        warnings.warn(f"the data set ended after {session.progress()} tokens, before the learning rate fell; give more "
+                      "text, or a smaller tokens=", stacklevel=2)
     return run
 
 def train(
@@ -671,7 +496,10 @@ def train(
     model: nn.Module | None = None,  # A loaded model; None: that of `cfg`
     dataset: Any = None,  # A data set object; None: that of `cfg`
 ) -> SAE | dict[str, SAE]:
-    "Train and save SAEs; return one, or a dictionary if `cfg.sae` is one. An interrupt returns them as trained so far"
+    """Train and save SAEs; return one, or a dictionary if `cfg.sae` is one
+
+    Ctrl-C returns them as trained so far. SIGTERM and SIGHUP end the process once they are saved."""
     run = start_run(cfg, model, dataset)
     run.close()
+    run.pass_on_signal()
     return run.result

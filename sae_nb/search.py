@@ -28,9 +28,11 @@ from .firing import Collector
 from .features import read_text, vocabulary_of
 from .models import max_context
 from .reading import MaskLike, Prompt, SAEReader, peaks, read_prompts
+from .rows import token_bits
 from .sae import SAE
 from .sparse import SparseCodes
 from .directions import check_latent
+from .provenance import check_stats
 from .stats import Context, FeatureStats, context_at, dense_rate
 from .texts import load_texts
 from .vocabulary import Vocabulary, pieces_html
@@ -308,7 +310,7 @@ def _texts_of(given: Any, model: torch.nn.Module, n: int) -> Any:
     longest = (max_context(model) or 1024) - 1
     for number, row in enumerate(found.look()):
         if (document := found.document(row, number)) is not None:
-            texts.append([int(token) for token in document[:longest]] if found.tokenized
+            texts.append([int(token) & token_bits for token in document[:longest]] if found.tokenized
                          else _cut(str(document), longest, getattr(model, "tokenizer", None)))
         if len(texts) == n:
             break
@@ -335,8 +337,8 @@ def contrast_texts(
     n_texts: int = 100,  # Maximum number of texts of a data set
 ) -> TextContrast:
     "Find the latents that fire in some texts and not in others"
-    if stats is not None and len(stats) != sae.cfg.d_sae:
-        raise ValueError(f"the statistics are of {len(stats)} latents, the SAE has {sae.cfg.d_sae}")
+    if stats is not None:
+        check_stats(stats, sae)
     prompts = [_texts_of(side, model, n_texts) for side in (texts, others)]
     sides = [read_prompts(sae, model, side, prepend_bos, hook, mask) for side in prompts]
     if not sides[0]:

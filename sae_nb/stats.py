@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['dense_rate', 'flag_names', 'Context', 'context_at', 'ActivationQuantile', 'Latent', 'Sources', 'FeatureStats',
-           'peak_tokens', 'interest_scores', 'FoundLatents', 'contexts_with', 'word_fractions']
+__all__ = ['dense_rate', 'flag_names', 'Context', 'context_at', 'ActivationQuantile', 'Latent', 'FeatureStats', 'peak_tokens',
+           'interest_scores', 'FoundLatents', 'contexts_with', 'word_fractions']
 
 # %% ../nbs/630_stats.ipynb #c0b035f6
 import json
@@ -27,8 +27,8 @@ from .directions import check_latent
 from .core import local_path
 from .display import shown
 from .disk import write_safely
-from .firing import Contexts, bin_edges, bin_of, equal_bins, favorite_tokens, hash_to_uniform
-from .firing import check_whole_numbers, lowest_per_group, n_bins, quartile_bins, sample_from_bins
+from .firing import Contexts, Sources, bin_edges, bin_of, equal_bins, favorite_tokens, hash_to_uniform
+from .firing import check_finite, check_whole_numbers, lowest_per_group, n_bins, quartile_bins, sample_from_bins
 from .formats.files import CheckpointError
 from .labels import LabelsLike, read_labels
 from .vocabulary import Vocabulary
@@ -238,17 +238,6 @@ class _LatentList(list[Latent]):
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_() if self else "no latents"
-
-# %% ../nbs/630_stats.ipynb #c64732e8
-@dataclass(frozen=True)
-class Sources:
-    "Firings of each latent by source of the text, and the number of documents"
-    names: list[str]  # Names of the sources; empty if only documents are known
-    size: Int[Tensor, "sources"]  # Tokens of each source that count
-    count: Int[Tensor, "d_sae sources"]  # Firings
-    label: Int[Tensor, "sequence position"]  # Source of each token, -1 for none
-    documents: Int[Tensor, "d_sae"]  # Documents in which each latent fires
-    n_documents: int  # Number of documents
 
 # %% ../nbs/630_stats.ipynb #06266a61
 @dataclass
@@ -460,24 +449,37 @@ class FeatureStats:
 
     def _check(self) -> None:
         "Raise ValueError if the tables do not fit together"
-        per_latent = ("count", "outside", "sequences", "sum", "sum_squares", "max", "histogram", "logit_tokens",
-                      "logit_effects", "neighbors", "neighbor_cosines")
-        for name in per_latent:
-            if getattr(self, name).ndim < 1 or len(getattr(self, name)) != len(self):
-                raise ValueError(f"{name} has shape {tuple(getattr(self, name).shape)} for {len(self)} latents")
+        tables = {"count": 1, "outside": 1, "sequences": 1, "sum": 1, "sum_squares": 1, "max": 1, "histogram": 2,
+                  "logit_tokens": 2, "logit_effects": 2, "neighbors": 2, "neighbor_cosines": 2, "logit_histogram": 2,
+                  "fine_histogram": 2}
+        for name, dimensions in tables.items():
+            if (table := getattr(self, name)) is not None:
+                check_finite(name, table, *(len(self), -1)[:dimensions])
         for name in ("top", "random", "silent"):
             getattr(self, name).check(len(self), self.tokens.numel())
-        ids = {"logit_tokens": len(self.vocabulary), "neighbors": len(self), "count": 2 ** 62, "outside": 2 ** 62}
-        for name, end in ids.items():
-            check_whole_numbers(name, getattr(self, name), end, least=-1 if end < 2 ** 62 else 0)
+        check_finite("tokens", self.tokens, -1, -1)
+        check_finite("repeats", self.repeats, len(self.top.position))
+        for left, right in (("logit_tokens", "logit_effects"), ("neighbors", "neighbor_cosines")):
+            check_finite(right, getattr(self, right), *getattr(self, left).shape)
+        self._check_whole()
         if self.coactivating is not None:
-            check_whole_numbers("coactivating", self.coactivating.latent, len(self), least=-1)
+            self.coactivating.check(len(self))
+        if self.sources is not None:
+            self.sources.check(len(self), self.tokens)
         if not (isinstance(self.about, dict) and 0 < float(self.scale) < math.inf):
             raise ValueError("about is missing, or the scale is not positive")
         if not all(isinstance(n, int) and n >= 0 for n in (self.n_tokens, self.before)):
             raise ValueError("n_tokens and before must be whole numbers")
-        if self.sources is not None and not all(isinstance(name, str) for name in self.sources.names):
-            raise ValueError("the names of sources must be texts")
+
+    def _check_whole(self) -> None:
+        "Raise ValueError if ids or counts are not whole numbers in their range"
+        ids = {"logit_tokens": len(self.vocabulary), "neighbors": len(self)}
+        for name, end in ids.items():
+            check_whole_numbers(name, getattr(self, name), end, least=-1)
+        for name in ("count", "outside", "sequences", "histogram", "logit_histogram", "fine_histogram", "repeats"):
+            if (table := getattr(self, name)) is not None:
+                check_whole_numbers(name, table, 2 ** 62)
+        check_whole_numbers("tokens", self.tokens, 2 ** 31)
 
     @classmethod
     def _from_values(cls, values: dict[str, Any]) -> FeatureStats:

@@ -25,6 +25,7 @@ from .display import Markup, Table, format_number, new_figure
 from .hooks import as_vectors, replace_at
 from .metrics import cross_entropy, kl_divergence
 from .models import check_processing, evaluation_mode, model_device, model_inputs, run_logits
+from .provenance import check_stats
 from .reading import MaskLike, check_kind, resolve_mask
 from .sae import SAE
 from .splicing import At, Edit, ForwardPass, one_latent, set_to, splice
@@ -77,12 +78,13 @@ def _check_steering(sae: SAE, latent: int, strength: float) -> int:
         raise TypeError(f"strength is a {type(strength).__name__}: must be a number{hint}")
     return one_latent(latent, sae.cfg.d_sae)
 
-def _unit_activation(unit: float | FeatureStats, latent: int) -> float:
-    "Return the activation of strength 1; raise ValueError if the latent never fired"
+def _unit_activation(sae: SAE, unit: float | FeatureStats, latent: int) -> float:
+    "Return the activation of strength 1; raise ValueError for statistics of another SAE, or if the latent never fired"
     if not isinstance(unit, FeatureStats):
         if isinstance(unit, (str, bool)) or not hasattr(unit, "__float__"):
             raise TypeError(f"unit is a {type(unit).__name__}: must be a number, or statistics from collect_features")
         return unit
+    check_stats(unit, sae)
     if not unit.max[latent] > 0:
         raise ValueError(f"latent {latent} never fired in these statistics, so its largest activation is not known: "
                          "give the unit as a number")
@@ -118,7 +120,7 @@ def steer_direction(
                          "depends on the input, so it has no fixed direction; use steer_clamp")
     metadata = sae.cfg.metadata
     where = _one_hook(sae, hook or metadata.hook_name_out or metadata.hook_name)
-    return Direction(where, sae.W_dec[latent].detach() * _unit_activation(unit, latent), strength, sae)
+    return Direction(where, sae.W_dec[latent].detach() * _unit_activation(sae, unit, latent), strength, sae)
 
 def steer_clamp(
     sae: SAE,
@@ -130,7 +132,7 @@ def steer_clamp(
     "Return a clamp that sets a latent to a value, whether it is active or not"
     latent = _check_steering(sae, latent, strength)
     where = _one_hook(sae, hook or sae.cfg.metadata.hook_name)
-    return Clamp(where, sae, latent, strength * _unit_activation(unit, latent))
+    return Clamp(where, sae, latent, strength * _unit_activation(sae, unit, latent))
 
 # %% ../nbs/660_steer.ipynb #4592654f
 def _add_direction(

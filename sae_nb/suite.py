@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from .core import local_path, whole_number
-from .display import unknown
+from .display import shown, unknown
 from .disk import write_safely
 from .evals import evaluate_each, fingerprint
 from .disk import LocalFiles
@@ -33,7 +33,8 @@ from .loading import load_sae_or_saes
 from .display import Table, format_number, new_figure
 from .metrics import Metrics
 from .models import load_model
-from .reading import MaskLike, gather_tokens, texts_for
+from .mixture import Mixture, MixtureStream
+from .reading import MaskLike, gather_tokens, texts_for, texts_of_mixture
 from .sae import SAE
 from .tokens import TokenMask, TokenStream
 
@@ -167,7 +168,7 @@ class _ResultsFolder:
                                       "give another folder")
             write_safely(path / _settings_file, lambda file: file.write_text(json.dumps(settings, indent=2)))
         before = read_json(LocalFiles(path), _settings_file).values
-        if changed := [f"{key} was {before.get(key)!r}, is {value!r}" for key, value in settings.items()
+        if changed := [f"{key} was {shown(before.get(key))}, is {shown(value)}" for key, value in settings.items()
                        if before.get(key) != value]:
             raise FileExistsError(f"out={str(out)!r} has results with other settings ({'; '.join(changed)}): "
                                   "give another folder")
@@ -187,7 +188,7 @@ class _ResultsFolder:
             return None
         found = Metrics.load(self.file(name))
         if found.about.get("identity") != identity:
-            raise FileExistsError(f"{self.file(name).name} is the result of an SAE with this name and other weights: "
+            raise FileExistsError(f"{self.file(name)} is the result of an SAE with this name and other weights: "
                                   "remove it, or give another folder")
         return found
 
@@ -253,15 +254,19 @@ class _ModelAndTokens:
         "Return the given tokens, or pack the text with the model's tokenizer"
         if isinstance(self.text, Tensor):
             return self.text
-        stream = TokenStream(self.text, getattr(model, "tokenizer", None), context_size=self.context_size,
-                             prepend_bos=bos, split=self.split, epochs=1)
-        self.stream = stream
-        return gather_tokens(stream, self.n_tokens)
+        settings = {"context_size": self.context_size, "prepend_bos": bos, "split": self.split, "epochs": 1}
+        tokenizer, mixture = getattr(model, "tokenizer", None), Mixture.from_text(self.text)
+        self.stream = TokenStream(self.text, tokenizer, **settings) if mixture is None else \
+            MixtureStream(texts_of_mixture(mixture, None, self.split, tokenizer), tokenizer, **settings)
+        return gather_tokens(self.stream, self.n_tokens)
 
     def describe_for(self, sae: SAE) -> dict[str, Any]:
         "Return what is read, and whether an SAE was trained on it; nothing if tokens were given"
         if self.stream is None:
             return {}
+        if (mixture := Mixture.from_text(self.text)) is not None:
+            opened = texts_of_mixture(mixture, sae, self.split or "all", self.stream.tokenizer)
+            return {**self.stream.describe(), **MixtureStream(opened, self.stream.tokenizer).about_training()}
         texts = texts_for(sae, self.text, self.split or "all", self.stream.tokenizer, column=self.stream.texts.column)
         return {**self.stream.describe(), **texts.describe()}
 

@@ -12,6 +12,7 @@ __all__ = ['is_text', 'Texts', 'load_texts']
 import copy
 import glob
 import hashlib
+import lzma
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,11 +28,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from .core import assets, local_path
-from .display import shown, unknown
+from .display import shown, shown_names, unknown
 from .disk import LocalFiles
 from .formats.files import content_problem, read_json
-from .rows import (InOrder, chat_columns, chat_roles, check_packing, file_identity, hash_of, is_message,
-                         rows_identity, rows_in_memory, test_split_names, usual_columns, without_format)
+from .rows import (InOrder, RoleText, chat_columns, check_packing, file_identity, hash_of, is_message, role_code,
+                         rows_identity, rows_in_memory, test_split_names, token_bits, usual_columns, without_format)
 
 # %% ../nbs/340_texts.ipynb #4f0e7aea
 _kinds = {".txt": "text", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".parquet": "parquet", ".csv": "csv",
@@ -64,7 +65,7 @@ def _check_content(path: Path) -> None:
     for file in files:
         if (kind := _kinds.get(_suffix(file))) is None:
             continue
-        check_packing(file, 2 ** 26 // len(files))
+        check_packing(file, 2 ** 28 // len(files))
         problem = content_problem(LocalFiles(file.parent), file.name)
         if problem and ("git-lfs" in problem or kind in ("parquet", "arrow")):
             raise ValueError(f"data set {str(file)!r}: {problem}")
@@ -100,11 +101,12 @@ def _errors_about(name: str) -> Iterator[None]:
             yield
     except StopIteration as error:
         raise ValueError(f"data set {name!r} is empty") from error
-    except (OSError, ValueError, EOFError, RecursionError, zlib.error, DatasetsError) as error:
+    except (OSError, ValueError, EOFError, RecursionError, zlib.error, lzma.LZMAError, DatasetsError) as error:
         if str(error).startswith("data set "):
             raise
         cause = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
         hint = ": save the file as UTF-8" if isinstance(cause, UnicodeDecodeError) else ""
+        hint = hint or (": pip install zstandard" if "Compression type zstd" in str(cause) else "")
         if isinstance(error, DatasetNotFoundError) and not {"/", "."} & set(name):
             hint = "; give a text as a list, [text]"
         kind = ConnectionError if isinstance(error, (ConnectionError, TimeoutError)) else ValueError
@@ -330,10 +332,10 @@ def _away_from_training(
 def _key(document: str | Int[np.ndarray, "position"]) -> int:
     "Return a hash of the content of a document; whitespace does not matter"
     digest = hashlib.blake2b(digest_size=8)
-    whole: Any = document
+    whole: Any = str(document) if isinstance(document, str) else document
     parts = (whole[start:start + (1 << 20)] for start in range(0, len(whole), 1 << 20))
     for part in _single_spaced(parts) if isinstance(document, str) else parts:
-        digest.update(part.encode() if isinstance(part, str) else np.asarray(part, np.int64).tobytes())
+        digest.update(part.encode() if isinstance(part, str) else (np.asarray(part, np.int64) & token_bits).tobytes())
     return int.from_bytes(digest.digest(), "little")
 
 def _single_spaced(parts: Iterable[str]) -> Iterator[str]:
@@ -423,9 +425,15 @@ class Texts:
     render: Callable[[Any], str] | None = None  # Makes a text of the column, for chats
     made: Mapping[str, Any] | None = None  # How the tokens were made, if SAELens wrote it down
     trained_on: Literal["no", "perhaps", "some", "all"] | None = None  # What an SAE was trained on; None: no SAE given
+    role_column: str | None = None  # Column with the roles of tokens; None: there is none
     config: str | None = None  # Configuration of a hub data set
     path: Path | None = None  # File or folder that is read; None: something else
     first: str | None = None  # Hash of the first rows, if rows can only be read in order
+
+    @property
+    def has_roles(self) -> bool:
+        "True if tokens belong to roles, as in chats"
+        return self.render is not None or self.role_column is not None
 
     @property
     def streamed(self) -> bool:
@@ -436,8 +444,12 @@ class Texts:
         "Yield the rows in order, without moving the data set"
         if isinstance(self.rows, InOrder):
             return self.rows.look()
-        # A copy, so that the stream does not move
-        return iter(copy.deepcopy(self.rows) if hasattr(self.rows, "state_dict") else self.rows)
+        return iter(copy.deepcopy(self.rows) if hasattr(self.rows, "state_dict") else self._without_others())
+
+    def _without_others(self) -> Any:
+        "Return the rows without columns that are not read, which can take long to decode"
+        names = [name for name in (self.column, "attention_mask") if name in getattr(self.rows, "column_names", ())]
+        return self.rows.select_columns(names) if names and hasattr(self.rows, "select_columns") else self.rows
 
     def at(
         self,
@@ -446,7 +458,7 @@ class Texts:
         "Return rows by their indices"
         if not hasattr(self.rows, "column_names"):
             return [self.rows[n] for n in numbers]
-        names = [name for name in (self.column, "attention_mask") if name in self.rows.column_names]
+        names = [name for name in (self.column, "attention_mask", self.role_column) if name in self.rows.column_names]
         found = self.rows[list(numbers)]
         return [dict(zip(names, values)) for values in zip(*(found[name] for name in names))]
 
@@ -463,12 +475,21 @@ class Texts:
                 raise ValueError(f"{where}: has {other!r}, but others have {self.column!r}: must be rows of one kind")
             return None
         if self.tokenized:
-            document = _checked_tokens(value, row, f"{where}, column {self.column!r}")
+            document = _checked_tokens(value, row, f"{where}, column {self.column!r}", self.role_column)
         else:
-            document = _checked_text(self.render(value) if self.render else value, f"{where}, column {self.column!r}")
+            document = _checked_text(self._rendered(value, where), f"{where}, column {self.column!r}")
         if document is not None and self.part is not None:
             document = self.part(document, number)
         return document if document is not None and len(document) else None
+
+    def _rendered(self, value: Any, where: str) -> Any:
+        "Return the text of a chat; other values unchanged"
+        if self.render is None:
+            return value
+        try:
+            return self.render(value)
+        except ValueError as error:
+            raise ValueError(f"{where}, column {self.column!r}: {error}") from error
 
     @property
     def _named(self) -> str:
@@ -548,10 +569,10 @@ def _checked_text(value: Any, where: str) -> str:
     except UnicodeEncodeError as error:
         raise ValueError(f"{where}: the text has a character that is not valid Unicode "
                          f"({value[error.start]!a} at {error.start})") from error
-    return str(value).removeprefix("\ufeff")
+    return value if isinstance(value, RoleText) else str(value).removeprefix("\ufeff")
 
-def _checked_tokens(value: Any, row: Any, where: str) -> Int[np.ndarray, "position"]:
-    "Return the token ids of a row without padding; raise ValueError if they are something else"
+def _checked_tokens(value: Any, row: Any, where: str, role_column: str | None) -> Int[np.ndarray, "position"]:
+    "Return the token ids of a row without padding, with their roles; raise ValueError if they are something else"
     try:
         ids = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
     except ValueError as error:
@@ -561,15 +582,26 @@ def _checked_tokens(value: Any, row: Any, where: str) -> Int[np.ndarray, "positi
     if ids.dtype.kind not in "iu" or ids.ndim != 1:
         raise ValueError(f"{where}: must be a list of token ids, which are integers, but holds {str(value)[:60]}")
     mask = row.get("attention_mask") if isinstance(row, Mapping) else None
+    if ids.size and ids.min() < 0:
+        raise ValueError(f"{where}: token {int(ids.min())} is negative; a column of labels is no text, choose another "
+                         "with column=")
+    if role_column is not None:
+        ids = ids.astype(np.int64) | _roles_of_row(row, role_column, ids.size, where) << 32
     if mask is not None:
         mask = np.asarray(mask.cpu() if isinstance(mask, Tensor) else mask).astype(bool)
         if mask.shape != ids.shape:
             raise ValueError(f"{where}: {len(ids)} tokens, but attention_mask has {mask.size}")
         ids = ids[mask]
-    if ids.size and ids.min() < 0:
-        raise ValueError(f"{where}: token {int(ids.min())} is negative; a column of labels is no text, choose another "
-                         "with column=")
     return ids
+
+def _roles_of_row(row: Mapping[str, Any], column: str, n: int, where: str) -> Int[np.ndarray, "position"]:
+    "Return the role code of each token of a row; raise ValueError if there is not one for each"
+    found = np.asarray([] if row.get(column) is None else row[column])
+    if found.dtype.kind not in "iub" or found.shape != (n,):
+        raise ValueError(f"{where}: {n} tokens, but {column} has {found.size} of {found.dtype}: must be one integer "
+                         "for each token")
+    found = found.astype(np.int64)
+    return found * role_code("assistant") if column == "assistant_masks" else found
 
 # %% ../nbs/340_texts.ipynb #1726aade
 def load_texts(
@@ -608,29 +640,31 @@ def load_texts(
 def _with_column(texts: Texts, first: Sequence[Any], columns: Sequence[str], column: str | None,
                  tokenizer: Any) -> Texts:
     "Find the column to read, and whether it holds texts, tokens or chats"
-    found = _find_column(columns, column)
+    found = _find_column(columns, column, texts._named)
     values = [value for row in first if not _is_missing(value := row.get(found))]
     if values and _is_chat(found, values[0]):
         if not getattr(tokenizer, "chat_template", None):
             raise ValueError("a data set of chats is not supported if the tokenizer has no chat template: render it "
                              "into a text column with the chat template")
-        return replace(texts, column=found, render=partial(_render, tokenizer))
-    tokenized = bool(values) and isinstance(values[0], (list, tuple, range, np.ndarray, Tensor))
-    texts = replace(texts, column=found, tokenized=tokenized)
+        texts = replace(texts, column=found, render=_chat_renderer(tokenizer))
+    tokenized = bool(values) and not texts.render and isinstance(values[0], (list, tuple, range, np.ndarray, Tensor))
+    roles = next((name for name in ("role_ids", "assistant_masks") if name in columns and tokenized), None)
+    texts = replace(texts, column=found, tokenized=tokenized, role_column=roles)
     _check_one_kind(texts.rows if isinstance(texts.rows, list) else first, found, texts._named)
     for n, row in enumerate(first):
         texts.document(row, n)  # Raises an error before work starts if the rows cannot be read
     return texts
 
-def _find_column(columns: Sequence[str], column: str | None) -> str:
+def _find_column(columns: Sequence[str], column: str | None, named: str = "") -> str:
     "Choose the column to read; raise ValueError if there is none"
     if column is not None and column not in columns:
-        raise ValueError(f"{unknown('column', column, columns)}; the data set has {', '.join(columns)}")
+        raise ValueError(f"{unknown('column', column, columns)}; the data set has {shown_names(columns)}"
+                         f"{named and f' (data set{named})'}")
     found = column or next((name for name in (*usual_columns, *chat_columns) if name in columns), None)
     if found is None:
         usual = ", ".join(usual_columns)
-        raise ValueError(f"the data set has none of the columns {usual}; it has {', '.join(columns)}: choose one with "
-                         "column=")
+        raise ValueError(f"the data set has none of the columns {usual}; it has {shown_names(columns)}: choose one "
+                         f"with column={named and f' (data set{named})'}")
     return found
 
 def _is_chat(column: str, value: Any) -> bool:
@@ -639,11 +673,10 @@ def _is_chat(column: str, value: Any) -> bool:
         return is_message(value[0])
     return column in chat_columns and not isinstance(value, str)
 
-def _render(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> str:
-    "Make a text of a chat"
-    if messages and "from" in messages[0]:
-        messages = [{"role": chat_roles.get(m["from"], m["from"]), "content": m["value"]} for m in messages]
-    return tokenizer.apply_chat_template(list(messages), tokenize=False)
+def _chat_renderer(tokenizer: Any) -> Callable[[Any], RoleText]:
+    "Return the function that makes a text of a chat, with the roles of its parts"
+    from sae_nb.chat import ChatRenderer
+    return ChatRenderer(tokenizer)
 
 def _how_made(dataset: str | Path) -> Mapping[str, Any] | None:
     "Read the settings that SAELens' PretokenizeRunner writes into the folder of a data set; None if there are none"

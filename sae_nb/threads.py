@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
-from functools import partial, wraps
+from functools import partial, update_wrapper
 from itertools import count
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
@@ -85,11 +85,31 @@ class _Owner:
 
 class _OwnHook:
     "A hook of PyTorch that acts only in code of its owner"
+    owner: _Owner | _Nobody
+
     def __init__(self, hook: Callable[..., Any]) -> None:
         self.hook, self.owner = hook, _Owner()
 
     def __call__(self, module: nn.Module, *args: Any, **keywords: Any) -> Any:
         return self.hook(module, *args, **keywords) if self.owner.runs(module) else None
+
+    def __reduce__(self) -> tuple[Any, ...]:  # for copies of the module, and for files
+        return _without_owner, ()
+
+class _Nobody:
+    "The owner of a hook in a copy of a module: nobody would remove it there, so it never acts"
+    def runs(self, module: nn.Module | None = None) -> bool:
+        "Return False"
+        return False
+
+def _without_owner() -> _OwnHook:
+    "Return a hook that never acts"
+    hook = _OwnHook.__new__(_OwnHook)
+    hook.hook, hook.owner = _nothing, _Nobody()
+    return hook
+
+def _nothing(*_: Any) -> None:
+    "Do nothing"
 
 def own_hook(
     register: Callable[..., RemovableHandle],  # Method of a module, such as `register_forward_hook`
@@ -98,10 +118,10 @@ def own_hook(
 ) -> RemovableHandle:
     "Register a hook that acts only in the running thread or task"
     own = _OwnHook(hook)
-    handle = register(own, **options)
+    handle, owner = register(own, **options), own.owner
     def remove() -> None:
         RemovableHandle.remove(handle)
-        own.owner.close()
+        owner.close()
         vars(handle).pop("remove", None)  # a cycle would keep the activations that the hook refers to
     handle.remove = remove
     return handle
@@ -139,21 +159,36 @@ def shared_change(
 # %% ../nbs/300_threads.ipynb #0c6a97a2
 _Around: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], AbstractContextManager[Any]]
 
+class _Watched:
+    "A method that opens contexts around its calls"
+    def __init__(self, module: nn.Module, name: str, before: Callable[..., Any] | None) -> None:
+        self.module, self.name = module, name
+        self.before = before
+        self.method = getattr(module, name)
+        self.watching: list[tuple[_Owner, _Around]] = []
+        update_wrapper(self, self.method, updated=())
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        with ExitStack() as stack:
+            for owner, around in list(self.watching):
+                if owner.runs():
+                    stack.enter_context(around(args, keywords))
+            return self.method(*args, **keywords)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a copy of the module has its own method
+        return (getattr, (self.module, self.name)) if self.before is None else (_itself, (self.before,))
+
+def _itself(value: Any) -> Any:
+    "Return a value"
+    return value
+
 @contextmanager
 def _wrapped(module: nn.Module, name: str) -> Iterator[list[tuple[_Owner, _Around]]]:
     "Replace a method by one that opens contexts, while the context is open; return the list of them"
-    before, method = vars(module).get(name), getattr(module, name)
-    watching: list[tuple[_Owner, _Around]] = []
-    @wraps(method)
-    def call(*args: Any, **keywords: Any) -> Any:
-        with ExitStack() as stack:
-            for owner, around in list(watching):
-                if owner.runs():
-                    stack.enter_context(around(args, keywords))
-            return method(*args, **keywords)
-    vars(module)[name] = call
+    before = vars(module).get(name)
+    vars(module)[name] = call = _Watched(module, name, before)
     try:
-        yield watching
+        yield call.watching
     finally:
         vars(module).pop(name)
         if before is not None:
@@ -187,6 +222,9 @@ class Elsewhere:
     ) -> None:
         "Record a run, as a forward pre-hook"
         self.ran |= threading.current_thread() is not self.thread and not _opened_here()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Elsewhere, ()
 
 def uncompiled(
     model: nn.Module,  # Any model
@@ -258,6 +296,9 @@ class _Silenced:
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         return None if self in _silent.get() else self.hook(*args, **keywords)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # in a copy of the module, nobody would switch it on again
+        return _itself, (self.hook,)
 
 def _silence(hooks: dict[int, Any], number: int) -> _Silenced:
     "Make a hook one that can be switched off, and count one more user of it"

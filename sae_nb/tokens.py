@@ -10,11 +10,12 @@ __all__ = ['Packing', 'special_ids', 'TokenMask', 'TokenStream']
 
 # %% ../nbs/350_tokens.ipynb #c79d5da8
 import copy
+import reprlib
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Literal, TypeAlias
 
@@ -23,10 +24,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .core import SAEMetadata, plain
+from .core import SAEMetadata, plain, whole_number
 from .display import unknown
+from .tokenized import check_made
 from .models import begin_id
-from .rows import InOrder, hash_of, is_temporary
+from .rows import (InOrder, RoleTokens, closing_bit, encode_texts, hash_of, is_temporary, role_code, split_roles,
+                         token_bits, unknown_role)
 from .texts import Texts, load_texts
 
 # %% ../nbs/350_tokens.ipynb #8dfd2d29
@@ -37,6 +40,7 @@ class Packing:
     begin: int | None = None  # Token at position 0 of every context
     separator: int | None = None  # Token between documents
     disable_concat: bool = False  # One document per context; longer ones are cut, shorter ones dropped
+    begin_sequence: int | None = field(default=None, repr=False)  # Token that begins each document
 
     def __post_init__(self) -> None:
         least = 1 if self.begin is None else 2
@@ -53,10 +57,12 @@ class Packing:
         if self.disable_concat:
             yield from self._alone(document)
             return
+        if self.begin_sequence is not None and len(document) and document[0] & token_bits != self.begin_sequence:
+            document = [self.begin_sequence, *document]
         position = 0
         while position < len(document):
             prefix = self.separator if open_context else self.begin
-            if prefix is not None and document[position] != prefix:
+            if prefix is not None and document[position] & token_bits != prefix:
                 open_context.append(prefix)
             end = position + self.context_size - len(open_context)
             open_context.extend(document[position:end])
@@ -72,12 +78,21 @@ class Packing:
         "Return the number of tokens of a document that go into no context, if documents are not joined"
         if not self.disable_concat:
             return 0
-        room = self.context_size - (self.begin is not None and list(document[:1]) != [self.begin])
+        room = self.context_size - self._needs_begin(document)
         return len(document) - room if len(document) >= room else len(document)
+
+    def _needs_begin(self, document: Sequence[int]) -> bool:
+        "Return True if a context with this document alone has to be given its first token"
+        return self._first is not None and len(document) > 0 and document[0] & token_bits != self._first
+
+    @property
+    def _first(self) -> int | None:
+        "Token that begins a context with one document alone"
+        return self.begin if self.begin_sequence is None else self.begin_sequence
 
     def _alone(self, document: Sequence[int]) -> Iterator[list[int]]:
         "Yield the context of a document, if the document is long enough"
-        prefix = [self.begin] if self.begin is not None and len(document) and document[0] != self.begin else []
+        prefix = [self._first] if self._first is not None and self._needs_begin(document) else []
         context = [*prefix, *document[:self.context_size - len(prefix)]]
         if len(context) == self.context_size:
             yield context
@@ -92,6 +107,26 @@ def special_ids(
     return sorted({int(token) for token in ids if token is not None})
 
 # %% ../nbs/350_tokens.ipynb #cb649a5f
+_unknown_roles = ("the chat template changes the messages of some conversations, so it is not known which of their "
+                  "tokens belong to which role: mark them with {% generation %} in the template, or use roles=None")
+
+def _as_slice(positions: Any) -> tuple[int | None, ...] | None:
+    "Return start, stop and step of a slice, None for all positions; raise ValueError if they are something else"
+    parts = (positions.start, positions.stop, positions.step) if isinstance(positions, slice) else positions
+    parts = tuple(map(plain, parts)) if isinstance(parts, Iterable) and not isinstance(parts, str) else ()
+    whole = all(part is None or isinstance(part, int) and not isinstance(part, bool) for part in parts)
+    if not 1 <= len(parts) <= 3 or not whole or len(parts) == 3 and parts[2] is not None and parts[2] < 1:
+        raise ValueError(f"positions={positions!r}: must be start, stop and step of a slice, such as (16, None) for "
+                         "all from position 16 on")
+    return None if parts[:2] in ((None,), (None, None)) and parts[2:] in ((), (None,), (1,)) else parts
+
+def _special_id(token: Any) -> int:
+    "Return a token id as an int; raise ValueError if it cannot be one"
+    found = whole_number("special", token, least=0)
+    if found is None:
+        raise ValueError("special has None: must be a list of token ids")
+    return found
+
 @dataclass(frozen=True)
 class TokenMask:
     "The positions that count; calling it on tokens returns True at these positions"
@@ -99,16 +134,28 @@ class TokenMask:
     skip_first: bool = True  # Leave out the first position of each sequence
     max_norm_multiple: float | None = None  # Leave out norms above this multiple of the batch's median norm
     where: Callable[[Int[Tensor, "batch pos"]], Bool[Tensor, "batch pos"]] | None = None  # Leave out where it is False
+    roles: tuple[str, ...] | None = None  # Of chats, keep what these roles say, such as ("assistant",); None: all
+    positions: tuple[int | None, ...] | None = None  # Start, stop and step of those to keep, as in a slice; None: all
+    keep_closing: bool = True  # With `roles`: also keep the token that closes a message, even if it is a special token
 
     def __post_init__(self) -> None:
-        for name in ("skip_first", "max_norm_multiple"):
+        for name in ("skip_first", "max_norm_multiple", "keep_closing"):
             object.__setattr__(self, name, plain(getattr(self, name)))
-        if self.max_norm_multiple is not None and not self.max_norm_multiple > 1:
-            raise ValueError(f"max_norm_multiple={self.max_norm_multiple}: must be more than 1, or None to keep all")
+        largest = self.max_norm_multiple
+        if largest is not None and not (isinstance(largest, (int, float)) and largest > 1):
+            raise ValueError(f"max_norm_multiple={largest!r}: must be more than 1, or None to keep all")
+        if self.skip_first not in (True, False):
+            raise ValueError(f"skip_first={self.skip_first!r}: must be True or False")
         if self.special != "tokenizer":
             if isinstance(self.special, str) or not isinstance(self.special, Iterable):
                 raise ValueError(f"special={self.special!r}: must be 'tokenizer' or a list of token ids")
-            object.__setattr__(self, "special", tuple(int(token) for token in self.special))
+            object.__setattr__(self, "special", tuple(_special_id(token) for token in self.special))
+        if self.roles is not None:
+            object.__setattr__(self, "roles", (self.roles,) if isinstance(self.roles, str) else tuple(self.roles))
+            if not self.roles or not all(isinstance(role, str) for role in self.roles):
+                raise ValueError(f"roles={self.roles!r}: must be names of roles, such as ('assistant',), or None")
+        if self.positions is not None:
+            object.__setattr__(self, "positions", _as_slice(self.positions))
         if self.where is not None and not callable(self.where):
             raise ValueError(f"where={self.where!r}: must be a function of the tokens; files only keep its name, so "
                              "pass the function again")
@@ -129,15 +176,19 @@ class TokenMask:
         if extra.get("mask_where"):
             raise ValueError(f"the SAE was trained with the mask function {extra['mask_where']!r}, which its file does "
                              "not contain: give mask=TokenMask(..., where=...)")
+        kept = {"roles": extra.get("mask_roles"), "keep_closing": extra.get("mask_keep_closing", True),
+                "positions": extra.get("seqpos_slice")}
         if excluded is None:
             default = if_unknown or cls()
+            if kept["roles"] is not None or kept["positions"] is not None:
+                default = replace(default, **kept)
             return replace(default, skip_first=extra.get("skip_first", default.skip_first),
                            max_norm_multiple=extra.get("max_norm_multiple", default.max_norm_multiple))
         if not isinstance(excluded, (bool, list, tuple)):
             raise ValueError(f"exclude_special_tokens={excluded!r} in the metadata: must be true, false or a list of "
                              "token ids")
         special = "tokenizer" if excluded is True else tuple(excluded or ())
-        return cls(special, extra.get("skip_first", bool(excluded)), extra.get("max_norm_multiple"))
+        return cls(special, extra.get("skip_first", bool(excluded)), extra.get("max_norm_multiple"), **kept)
 
     def for_tokenizer(
         self,
@@ -150,7 +201,32 @@ class TokenMask:
         "Return the settings for JSON, with the name of the function `where` if there is one"
         special = self.special if self.special == "tokenizer" else list(self.special)
         where = {} if self.where is None else {"where": getattr(self.where, "__qualname__", repr(self.where))}
-        return {"special": special, "skip_first": self.skip_first, "max_norm_multiple": self.max_norm_multiple, **where}
+        roles = {} if self.roles is None else {"roles": list(self.roles), "keep_closing": self.keep_closing}
+        return {"special": special, "skip_first": self.skip_first, "max_norm_multiple": self.max_norm_multiple, **where,
+                **({} if self.positions is None else {"positions": list(self.positions)}), **roles}
+
+    def without_roles(self) -> TokenMask:
+        "Return the mask for text that is not a chat"
+        return replace(self, roles=None)
+
+    def _of_roles(self, tokens: Int[Tensor, "batch pos"], special: Bool[Tensor, "batch pos"],
+                  ) -> Bool[Tensor, "batch pos"]:
+        "Return True at the positions of the chosen roles; raise ValueError if the tokens have no roles"
+        if not isinstance(tokens, RoleTokens):
+            raise ValueError(f"roles={self.roles!r}: these tokens have no roles: read chats with TokenStream, or "
+                             "choose positions of other text with roles=None")
+        codes = torch.tensor([role_code(role) for role in self.roles or ()], device=tokens.device)
+        closing = tokens.roles & closing_bit != 0
+        chosen = torch.isin(tokens.roles & ~closing_bit, codes)
+        return chosen & (~special | closing) if self.keep_closing else chosen & ~special & ~closing
+
+    def _at_positions(self, keep: Bool[Tensor, "batch pos"], padding: Bool[Tensor, "batch pos"] | None,
+                      ) -> Bool[Tensor, "batch pos"]:
+        "Return True at the chosen positions, which are counted without padding"
+        chosen = torch.zeros(keep.shape[1], dtype=torch.bool, device=keep.device)
+        chosen[slice(*self.positions or (None,))] = True
+        numbers = torch.ones_like(keep) if padding is None else ~padding
+        return chosen[(numbers.cumsum(-1) - 1).clamp_min(0)]
 
     def __call__(
         self,
@@ -161,21 +237,38 @@ class TokenMask:
         "Return True at the positions that count; raise ValueError if the tokenizer or the activations are missing"
         if self.special == "tokenizer":
             raise ValueError("special='tokenizer': call for_tokenizer(tokenizer) first")
-        keep = ~torch.isin(tokens, torch.tensor(self.special, dtype=tokens.dtype, device=tokens.device))
+        special = torch.isin(tokens, torch.tensor(self.special, dtype=tokens.dtype, device=tokens.device))
+        keep = ~special if self.roles is None else self._of_roles(tokens, special)
         if padding is not None:
             keep &= ~padding
         if self.skip_first and padding is None:
             keep[:, :1] = False
         elif self.skip_first and padding is not None:  # the first position after padding on the left
             keep &= (~padding).cumsum(-1) != 1
+        if self.positions is not None:
+            keep &= self._at_positions(keep, padding)
         if self.where is not None:
-            keep &= self.where(tokens).bool().expand_as(keep)
+            keep &= self._chosen(tokens)
         if self.max_norm_multiple is not None:
             if x is None:
                 raise ValueError(f"max_norm_multiple={self.max_norm_multiple}: needs the activations x")
             norms = torch.linalg.vector_norm(x, dim=-1, dtype=torch.promote_types(x.dtype, torch.float32))
             keep &= ~(norms > self.max_norm_multiple * norms.where(keep, torch.nan).nanmedian())
         return keep
+
+    def _chosen(self, tokens: Int[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:
+        "Call `where`; raise TypeError unless it returns booleans, and ValueError unless their shape fits the tokens"
+        assert self.where is not None
+        found = self.where(tokens)
+        found = torch.from_numpy(found) if isinstance(found, np.ndarray) else found
+        if not isinstance(found, Tensor) or found.dtype != torch.bool:
+            what = f"{found.dtype} values" if isinstance(found, Tensor) else f"{reprlib.repr(found)}"
+            raise TypeError(f"where(tokens) returned {what}: must be a tensor of booleans, such as tokens != 5")
+        try:
+            return found.to(tokens.device).expand_as(tokens)
+        except RuntimeError:
+            raise ValueError(f"where(tokens) returned the shape {tuple(found.shape)} for tokens of the shape "
+                             f"{tuple(tokens.shape)}: must be the same") from None
 
 # %% ../nbs/350_tokens.ipynb #ca237168
 class _Numbered:
@@ -209,6 +302,15 @@ class _Numbered:
 # %% ../nbs/350_tokens.ipynb #927bffe3
 _waits = (1., 2., 4., 8., 16.)  # Seconds before each new attempt to read a data set
 
+def _has_shuffle_buffer(rows: Any) -> bool:
+    "Return True if a data set of `datasets` has a shuffle buffer of its own, whose content its position leaves out"
+    parts = [getattr(rows, "_ex_iterable", None)]
+    for part in parts:
+        if getattr(part, "buffer_size", 1) > 1:
+            return True
+        parts += [getattr(part, "ex_iterable", None), *getattr(part, "ex_iterables", ())] if part is not None else []
+    return False
+
 class _Streamed:
     "Documents of a data set that can only be read in order"
     block = 1024
@@ -219,6 +321,7 @@ class _Streamed:
         self.shuffle = shuffle
         self.rows = copy.deepcopy(texts.rows)  # A copy, so that the caller's object does not move
         self.first = copy.deepcopy(self.rows.state_dict())
+        self.from_first = _has_shuffle_buffer(self.rows)
 
     def start(self, epoch: int, state: Any = None) -> None:
         "Go to the beginning of an epoch, or to a saved position in it"
@@ -228,8 +331,9 @@ class _Streamed:
 
     def _rewind(self) -> None:
         "Go to the beginning of the block"
-        self.rows.load_state_dict(copy.deepcopy(self.position))
-        self.iterator = iter(self.rows)
+        self.rows.load_state_dict(copy.deepcopy(self.first if self.from_first else self.position))
+        n_before = self.n_blocks * self.block if self.from_first else 0
+        self.iterator = islice(self.rows, n_before, None)
 
     def keep_from(self, state: tuple[Any, int]) -> None:
         "Keep the rows of a generator from a position on, because the stream may go back to it"
@@ -270,8 +374,8 @@ Separator: TypeAlias = int | str | None  # "auto", "bos", "eos", "sep", a token 
 
 def _token_id(token: Separator, tokenizer: Any) -> int | None:
     "Return the id of a special token given by name"
-    if isinstance(token, (int, np.integer)) and not isinstance(token, bool) and token < 0:
-        raise ValueError(f"separator={token}: a token id must be at least 0")
+    if isinstance(token, (int, np.integer)) and not isinstance(token, bool) and not 0 <= token < 2 ** 31:
+        raise ValueError(f"separator={token}: a token id must be at least 0 and less than 2**31")
     if token is None or isinstance(token, (int, np.integer)) and not isinstance(token, bool):
         return token
     if token not in ("bos", "eos", "sep"):
@@ -290,34 +394,8 @@ def _check_counts(**counts: int | None) -> None:
             raise TypeError(f"{name}={value!r}: must be a whole number")
         if value < (name != "seed"):
             raise ValueError(f"{name}={value}: must be at least {int(name != 'seed')}")
-
-def _check_made(made: Mapping[str, Any], tokenizer: Any, context_size: int, prepend_bos: bool) -> None:
-    "Compare how SAELens made a data set of tokens with what is asked for; raise ValueError if they differ"
-    size = made.get("context_size")
-    if size is not None and size < context_size:
-        raise ValueError(f"the data set was tokenized with context_size={size} (sae_lens.json), but "
-                         f"context_size={context_size} is asked for: must be at most {size}")
-    if tokenizer is None:
-        return
-    name, own = made.get("tokenizer_name"), str(getattr(tokenizer, "name_or_path", "") or "")
-    if name and own and not _same_tokenizer(str(name), own, tokenizer):
-        raise ValueError(f"the data set was tokenized for {name!r} (sae_lens.json), but the model's tokenizer is "
-                         f"{own!r}: tokenize the text again")
-    if "begin_batch_token" in made:
-        has_bos = made["begin_batch_token"] is not None or made.get("begin_sequence_token") is not None
-        if has_bos != prepend_bos:
-            raise ValueError(f"the data set was tokenized with begin_batch_token={made['begin_batch_token']!r} "
-                             f"(sae_lens.json), but prepend_bos={prepend_bos}: must be {has_bos}")
-
-def _same_tokenizer(name: str, own: str, tokenizer: Any) -> bool:
-    "Return True if a name is that of a tokenizer, or of one with the same vocabulary"
-    if name.rstrip("/").split("/")[-1].lower() == own.rstrip("/").split("/")[-1].lower():
-        return True
-    try:
-        from transformers import AutoTokenizer
-        return AutoTokenizer.from_pretrained(name).get_vocab() == tokenizer.get_vocab()
-    except Exception:  # It cannot be loaded, so only the names are known
-        return False
+        if value > 2 ** 62:
+            raise ValueError(f"{name}={value}: must be at most 2**62")
 
 # %% ../nbs/350_tokens.ipynb #9a3cba74
 def _tokenizer_identity(
@@ -338,6 +416,7 @@ def _tokenizer_identity(
 class TokenStream:
     "Batches of packed contexts from a data set, with a position that can be saved"
     packing: Packing  # Rule that makes contexts of documents
+    warned: bool = False  # Whether it was said that some roles are not known
 
     def __init__(
         self,
@@ -356,6 +435,7 @@ class TokenStream:
         column: str | None = None,  # Column to read; None: as in `load_texts`
         name: str | None = None,  # Configuration of a hub data set
         streaming: bool | None = None,  # Read while downloading; None: yes for the hub, no for files
+        begin_sequence: Separator = None,  # Token that begins each document: "bos", "eos", "sep", a token id or None
     ):
         _check_counts(context_size=context_size, batch_size=batch_size, epochs=epochs, seed=seed)
         if isinstance(tokenizer, str):
@@ -365,9 +445,11 @@ class TokenStream:
         self.batch_size = batch_size
         self.epochs = self._possible(epochs)
         self.vocabulary = vocabulary
-        self.packing = self._choose_packing(context_size, prepend_bos, separator, disable_concat)
+        self.packing = self._choose_packing(context_size, prepend_bos, separator, disable_concat, begin_sequence)
         self.row_begin = begin_id(tokenizer) if prepend_bos else None  # BOS of rows of tokens that begin with it
         self.settings = {"packing": repr(self.packing), "seed": seed, "shuffle": shuffle}
+        if self.packing.begin_sequence is not None:
+            self.settings["begin_sequence"] = self.packing.begin_sequence
         if self.texts.part is not None:
             self.settings["part"] = self.texts.part.name
         self.n_handed_out = 0  # Contexts handed out so far, in all epochs
@@ -392,11 +474,12 @@ class TokenStream:
                              "returns the generator")
         return 1
 
-    def _choose_packing(self, context_size: int, prepend_bos: bool, separator: Any, disable_concat: bool) -> Packing:
+    def _choose_packing(self, context_size: int, prepend_bos: bool, separator: Any, disable_concat: bool,
+                        begin_sequence: Any) -> Packing:
         "Return the packing rule; a tokenized data set is already packed"
         if self.texts.tokenized:
             if self.texts.made is not None:
-                _check_made(self.texts.made, self.tokenizer, context_size, prepend_bos)
+                check_made(self.texts, self.tokenizer, context_size, prepend_bos)
             return Packing(context_size)
         if not getattr(self.tokenizer, "vocab_size", 1) or self.tokenizer is None:
             raise ValueError("the data set contains text: give a tokenizer, or a data set of tokens")
@@ -404,7 +487,7 @@ class TokenStream:
         if prepend_bos and begin is None:
             raise ValueError("prepend_bos=True: the tokenizer has neither BOS nor EOS: set prepend_bos=False")
         between = begin if separator == "auto" else _token_id(separator, self.tokenizer)
-        return Packing(context_size, begin, between, disable_concat)
+        return Packing(context_size, begin, between, disable_concat, _token_id(begin_sequence, self.tokenizer))
 
     @property
     def context_size(self) -> int:
@@ -445,7 +528,8 @@ class TokenStream:
             self.n_contexts += len(contexts)
             self.n_handed_out += len(contexts)
             if contexts:
-                return self._checked(torch.from_numpy(np.array(contexts, dtype=np.int64)))
+                found = np.array(contexts, dtype=np.int64)
+                return self._checked(split_roles(found) if self.texts.has_roles else torch.from_numpy(found))
             if not self.n_contexts:
                 part = "" if self.texts.part is None else f" ({self.texts.describe()['text']})"
                 raise ValueError(f"the data set does not fill one context of {self.context_size} tokens{part}")
@@ -495,11 +579,40 @@ class TokenStream:
                 yield from self._cut(row)
             return
         for start in range(0, len(documents), 64):
-            options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
-            for document in self.tokenizer(documents[start:start + 64], **options)["input_ids"]:
+            for document in self._encode(documents[start:start + 64]):
                 self.n_documents += 1
                 yield from self.packing.add(document, self._unfinished)
                 self.n_dropped += self.packing.n_unused(document)
+
+    def _encode(self, documents: list[str]) -> list[list[int]]:
+        "Return the tokens of documents"
+        for document in documents if self.texts.render is not None and not self.warned else ():
+            if problem := getattr(document, "problem", ""):
+                self.warned = True
+                warnings.warn(f"the roles of some conversations are not known, so that no mask by role keeps them: "
+                              f"{problem}", stacklevel=2)
+        return encode_texts(self.tokenizer, documents)
+
+    def check_roles(
+        self,
+        roles: Sequence[str] | None,  # Names of roles; None: no check
+    ) -> None:
+        "Raise ValueError if the first rows of the data set do not contain any of these roles"
+        if roles is None:
+            return
+        documents: list[Any] = [document for n, row in enumerate(islice(self.texts.look(), 100))
+                                if (document := self.texts.document(row, n)) is not None]
+        ids = documents if self.texts.tokenized else self._encode(documents)
+        found = [{int(code) & ~closing_bit for code in np.unique(np.asarray(tokens, np.int64) >> 32)} for tokens in ids]
+        codes = set[int]().union(*found)
+        if sum(unknown_role in own for own in found) > len(documents) // 10:
+            problems = (getattr(document, "problem", "") for document in documents)
+            problem = next(filter(None, problems), "not known")
+            raise ValueError(f"roles={tuple(roles)!r}: {problem}; {_unknown_roles}")
+        if not codes & {role_code(role) for role in roles}:
+            known = [role for role in ("system", "user", "assistant", "tool", "developer") if role_code(role) in codes]
+            raise ValueError(f"roles={tuple(roles)!r}: no token of the first {len(documents)} rows belongs to them; "
+                             + (f"the rows have {', '.join(known)}" if codes - {0} else "the data set is not of chats"))
 
     def _cut(self, row: Int[np.ndarray, "position"]) -> Iterator[list[int]]:
         "Cut a row of tokens into contexts; each begins with BOS if the row does. A tail that is too short is dropped"
@@ -508,9 +621,9 @@ class TokenStream:
             raise ValueError(f"context_size={self.context_size}: a row of the data set has only {len(row)} tokens" + (
                 "" if part is None else f", because {part.described} is held out: give more rows, or read all of "
                 "it with split=None"))
-        begin, start = self.row_begin if row[0] == self.row_begin else None, 0
+        begin, start = self.row_begin if int(row[0]) & token_bits == self.row_begin else None, 0
         while start < len(row):
-            prefix = [begin] if begin is not None and row[start] != begin else []
+            prefix = [begin] if begin is not None and int(row[start]) & token_bits != begin else []
             end = start + self.context_size - len(prefix)
             if end > len(row):
                 self._note_dropped(len(row) - start, len(row))
@@ -571,6 +684,8 @@ class TokenStream:
         packing = {"context_size": self.packing.context_size, "begin": self.packing.begin,
                    "separator": self.packing.separator, "disable_concat": self.packing.disable_concat,
                    "row_begin": self.row_begin, "seed": self.settings["seed"], "shuffle": self.settings["shuffle"]}
+        if self.packing.begin_sequence is not None:
+            packing["begin_sequence"] = self.packing.begin_sequence
         tokenizer = None if self.texts.tokenized else {**_tokenizer_identity(self.tokenizer), "chat_template":
                                                        hash_of(template) if template else None}
         return {"data": self.texts.identity(), "packing": packing, "tokenizer": tokenizer}

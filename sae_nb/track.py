@@ -42,6 +42,8 @@ def _warn(text: str) -> None:
         warnings.warn(text, stacklevel=4)
 
 # %% ../nbs/420_track.ipynb #67839ce1
+_most_kept = 2 ** 28  # Bytes of rows in memory
+
 class JSONLines:
     "A text file with one JSON object per row"
     def __init__(
@@ -49,19 +51,23 @@ class JSONLines:
         path: str | Path,
         steps_done: int | None = None,  # Steps before this part of the run; rows of later steps are removed
         check: Callable[[], None] = lambda: None,  # Raises OSError if the file must not be written
+        expected: int = 0,  # Rows that the file had at `steps_done`; if it has fewer, a warning says so
     ):
         self.path = Path(path)
+        self.n_rows = 0  # Complete rows, including those that could not be written yet
         self._check = check
-        self._steps_done = steps_done
+        self._earlier: tuple[int | None, int] | None = (steps_done, expected)  # None: earlier rows have been read
         self._file: io.FileIO | None = None
-        self._size = 0  # Bytes of complete rows
-        self._waiting: list[str] = []  # Rows that could not be written yet
-        self._warned = False
+        self._size = 0  # Bytes of complete rows in the file
+        self._rows = bytearray()  # Those in the file and those that could not be written yet
+        self._dropped = 0  # Bytes of rows before those in memory
+        self._warned: set[str] = set()
         self._write()
 
     def log(self, row: Row) -> None:
-        "Append a row; if that fails, keep it in memory until the next row"
-        self._waiting.append(json.dumps(_valid(dict(row)), allow_nan=False) + "\n")
+        "Append a row; if that fails, write it with the next row"
+        self._rows += (json.dumps(_valid(dict(row)), allow_nan=False) + "\n").encode()
+        self.n_rows += 1
         self._write()
 
     def summarize(self, values: Row) -> None:
@@ -69,6 +75,7 @@ class JSONLines:
 
     def sync(self) -> None:
         "Make the rows survive a power failure, as far as they can be written"
+        self._compare()
         self._write()
         if self._file is not None:
             with suppress(OSError):
@@ -76,53 +83,90 @@ class JSONLines:
 
     def close(self) -> None:
         "Close the file"
+        self._compare()
         self._write()
-        if self._waiting:
-            _warn(f"{self.path}: {len(self._waiting)} rows could not be written")
+        if waiting := self._rows[max(self._size - self._dropped, 0):].count(b"\n"):
+            _warn(f"{self.path}: {waiting} rows could not be written")
         if self._file is not None:
             with suppress(OSError):
                 self._file.close()
             self._file = None
 
     def _write(self) -> None:
-        "Write all rows that wait; leave none half written"
+        "Write all rows that are not in the file; leave none half written"
         try:
             file = self._open()
+            content = bytes(memoryview(self._rows)[self._size - self._dropped:])
             file.seek(self._size)  # Also over what an interrupt left
-            content = "".join(self._waiting).encode()
             if file.write(content) != len(content):
                 raise OSError(errno.ENOSPC, "the disk is full", str(self.path))
             if not _leads_to(self.path, file):
                 raise OSError(errno.ENOENT, "the file was removed", str(self.path))
             self._size += len(content)
-            self._waiting.clear()
+            file.truncate(self._size)  # What another program wrote into a file of this name
+            self._keep_less()
         except OSError as error:
             self._cut_off()
-            if not self._warned:
-                self._warned = True
-                _warn(f"{self.path}: {error.strerror or error}; rows are kept in memory until they can be written")
+            self._say("error", f"{error.strerror or error}; rows are kept in memory until they can be written")
 
     def _open(self) -> io.FileIO:
-        "Return the file, open for writing; open it again if it was removed"
-        if self._file is not None and _leads_to(self.path, self._file):
-            return self._file
-        self._check()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        "Return the file, open for writing; if it was removed or shortened, all its rows will be written again"
+        if self._file is None or not _leads_to(self.path, self._file):
+            self._check()
+            self._read_earlier()
+            number = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            if self._file is not None:
+                with suppress(OSError):
+                    self._file.close()
+                self._size = 0
+            self._file = io.FileIO(number, "r+")
+        self._size = min(self._size, os.fstat(self._file.fileno()).st_size)
+        if self._size < self._dropped:  # only of a file that is too large to be kept in memory
+            self._say("lost", f"the rows in the first {self._dropped:,} bytes are lost: another program removed them")
+            self._size = self._dropped = 0
+        return self._file
+
+    def _read_earlier(self) -> None:
+        "Read the rows of earlier parts of the run, and say if some are missing"
+        if self._earlier is None:
+            return
+        steps_done, expected = self._earlier
         if self.path.exists():
-            _cut_back(self.path, self._steps_done)
-        file = io.FileIO(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+")
-        self._steps_done = None  # Rows of this part of the run are not removed
-        self._size = file.seek(0, io.SEEK_END)
-        self._file = file
-        return file
+            _cut_back(self.path, steps_done)
+            earlier = self.path.read_bytes()
+            self._rows[:0] = earlier
+            self._size, self._earlier = len(earlier), None
+            self.n_rows += (found := earlier.count(b"\n"))
+        else:
+            self._earlier, found = None, 0
+        if found < expected:
+            self._say("missing", f"{expected - found:,} of the {expected:,} rows up to step {steps_done:,} are missing")
+
+    def _compare(self) -> None:
+        "Let all rows be written again if another program has changed the file"
+        with suppress(OSError, ValueError):
+            if self._file is not None and not self._dropped:
+                self._file.seek(0)
+                if self._file.read(self._size) != self._rows[:self._size]:
+                    self._size = 0
+
+    def _keep_less(self) -> None:
+        "Forget rows that are in the file if they take too much memory"
+        if len(self._rows) > _most_kept:
+            self._dropped = self._size
+            self._rows.clear()
 
     def _cut_off(self) -> None:
         "Remove a row that was written in part"
         with suppress(OSError, ValueError):
             if self._file is not None:
                 self._file.truncate(self._size)
+
+    def _say(self, what: str, text: str) -> None:
+        "Warn once about each kind of trouble"
+        if what not in self._warned:
+            self._warned.add(what)
+            _warn(f"{self.path}: {text}")
 
 def _leads_to(path: Path, file: io.FileIO) -> bool:
     "Return True if a path leads to an open file"
@@ -147,8 +191,8 @@ def _valid(value: Any) -> Any:
 def _row(line: str) -> dict[str, Any] | None:
     "Return the row of a line; None if it is not complete"
     try:
-        row = json.loads(line) if line.endswith("\n") else None
-    except ValueError:
+        row = json.loads(line, parse_constant=lambda name: None) if line.endswith("\n") else None
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None
 
@@ -163,7 +207,7 @@ def _cut_back(path: Path, steps_done: int | None) -> None:
     for line in lines:
         row = _row(line)
         step = row.get("step", 0) if row is not None else None
-        if step is not None and (steps_done is None or step <= steps_done):
+        if isinstance(step, int) and (steps_done is None or step <= steps_done):
             kept.append(line)
     if kept == lines[:len(kept)] and len(kept) < len(lines):  # Needs no space on the disk
         os.truncate(path, len("".join(kept).encode("utf-8", "surrogateescape")))

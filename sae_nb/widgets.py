@@ -23,6 +23,7 @@ from .cards import about_latent, latent_card, relative_text, shade_style
 from .display import format_number
 from .features import collect_features
 from .lens import LogitLens
+from .provenance import check_stats, same_weights, sample_weights
 from .reading import MaskLike, Prompt, read_prompts
 from .sae import SAE
 from .stats import FeatureStats
@@ -261,8 +262,10 @@ def explore(
             raise ValueError("neither model nor stats: give the model, or statistics from `collect_features`")
         stats = collect_features(sae, model, text, n_tokens=n_tokens, prepend_bos=prepend_bos, progress=True,
                                  **settings)
-    if len(stats) != sae.cfg.d_sae:
-        raise ValueError(f"stats are of {len(stats)} latents, but the SAE has {sae.cfg.d_sae}")
+    check_stats(stats, sae)
+    samples = [sample_weights({"W_dec": part.W_dec}) for part in (sae, lens) if part is not None]
+    if not same_weights(samples[-1], samples[0]):
+        raise ValueError("lens belongs to another SAE: make it with logit_lens(sae, model)")
     explorer = Explorer(stats, read, lens)
     explorer.prompt = prompt
     explorer.latent = explorer.latents[0] if latent is None and explorer.latents else latent or 0

@@ -9,10 +9,13 @@ its own, so that a crash costs the batch only and is reported with its seeds.
 from __future__ import annotations
 
 import argparse
+import bz2
 import copy
+import functools
 import gzip
 import io
 import json
+import lzma
 import multiprocessing
 import os
 import random
@@ -55,6 +58,7 @@ class Sample(NamedTuple):
     files: dict[str, bytes]
     path: str  # What is loaded, in the folder
     read: Callable[[Path], Any]  # Loads and uses it
+    documented: tuple[type[Exception], ...] = ()  # Errors besides `CheckpointError` and FileNotFoundError
 
 
 class Outcome(NamedTuple):
@@ -201,17 +205,145 @@ def openmoss_samples() -> list[Sample]:
     return [Sample(kind, files, path, use_sae) for kind, files, path in folders]
 
 
+def set_samples() -> list[Sample]:
+    "Return sets of transcoders, which are read as a whole"
+    from sae_nb.export import export_sae
+    from sae_nb.loading import _load_folder
+
+    def use_set(path: Path) -> None:
+        found = _load_folder(path)
+        for sae in found.values() if isinstance(found, dict) else [found]:
+            sae(torch.zeros(1, sae.cfg.d_in, dtype=sae.dtype))
+    yaml = (b"model_name: gpt2\nmodel_kind: transcoder_set\nfeature_input_hook: hook_resid_mid\n"
+            b"feature_output_hook: hook_mlp_out\ntranscoders: [layer_0.safetensors, layer_1.safetensors]\n")
+    tensors = save_tensors({**CANONICAL, "W_enc": CANONICAL["W_dec"].clone()})
+    found = [Sample("sets", {"t/config.yaml": yaml, "t/layer_0.safetensors": tensors, "t/layer_1.safetensors": tensors},
+                    "t", use_set)]
+    names = [f"blocks.{layer}.hook_mlp" for layer in range(2)]
+    hooks = {"model_name": "gpt2", "hook_name": [f"{n}_in" for n in names], "hook_name_out": [f"{n}_out" for n in names]}
+    settings = {**SETTINGS["cross_layer_transcoder"], "d_sae": N, "metadata": hooks}
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "e"
+        export_sae(SAE.from_config(architecture("cross_layer_transcoder").config_class(**settings)), place, "circuit_tracer")
+        files = {f"e/{path.relative_to(place).as_posix()}": path.read_bytes()
+                 for path in place.rglob("*") if path.suffix in MUTATIONS}
+    return [*found, Sample("sets", files, "e", use_set)]
+
+
+class Part:
+    "A part of a checkpoint"
+
+    state = {"weight": torch.rand(4, 4), "step": 7, "rng": [1, 2.5, "x", None]}
+
+    def state_dict(self) -> dict[str, Any]:
+        "Return its state"
+        return self.state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        "Check that the state is the one that was saved"
+        assert torch.equal(state["weight"], self.state["weight"])
+
+
+def metrics_samples() -> list[Sample]:
+    "Return results of evaluations, and rows of metrics"
+    from sae_nb.checkpoint import load_checkpoint, save_checkpoint
+    from sae_nb.metrics import Metrics, reconstruction_sums
+    from sae_nb.publish import Evaluation
+    from sae_nb.suite import _ResultsFolder
+    from sae_nb.track import JSONLines, read_rows
+    values = {"l0": 3.5, "mse": 0.25, "explained_variance": 0.75, "tokens": 24.0}
+    sums = reconstruction_sums(torch.rand(3, 4, D), torch.rand(3, 4, D)) | {"l0": torch.rand(3), "l1": torch.rand(3)}
+    metrics = Metrics(values, {"l0": (3.0, 4.0)}, torch.rand(N), {"sae": "gpt2", "identity": "a", "source": {"text": "x"}},
+                      sums, {"auc": torch.rand(N)})
+    about = {"tokens": 24, "seed": 0, "split": "test"}
+
+    def use_metrics(path: Path) -> None:
+        found = Metrics.load(path)
+        repr(found), found._repr_html_(), found.to_pandas(), found - found
+        json.loads(found.save(path).read_text(), parse_constant=refuse_constant)
+
+    def use_suite(path: Path) -> None:
+        _ResultsFolder.open(path, about).done("a", "a")
+
+    def use_rows(path: Path) -> None:
+        read_rows(path)
+        tracker = JSONLines(path, 20, expected=3)
+        tracker.log({"step": 30})
+        tracker.close()
+        assert read_rows(path)[-1] == {"step": 30}
+
+    with tempfile.TemporaryDirectory() as folder:
+        metrics.save(Path(folder) / "a.json")
+        files = {f"results/{path.name}": path.read_bytes() for path in Path(folder).iterdir()}
+        checkpoint = save_checkpoint(Path(folder) / "checkpoint.pt", {"a": Part()}, about).read_bytes()
+    rows = "".join(json.dumps({"step": step, "losses/overall_loss": 0.5}) + "\n" for step in (5, 10, 15, 20, 25)).encode()
+    return [Sample("metrics", files, "results/a.json", use_metrics), Sample("metrics", files, "results/a.json", Evaluation.of),
+            Sample("metrics", {**files, "results/settings.json": as_json(about)}, "results", use_suite, (FileExistsError,)),
+            Sample("metrics", {"rows/metrics.jsonl": rows}, "rows/metrics.jsonl", use_rows),
+            Sample("checkpoint", {"run/checkpoint.pt": checkpoint}, "run/checkpoint.pt",
+                   lambda path: load_checkpoint(path, {"a": Part()}), (ValueError,))]
+
+
 def other_samples() -> list[Sample]:
     "Return files of the library's other readers"
     from sae_nb.labels import read_labels
     labels = {str(i): f"latent {i}" for i in range(20)}
     rows = "\n".join(json.dumps({"index": i, "description": "x"}) for i in range(20)).encode()
-    texts = "\n".join(json.dumps({"text": f"a short text {i}"}) for i in range(30)).encode()
     return [Sample("labels", {"labels.json": as_json(labels)}, "labels.json", read_labels),
             Sample("labels", {"labels.jsonl.gz": gzip.compress(rows)}, "labels.jsonl.gz", read_labels),
-            Sample("texts", {"texts.jsonl": texts}, "texts.jsonl", read_texts),
-            Sample("texts", {"texts.jsonl.gz": gzip.compress(texts)}, "texts.jsonl.gz", read_texts),
-            *stats_samples(), *run_samples()]
+            *text_samples(), *metrics_samples(), *set_samples(), *stats_samples(), *run_samples()]
+
+
+def text_samples() -> list[Sample]:
+    "Return files of texts of every kind"
+    import pyarrow
+    from fsspec.compression import compr, register_compression
+    if "zstd" not in compr:  # `datasets` needs the package zstandard, which may not be installed
+        register_compression("zstd", lambda file, mode="rb", **_: io.BufferedReader(
+            pyarrow.CompressedInputStream(pyarrow.PythonFile(file, "r"), "zstd")), "zst")
+    from pyarrow import csv, parquet
+    rows = [{"text": f"a short text {i}"} for i in range(30)]
+    lines = "\n".join(map(json.dumps, rows)).encode()
+    table, tables = pyarrow.Table.from_pylist(rows), {}
+    for name, write in (("texts.parquet", parquet.write_table), ("texts.csv", csv.write_csv), ("texts.arrow", write_arrow)):
+        sink = pyarrow.BufferOutputStream()
+        write(table, sink)
+        tables[name] = sink.getvalue().to_pybytes()
+    plain = {"texts.jsonl": lines, "texts.txt": b"a text in a file\n" * 20, **tables}
+    packed = {f"texts.jsonl{suffix}": pack(lines) for suffix, pack in PACKERS.items()}
+    packed |= {"texts.txt.gz": gzip.compress(plain["texts.txt"])}
+    found = [Sample("texts", {name: data}, name, read_texts, (ValueError, PermissionError))
+             for name, data in (plain | packed).items()]
+    shards = {f"data/{part}.jsonl": lines for part in ("train", "test")}
+    return [*found, Sample("texts", shards, "data", read_texts, (ValueError, PermissionError))]
+
+
+def write_arrow(table: Any, sink: Any) -> None:
+    "Write an Arrow stream"
+    import pyarrow
+    with pyarrow.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def pack_zstd(data: bytes) -> bytes:
+    "Compress with zstd"
+    import pyarrow
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(data)
+    return sink.getvalue().to_pybytes()
+
+
+def unpack_zstd(data: bytes) -> bytes:
+    "Unpack zstd"
+    import pyarrow
+    return pyarrow.CompressedInputStream(pyarrow.BufferReader(data), "zstd").read()
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": pack_zstd}
+UNPACKERS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress, ".zst": unpack_zstd}
 
 
 def read_texts(path: Path) -> None:
@@ -224,7 +356,14 @@ def read_texts(path: Path) -> None:
 def stats_samples() -> list[Sample]:
     "Return statistics of latents, as `FeatureStats.save` writes them"
     from sae_nb.stats import FeatureStats
-    return [Sample("features", {"features.safetensors": sample_statistics()}, "features.safetensors", FeatureStats.load)]
+    def use_statistics(path: Path) -> None:
+        stats = FeatureStats.load(path)
+        repr(stats), stats.flags, stats.find("sea"), stats.interesting(3), stats.to_pandas()
+        for latent in (stats[0], stats[len(stats) - 1]) if len(stats) else ():
+            repr(latent), latent._repr_html_(), latent.quantiles()
+        stats.page(path.with_suffix(".html"))
+        stats.save(path)
+    return [Sample("features", {"features.safetensors": sample_statistics()}, "features.safetensors", use_statistics)]
 
 
 def sample_statistics() -> bytes:
@@ -521,15 +660,56 @@ def mutate_lines(data: bytes, rng: random.Random) -> bytes:
     return b"\n".join(lines)
 
 
-def mutate_gzip(data: bytes, rng: random.Random) -> bytes:
-    "Change the content of a gzip file, or make it unpack to very much"
-    if rng.random() < 0.3:
-        return gzip.compress(b" " * rng.choice([10 ** 6, 3 * 10 ** 8, 3 * 10 ** 8]) + b"1", 6)
-    return gzip.compress(mutate_lines(gzip.decompress(data), rng)) if rng.random() < 0.5 else flip(data, rng)
+def mutate_packed(data: bytes, rng: random.Random, suffix: str) -> bytes:
+    "Change the content of a packed file, or make it unpack to very much, also after 65 MB that look fine"
+    pack, unpack = PACKERS[suffix], UNPACKERS[suffix]
+    action = rng.random()
+    if action < 0.2:
+        return bomb(suffix, rng.choice([10 ** 6, 3 * 10 ** 8]))
+    if action < 0.22 and suffix == ".gz":
+        return incompressible() + bomb(suffix, 3 * 10 ** 8)
+    if action < 0.3:
+        return data + pack(unpack(data)) if rng.random() < 0.5 else data + flip(data, rng)
+    if action < 0.4:
+        return rng.choice(list(PACKERS.values()))(unpack(data))  # Packed in another way than the name says
+    return pack(mutate_lines(unpack(data), rng)) if action < 0.75 else flip(data, rng)
+
+
+@functools.cache
+def bomb(suffix: str, size: int) -> bytes:
+    "Return a small file that unpacks to many spaces"
+    if suffix == ".zst" or size < 10 ** 7:
+        return PACKERS[suffix](b" " * size + b"1")
+    return b"".join([PACKERS[suffix](b" " * 10 ** 7)] * (size // 10 ** 7))
+
+
+@functools.cache
+def incompressible() -> bytes:
+    "Return a gzip file of 65 MB that holds as much text"
+    letters = bytes(random.Random(0).choices(b"abcdefghijklmnopqrstuvwxyz", k=2 ** 16))
+    line = b'{"text": "' + letters + b'"}\n'
+    return gzip.compress(line * (65 * 10 ** 6 // len(line)), 0)
+
+
+def mutate_table(data: bytes, rng: random.Random) -> bytes:
+    "Change the rows of a parquet file, or its bytes"
+    import pyarrow
+    from pyarrow import parquet
+    if rng.random() < 0.6:
+        return flip(data, rng)
+    columns = rng.choice([
+        lambda: {"text": ["x" * 1000] * 30_000}, lambda: {"text": [b"\xff"] * 3}, lambda: {"text": [None] * 5},
+        lambda: {"text": [[1, 2], [-5]]}, lambda: {"text": [[2 ** 40]]}, lambda: {"text": [{"a": "b"}]},
+        lambda: {f"c{i}": [1] for i in range(3000)}, lambda: {"text": []}, lambda: {"": ["x"]}, lambda: {"input_ids": [[1.5]]},
+        lambda: {"text": pyarrow.nulls(10 ** 6)}, lambda: {"text": [0.5]}, lambda: {"text": [[[1]]]}])()
+    sink = pyarrow.BufferOutputStream()
+    parquet.write_table(pyarrow.table(columns), sink, compression=rng.choice(["snappy", "gzip", "zstd", "none"]))
+    return sink.getvalue().to_pybytes()
 
 
 MUTATIONS = {".json": mutate_json, ".yaml": mutate_yaml, ".safetensors": mutate_safetensors, ".npz": mutate_zip,
-             ".pt": mutate_pt, ".jsonl": mutate_lines, ".gz": mutate_gzip}
+             ".pt": mutate_pt, ".jsonl": mutate_lines, ".parquet": mutate_table, ".arrow": flip, ".csv": mutate_lines,
+             ".txt": mutate_lines, **{suffix: functools.partial(mutate_packed, suffix=suffix) for suffix in PACKERS}}
 
 
 def mutate(sample: Sample, rng: random.Random) -> dict[str, bytes]:
@@ -573,8 +753,7 @@ def reset_peak() -> float:
 
 def judge(error: BaseException, folder: Path, sample: Sample) -> str:
     "Return \"documented\" for an error that the library promises, else a description"
-    documented = isinstance(error, (CheckpointError, FileNotFoundError))
-    documented |= sample.kind == "texts" and isinstance(error, (ValueError, PermissionError))
+    documented = isinstance(error, (CheckpointError, FileNotFoundError, *sample.documented))
     last = traceback.extract_tb(error.__traceback__)[-1]
     text = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}: {str(error)[:150]!r}"
     if not documented:

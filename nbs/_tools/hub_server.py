@@ -5,6 +5,7 @@ control and uploads. On request, it cuts a connection or sends damaged content."
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import os
@@ -19,14 +20,29 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
-LARGE = (".safetensors", ".npz", ".pt", ".pth")  # files that the hub stores outside git, behind a redirect
+NAME = r"((?:datasets/)?[^/]+/[^/]+)"  # of a repository; those of data sets begin with "datasets/"
+API = rf"/api/(?:models/|(?=datasets/)){NAME}"
+LARGE = (".safetensors", ".npz", ".pt", ".pth", ".parquet")  # files that the hub stores outside git, behind a redirect
 
 
 def blob_id(content: bytes) -> str:
     "Return the name that git gives to a file"
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def file_entry(name: str, content: bytes) -> dict[str, Any]:
+    "Return what the hub says about a file"
+    entry: dict[str, Any] = {"type": "file", "path": name, "oid": blob_id(content), "size": len(content)}
+    if name.endswith(LARGE):
+        entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 1}
+    return entry
+
+
+def folder_entry(name: str) -> dict[str, Any]:
+    "Return what the hub says about a folder"
+    return {"type": "directory", "path": name, "oid": "0" * 40, "size": 0}
 
 
 @dataclass
@@ -155,8 +171,9 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def break_down(self, kind: str) -> None:
-        """Answer wrongly: "silent", "headers", "slow", "cut", "html", "json" (not JSON), "list" (JSON, but nonsense), "loop", a status
-        such as "503", or a status with "Retry-After" in seconds, such as "429 2" """
+        """Answer wrongly: "silent", "headers", "slow", "cut", "endless", "bomb" (gzip), "huge" (a length of 1e15), "html",
+        "json" (not JSON), "list" (JSON, but nonsense), "loop", a status such as "503", or a status with "Retry-After" in
+        seconds, such as "429 2" """
         self.close_connection = True
         if kind == "silent":
             self.server_hub.log.append(f"{self.command} {self.path} silent")
@@ -172,6 +189,15 @@ class _Handler(BaseHTTPRequestHandler):
             for _ in range(300 if kind == "slow" else 1):
                 self.wfile.write(b" ")
                 time.sleep(1 if kind == "slow" else 0)
+        elif kind in ("endless", "bomb"):
+            self.flood(packed=kind == "bomb")
+        elif kind == "huge":
+            self.server_hub.log.append(f"{self.command} {self.path} {kind}")
+            self.send_response(200)
+            for name, value in {"Content-Length": str(10 ** 15), "X-Repo-Commit": "0" * 40,
+                                "ETag": '"0000"'}.items():
+                self.send_header(name, value)
+            self.end_headers()
         elif kind == "loop":
             self.answer(302, Location=f"{self.server_hub.url}{self.path}")
         elif kind[0].isdigit():
@@ -180,6 +206,19 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             page = b"<html><body>Please sign in to the network</body></html>"
             self.answer(200, {"html": page, "json": b"{broken", "list": b"[1, 2]"}[kind], Content_Type="text/html")
+
+    def flood(self, packed: bool) -> None:
+        "Send 4 GB, or 100 MB packed with gzip, without a length, until the client closes the connection"
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        if packed:
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        block = gzip.compress(bytes(100 * 2 ** 20), 1) if packed else b" " * 2 ** 20
+        with suppress(OSError):
+            for _ in range(1 if packed else 4000):
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(block), block))
+            self.wfile.write(b"0\r\n\r\n")
 
     def do_HEAD(self) -> None:
         "Answer like GET, without content"
@@ -192,9 +231,9 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         if found := re.fullmatch(r"/cdn/(\w+)/(.+)", path):
             return self.send(self.server_hub.stored[found[1]], found[2])
-        if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+)/?(.*))?", path):
+        if found := re.fullmatch(rf"{API}(?:/(revision|tree)/([^/]+)/?(.*))?", path):
             return self.describe(*found.groups())
-        if found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+        if found := re.fullmatch(rf"/{NAME}/resolve/([^/]+)/(.+)", path):
             return self.resolve(*found.groups())
         self.refuse(404, "EntryNotFound")
 
@@ -218,12 +257,23 @@ class _Handler(BaseHTTPRequestHandler):
         for name, content in selected.items():
             first, rest, _ = name[len(prefix):].partition("/")
             if rest and not recursive:
-                entries[prefix + first] = {"type": "directory", "path": prefix + first, "oid": "0" * 40, "size": 0}
+                entries[prefix + first] = folder_entry(prefix + first)
                 continue
-            entries[name] = {"type": "file", "path": name, "oid": blob_id(content), "size": len(content)}
-            if name.endswith(LARGE):
-                entries[name]["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 1}
+            entries[name] = file_entry(name, content)
         self.answer(200, list(entries.values()))
+
+    def describe_paths(self, repo_id: str, revision: str, names: list[str]) -> None:
+        "Send what is known about some files and folders of a repository"
+        repository = self.repository(repo_id)
+        if repository is None:
+            return
+        commit = repository.branches.get(revision, revision)
+        if commit not in repository.commits:
+            return self.refuse(404, "RevisionNotFound")
+        files = repository.commits[commit]
+        found = [file_entry(name, files[name]) for name in names if name in files]
+        folders = [name for name in names if any(other.startswith(f"{name}/") for other in files)]
+        self.answer(200, [*found, *map(folder_entry, folders)])
 
     def resolve(self, repo_id: str, revision: str, name: str) -> None:
         "Send a file, or a redirect to it"
@@ -286,7 +336,8 @@ class _Handler(BaseHTTPRequestHandler):
     def create_repository(self, request: dict) -> None:
         "Create a repository, or answer that it exists"
         hub = self.server_hub
-        repo_id = f"{request.get('organization') or 'me'}/{request['name']}"
+        kind = "datasets/" if request.get("type") == "dataset" else ""
+        repo_id = f"{kind}{request.get('organization') or 'me'}/{request['name']}"
         if repo_id in hub.repositories:
             return self.answer(409, {"error": "exists", "url": f"{hub.url}/{repo_id}"})
         hub.repositories[repo_id] = Repository()
@@ -305,21 +356,31 @@ class _Handler(BaseHTTPRequestHandler):
             return self.answer(200, {"errors": [], "warnings": []})
         if path == "/api/repos/create":
             return self.create_repository(json.loads(body))
-        if found := re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
+        if found := re.fullmatch(rf"/{NAME}\.git/info/lfs/objects/batch", path):
             objects = [{**wanted, "actions": {"upload": {"href": f"{hub.url}/lfs/{wanted['oid']}"}}}
                        for wanted in json.loads(body)["objects"]]
             return self.answer(200, {"transfer": "basic", "objects": objects})
-        found = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(preupload|commit|branch)/(.+)", path)
+        found = re.fullmatch(rf"{API}/(preupload|commit|branch|paths-info)/(.+)", path)
         repository = self.repository(found[1]) if found else self.refuse(404, "EntryNotFound")
         if repository is None or found is None:
             return
         if found[2] == "branch":
             repository.branches.setdefault(found[3], repository.branches["main"])
             return self.answer(201, {})
+        if found[2] == "paths-info":
+            return self.describe_paths(found[1], found[3], parse_qs(body.decode())["paths"])
         if found[2] == "preupload":
-            return self.answer(200, {"files": [
-                {"path": file["path"], "uploadMode": "lfs" if file["path"].endswith(LARGE) else "regular",
-                 "shouldIgnore": False} for file in json.loads(body)["files"]]})
+            return self.prepare_upload(json.loads(body)["files"])
+        self.receive_commit(repository, found[1], found[3], body)
+
+    def prepare_upload(self, files: list[dict]) -> None:
+        "Answer which files are to be stored outside git"
+        self.answer(200, {"files": [{"path": file["path"], "uploadMode": "lfs" if file["path"].endswith(LARGE) else
+                                     "regular", "shouldIgnore": False} for file in files]})
+
+    def receive_commit(self, repository: Repository, repo_id: str, branch: str, body: bytes) -> None:
+        "Add files to a branch"
+        hub = self.server_hub
         files = {}
         for line in map(json.loads, body.splitlines()):
             value = line["value"]
@@ -327,11 +388,11 @@ class _Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = base64.b64decode(value["content"])
             elif line["key"] == "lfsFile":
                 files[value["path"]] = hub.stored[value["oid"]]
-        commit = repository.commit(files, found[3])
+        commit = repository.commit(files, branch)
         if hub.faults.pop("commit", None) == "lost":
             self.close_connection = True
             return
-        self.answer(200, {"success": True, "commitOid": commit, "commitUrl": f"{hub.url}/{found[1]}/commit/{commit}",
+        self.answer(200, {"success": True, "commitOid": commit, "commitUrl": f"{hub.url}/{repo_id}/commit/{commit}",
                           "hookOutput": ""})
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import datasets  # noqa: F401  (imported once, for all processes)
 
+import kill_cache  # noqa: F401  (adds rows)
 import kill_damage  # noqa: F401  (adds rows)
 from kill_faults import ROWS, Row
 from kill_runs import Bench, bare_model, kinds
@@ -36,6 +37,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="a few trials of a few rows")
     parser.add_argument("--only", default="", help="rows whose name contains this; several with |")
+    parser.add_argument("--kinds", default="", help="only kinds of run whose name contains this")
     parser.add_argument("--trial", type=int, help="only this trial of each row")
     parser.add_argument("--verbose", action="store_true", help="also say how the disturbed processes ended")
     parser.add_argument("--keep", action="store_true", help="keep the folders of the runs")
@@ -78,6 +80,7 @@ def wanted(row: Row, options: argparse.Namespace) -> bool:
 def try_all(options: argparse.Namespace, folder: Path) -> int:
     "Try all rows and print the table; return how many trials were lost"
     bench = Bench(folder, options.keep)
+    bench.taken = [kind for kind in bench.kinds if options.kinds in kind.name]
     total = n_lost = 0
     if options.quick:
         bench.taken = [bench.kinds[n] for n in (0, 1, 20)]

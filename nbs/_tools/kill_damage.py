@@ -17,7 +17,7 @@ import torch
 
 import kill_runs
 import sae_nb.features
-import sae_nb.trainer
+import sae_nb.training
 from kill_faults import PREVIOUS, fail_at, late, row, trial_in
 from kill_runs import (CHECKPOINT, METRICS, SETTINGS, STEPS, Bench, Break, Kind, Life, Trap, bare_model, checkpoint_step,
                        difference, live, raise_signal, start, survive, wait, words)
@@ -337,7 +337,7 @@ def nan_batch(bench: Bench, chosen: random.Random) -> str:
     else:
         kind = bench.next_kind("checkpoint")
         def fault() -> None:
-            poison(sae_nb.trainer.SAETraining, "step", at, 1)
+            poison(sae_nb.training.SAETraining, "step", at, 1)
     folder = bench.new_folder()
     checked: list[str] = []
     each = Break(fault, in_place=True, ends=("ValueError",),

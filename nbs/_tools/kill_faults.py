@@ -21,7 +21,7 @@ import torch
 
 import kill_runs
 import sae_nb.track
-import sae_nb.trainer
+import sae_nb.training
 from kill_runs import (CHECKPOINT, METRICS, SETTINGS, STEPS, Bench, Break, Fault, Kind, Trap, difference, live,
                        memory_limit, mount, raise_signal, small_disk, survive, throw, unmount, words)
 from sae_nb import TrainConfig
@@ -348,7 +348,7 @@ def failing_sae(bench: Bench, chosen: random.Random) -> str:
     kind, at = bench.kind("three SAEs, two hook points"), chosen.randint(4, 3 * STEPS)
     error = chosen.choice([*BAD_NEWS, *NO_MEMORY])
     def fault() -> None:
-        fail_at(sae_nb.trainer.SAETraining, "step", at, error)
+        fail_at(sae_nb.training.SAETraining, "step", at, error)
     problem = trial_in(bench, kind, [Break(fault, keeps_work=True, in_place=True)])
     return problem and f"SAE {at % 3 or 3} of 3, step {(at + 2) // 3}: {problem}"
 

@@ -31,7 +31,10 @@ import torch
 
 import sae_nb
 from sae_nb import (BatchTopKSAEConfig, CrosscoderConfig, GatedSAEConfig, JumpReLUSAEConfig, MatchingPursuitSAEConfig,
-                    MatryoshkaBatchTopKSAEConfig, StandardSAEConfig, TokenMask, TopKSAEConfig, TrainConfig, load_model)
+                    MatryoshkaBatchTopKSAEConfig, StandardSAEConfig, TokenMask, TopKSAEConfig, TrainConfig, cache_activations,
+                    load_model)
+from sae_nb.inputs import InputStream
+from sae_nb.mixture import Mixture
 from sae_nb.run import start_run
 from sae_nb.transcoder import TopKSkipTranscoderConfig
 
@@ -142,6 +145,13 @@ def kinds(data: Path) -> list[Kind]:
         Kind("Matryoshka", {"sae": MatryoshkaBatchTopKSAEConfig(d_sae=128, k=8, matryoshka_widths=[32, 64])}),
         Kind("default checkpoints, progress bar", {"checkpoint_every": None, "progress": True}),
         Kind("model and mask as objects", {**file}, model=hooked_model, mask=TokenMask(where=not_first_ids)),
+        Kind("stored activations", {"activations": stored(data, "bfloat16")}),
+        Kind("stored activations in int8, three SAEs", {"activations": stored(data, "int8"), "stored_order": True,
+             "sae": three, "hook": {"a": hooks[0], "b": hooks[1], "c": hooks[0]}}),
+        Kind("chats, mask by role", {}, lambda: iterable(chat_file(data)), chat_model, TokenMask(roles=("assistant",))),
+        Kind("mixture of chats and text", {}, lambda: Mixture([str(chat_file(data)), str(data / "part0.jsonl")], [2, 1]),
+             chat_model),
+        Kind("images", {"hook": "0", "mask": TokenMask.everything()}, lambda: InputStream(pictures), picture_model),
     ]
 
 
@@ -151,6 +161,50 @@ def short_file(data: Path) -> Path:
     if not path.exists():
         path.write_text("\n".join((data / "part2.jsonl").read_text().splitlines()[:20]) + "\n")
     return path
+
+
+def stored(data: Path, dtype: str) -> str:
+    "Store activations of two hook points, fewer than a run reads, and return the path of the cache"
+    path = data / f"stored-{dtype}"
+    if not path.exists():
+        write_stored(path, dtype)
+    return str(path)
+
+
+def write_stored(path: Path, dtype: str = "bfloat16", resume: bool = False) -> None:
+    "Store 4,000 activations of two hook points, in about 8 shards"
+    hooks = ["blocks.1.hook_resid_post", "blocks.2.hook_resid_post"]
+    cfg = TrainConfig(hook=hooks, tokens=4000, context_size=64, model_batch_size=4, device="cpu")
+    cache_activations(cfg, path, dtype, shard_bytes=400_000 if dtype == "bfloat16" else 200_000, resume=resume)
+
+
+def chat_file(data: Path) -> Path:
+    "Write a file of conversations and return its path"
+    path = data / "chats.jsonl"
+    if not path.exists():
+        chats = [[{"role": "user", "content": words(20, n)}, {"role": "assistant", "content": words(60, n + 10_000)}]
+                 for n in range(600)]
+        path.write_text("\n".join(json.dumps({"messages": chat}) for chat in chats) + "\n")
+    return path
+
+
+def chat_model() -> torch.nn.Module:
+    "Return the demo model with a chat template"
+    model = bare_model()
+    model.tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    return model
+
+
+def pictures(epoch: int) -> Iterator[dict[str, torch.Tensor]]:
+    "Yield batches of an epoch, in an order of its own"
+    draws = torch.Generator().manual_seed(epoch)
+    yield from ({"input": torch.randn(32, 8, 16, generator=draws)} for _ in range(12))
+
+
+def picture_model() -> torch.nn.Module:
+    "Return a small model that reads no tokens"
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU())
 
 
 def bare_model() -> torch.nn.Module:
@@ -331,6 +385,7 @@ def printed(report: Path) -> str:
 PHASES = {  # Functions that mark a part of a run: the name that the file has without ".py", and their own
     ("run", "estimate"): "estimate",
     ("activations", "_refill"): "buffer fill",
+    ("stored", "_refill"): "buffer fill",
     ("trainer", "step"): "step",
     ("checkpoint", "save_checkpoint"): "checkpoint",
     ("sae", "save_model"): "final save",

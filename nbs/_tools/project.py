@@ -19,9 +19,9 @@ PACKAGE = settings.lib_path.name
 NOTEBOOKS = ROOT / "nbs"
 LIBRARY = ROOT / PACKAGE
 
-DOORS = {  # Methods that may import from a higher number: files for an SAE, pages for statistics of latents
+DOORS = {  # Functions that may import from a higher number: files for an SAE, pages for statistics of latents, chats
     *("SAE.from_pretrained", "SAE.load_from_disk", "SAE.save_model", "architecture"),
-    *("Latent._repr_html_", "FeatureStats.page", "FeatureStats.table"),
+    *("Latent._repr_html_", "FeatureStats.page", "FeatureStats.table", "_chat_renderer"),
 }
 DECADES = {
     "0": "Foundations",

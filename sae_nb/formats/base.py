@@ -296,9 +296,12 @@ def build_sae(
     return sae.requires_grad_(True).eval()
 
 # %% ../../nbs/210_formats.ipynb #0d056d36
-def _check_finite(tensors: dict[str, Tensor], source: str) -> None:
-    "Raise CheckpointError for NaN anywhere, and for infinity except in thresholds"
+def _check_values(tensors: dict[str, Tensor], source: str) -> None:
+    "Raise CheckpointError for types other than floats, for NaN anywhere, and for infinity except in thresholds"
     for name, tensor in tensors.items():
+        if not tensor.dtype.is_floating_point or tensor.dtype.itemsize < 2:
+            raise CheckpointError(f"{source}: tensor {shown(name)} has the type {tensor.dtype}; weights must be "
+                                  "float64, float32, float16 or bfloat16")
         rows = tensor if tensor.is_contiguous() else tensor.T if tensor.ndim == 2 else tensor  # no copy for W_enc
         bounds = torch.stack(rows.aminmax()) if rows.numel() else torch.zeros(2)
         if bounds.isnan().any() or name != "threshold" and not bounds.isfinite().all():
@@ -328,7 +331,7 @@ def build_from_checkpoint(
     device = as_device(device)
     with _as_checkpoint_error(source, checkpoint.format):
         tensors = checkpoint.tensors(as_dtype(cfg.dtype), device)
-        _check_finite(tensors, source)
+        _check_values(tensors, source)
         sae = build_sae(cfg, tensors, source).to(device=device)
         if checkpoint.finish is not None:
             checkpoint.finish(sae)

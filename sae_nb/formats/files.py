@@ -127,7 +127,7 @@ class ConfigValues:
             value = int(value)
         if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2 ** 53:
             value = float(value)
-        has_type = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        has_type = isinstance(value, kind) and (kind is bool) == isinstance(value, bool)
         if not has_type or isinstance(value, float) and not math.isfinite(value):
             raise CheckpointError(f"{self.source}: {key} is {str(value)[:60]!r}; it must be a {kind.__name__}")
         return value  # type: ignore[return-value]
@@ -168,8 +168,7 @@ def _parse_file(files: Files, name: str, parse: Any) -> ConfigValues:
             raise ValueError("larger than 1 MiB, too large for a settings file")
         values = _bounded(parse(content.decode("utf-8")))
     except (ValueError, RecursionError) as error:
-        kind = Path(name).suffix[1:].upper()
-        reason = content_problem(files, name) or f"not valid {kind} ({str(error)[:300]})"
+        reason = content_problem(files, name) or f"not valid {Path(name).suffix[1:].upper()} ({str(error)[:300]})"
         raise CheckpointError(f"{source}: {reason}") from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{source}: contains a {type(values).__name__}, not named settings")
@@ -208,8 +207,7 @@ def _check_yaml(text: str, loader: Any) -> None:
         elif isinstance(event, yaml.ScalarEvent):
             count += 1
             _check_scalar(event.value)
-            if event.anchor:
-                sizes[event.anchor] = 1
+            sizes[event.anchor or ""] = 1
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
                 raise ValueError(f"the alias {shown(event.anchor)} is unknown, or part of what it stands for")
@@ -532,22 +530,37 @@ class TensorFile:
 
     def read(
         self,
+        dtype: torch.dtype | None = None,  # Type of the result; None: as stored
+        device: str | torch.device = "cpu",
+        only: Iterable[str] | None = None,  # Canonical names; None: all
+    ) -> dict[str, Tensor]:
+        "Read weights, by canonical name; raise ValueError for types that hold no weights, such as int8 without a scale"
+        selected = list(self.names) if only is None else [name for name in self.names if name in set(only)]
+        for name in selected:
+            kind = self._info(name).dtype
+            if not kind.is_floating_point or kind.itemsize < 2:
+                raise CheckpointError(f"{self.source}: tensor {shown(self.names[name])} has the type "
+                                      f"{str(kind).removeprefix('torch.')}; weights must be float64, float32, float16 "
+                                      "or bfloat16: if they are quantized, multiply them by their scale first")
+        return self.read_any(dtype, device, selected)
+
+    def read_any(
+        self,
         dtype: torch.dtype | None = None,  # Type of floating-point tensors; None: as stored
         device: str | torch.device = "cpu",
         only: Iterable[str] | None = None,  # Canonical names; None: all
     ) -> dict[str, Tensor]:
-        "Read the tensors, by canonical name; thresholds at least in float32, as 16 bits would move them"
-        selected = {name: self.names[name] for name in self.names if only is None or name in set(only)}
-        found = {}
-        for name, stored in selected.items():
+        "Read tensors of any type, by canonical name; thresholds at least in float32, as 16 bits would move them"
+        found, wanted = {}, set(self.names) if only is None else set(only)
+        for name, stored in ((name, stored) for name, stored in self.names.items() if name in wanted):
             kind = torch.float32 if "threshold" in name and dtype in (torch.bfloat16, torch.float16) else dtype
             try:
                 tensor = self._read_one(stored, kind, device, name == "W_enc" and name not in self.transposed)
             except _not_about_content:
                 raise
             except (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, KeyError) as error:
-                reason = str(error)[:300]
-                raise CheckpointError(f"{self.source}: tensor {shown(stored)} cannot be read ({reason})") from None
+                raise CheckpointError(f"{self.source}: tensor {shown(stored)} cannot be read "
+                                      f"({str(error)[:300]})") from None
             found[name] = tensor.T if name in self.transposed and tensor.ndim == 2 else tensor
         return found
 
@@ -558,7 +571,18 @@ class TensorFile:
         "Return a number that is stored as a tensor"
         if math.prod(self.shape(name)) != 1:
             raise CheckpointError(f"{self.source}: tensor {name!r} has shape {self.shape(name)}, not a single number")
-        return float(self.read(torch.float64, only=[name])[name])
+        if (kind := self._info(name).dtype) == torch.bool or kind.is_complex:
+            raise CheckpointError(f"{self.source}: tensor {name!r} has the type {kind}, not that of a number")
+        return float(self.read_any(torch.float64, only=[name])[name])
+
+    def count(
+        self,
+        name: str,  # Canonical name of a tensor with a single element
+    ) -> int:
+        "Return a positive whole number that is stored as a tensor"
+        if not ((number := self.number(name)) >= 1 and number.is_integer()):
+            raise CheckpointError(f"{self.source}: {name} is {number:g}; it must be a positive whole number")
+        return int(number)
 
     def _read_one(self, stored: str, dtype: torch.dtype | None, device: Any, by_column: bool) -> Tensor:
         "Read a tensor by its name in the file"

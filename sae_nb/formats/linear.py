@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..display import unknown
@@ -66,6 +67,15 @@ def _dictionary_metadata(config: ConfigValues, location: str) -> dict[str, Any]:
             "context_size": config.get("buffer.ctx_len", int, None),
             "prepend_bos": config.get("buffer.prepend_bos", bool, True)}
 
+def _input_scale(backup: TensorFile) -> float | None:
+    "Return the number that training divided inputs by, from a backup with the settings of training; None without it"
+    if backup.stored or backup.values.get("norm_factor") is None:
+        return None
+    factor = ConfigValues(backup.values, backup.source).get("norm_factor", float)
+    if factor <= 0:
+        raise CheckpointError(f"{backup.source}: norm_factor is {factor:g}; it must be positive")
+    return factor
+
 @file_format("dictionary_learning_1", detect=has_files("ae.pt"))
 def dictionary_learning(files: Files, path: str, hints: Hints) -> Checkpoint:
     "Read `ae.pt`, usually with a `config.json`: dictionary_learning, SAEBench, saprmarks, andyrdt and others"
@@ -79,25 +89,25 @@ def dictionary_learning(files: Files, path: str, hints: Hints) -> Checkpoint:
     if kind not in _dictionary_classes:
         raise CheckpointError(f"{config.source}: {unknown('dict_class', str(kind), _dictionary_classes)}")
     architecture = _dictionary_classes[kind]
-    input_scale = backup.values.get("norm_factor") if not backup.stored else None
+    input_scale = _input_scale(backup)
     weights.transposed = frozenset(() if kind in ("MatryoshkaBatchTopKSAE", "JumpReluAutoEncoder") else _both_matrices)
+    unused = ("k",) if architecture == "jumprelu" else ("k", "threshold")
 
-    def convert(tensors: dict[str, Tensor]) -> None:
-        for unused in ("k",) if architecture == "jumprelu" else ("k", "threshold"):
-            tensors.pop(unused, None)
+    def read(dtype: torch.dtype | None, device: str | torch.device) -> dict[str, Tensor]:
+        tensors = weights.read(dtype, device, [name for name in weights.names if name not in unused])
         if architecture == "jumprelu" and tensors["threshold"].numel() == 1:
             tensors["threshold"] = per_latent_threshold(tensors["threshold"], tensors["b_enc"])
-        if input_scale:
-            _undo_input_scaling(tensors, float(input_scale))
+        if input_scale is not None:
+            _undo_input_scaling(tensors, input_scale)
+        return tensors
     for required in ("threshold", "b_enc") if architecture == "jumprelu" else ():
         weights.shape(required)
     k = {}
     if architecture == "topk":
-        k["k"] = int(weights.number("k")) if "k" in weights else config.get("trainer.k", int)
+        k["k"] = weights.count("k") if "k" in weights else config.get("trainer.k", int)
     return Checkpoint({"architecture": architecture, **weights.sizes(), **k,
                        "metadata": _dictionary_metadata(config, full_path(files, path)),
-                       "apply_b_dec_to_input": kind not in ("AutoEncoderNew", "JumpReluAutoEncoder")},
-                      with_conversion(weights.read, convert))
+                       "apply_b_dec_to_input": kind not in ("AutoEncoderNew", "JumpReluAutoEncoder")}, read)
 
 # %% ../../nbs/250_linear.ipynb #429dee1c
 _chat = {"prepend_bos": True, "dataset_path": "lmsys/lmsys-chat-1m"}

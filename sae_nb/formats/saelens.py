@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import sae_nb
-from ..core import SAEMetadata, architecture, architecture_names, field_types, local_path
+from ..core import SAEMetadata, architecture, architecture_names, field_types, local_path, split_head
 from ..display import misspelling_of
 from ..disk import write_safely
 from .base import (Checkpoint, Hints, file_format, fold_decoder_norms, has_files, per_latent_threshold,
@@ -33,6 +33,25 @@ _weights_file = "sae_weights.safetensors"
 _format_version = "6.54.12"  # SAELens treats files without a version as very old ones
 
 # %% ../../nbs/220_saelens.ipynb #362492a8
+_head_fields = {"hook_name": "hook_head_index", "hook_name_out": "hook_head_index_out"}
+
+def _with_head_index(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    "Return metadata with the head that an SAE reads in SAELens' field"
+    found = dict(metadata)
+    for name, index in _head_fields.items():
+        if isinstance(hook := found.get(name), str) and split_head(hook)[1] is not None:
+            found[name], found[index] = split_head(hook)
+    return found
+
+def _with_head_name(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    "Return metadata with the head that an SAE reads in the name of the hook point"
+    found = dict(metadata)
+    for name, index in _head_fields.items():
+        if isinstance(found.get(name), str) and type(found.get(index)) is int:
+            found[name] += f"[{found.pop(index)}]"
+    return found
+
+# %% ../../nbs/220_saelens.ipynb #edaff2ac
 def save_model(
     sae: SAE,
     path: str | Path,  # Folder; created if necessary
@@ -45,8 +64,13 @@ def save_model(
         raise ValueError(f"{folder}: a file; save_model needs the path of a folder")
     folder.mkdir(parents=True, exist_ok=True)
     cfg, tensors = sae.state_for_file()
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise ValueError(f"{name} has values that are NaN or infinite in {kind}: such an SAE could not be loaded "
+                             "again, so nothing is saved")
     versions = {"sae_lens_version": _format_version, "sae_nb_version": sae_nb.__version__}
-    cfg["metadata"] = {**cfg["metadata"], **versions}
+    cfg["metadata"] = {**_with_head_index(cfg["metadata"]), **versions}
     write_safely(folder / _weights_file, lambda file: save_file({name: t.cpu() for name, t in tensors.items()}, file))
     write_safely(folder / config_file, lambda file: file.write_text(json.dumps(cfg, indent=2, allow_nan=False)))
     return folder
@@ -140,6 +164,7 @@ def sae_lens(files: Files, path: str, hints: Hints) -> Checkpoint:
     _check_spelling(config)
     cfg = _upgrade_config(config)
     _check_rule(cfg, config.source)
+    cfg["metadata"] = _with_head_name(cfg["metadata"])
     weights = TensorFile(files, join_path(path, _weights_file))
     if not str(cfg.get("architecture")).endswith("topk"):
         cfg.pop("rescale_acts_by_decoder_norm", None)

@@ -30,7 +30,8 @@ def sae_nb(asked: dict):
     import sae_nb.architectures  # register every architecture
     from sae_nb import SAE
     from sae_nb.core import architecture
-    from sae_nb.trainer import Trainer, TrainerConfig
+    from sae_nb.trainer import Trainer
+    from sae_nb.training import TrainerConfig
 
     name = {"matryoshka": "matryoshka_batchtopk"}.get(asked["architecture"], asked["architecture"])
     d_sae, n = asked["d_sae"], asked["batch_size"]
