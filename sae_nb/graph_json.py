@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['cantor_pairing', 'graph_json', 'write_graph_json', 'read_graph_json']
+__all__ = ['graph_json', 'write_graph_json', 'read_graph_json']
 
 # %% ../nbs/699_graph_json.ipynb #094eb7af
 import json
@@ -26,7 +26,7 @@ from .graphs import AttributionGraph, PrunedGraph
 # %% ../nbs/699_graph_json.ipynb #e69f83a8
 _dialects = "circuit-tracer", "neuronpedia"
 
-def cantor_pairing(
+def _cantor_pairing(
     block: int,  # Block of its transcoder
     latent: int,  # Index
 ) -> int:
@@ -36,7 +36,7 @@ def cantor_pairing(
 def _latent_node(pruned: PrunedGraph, i: int, labels: Mapping[tuple[int, int], str]) -> dict[str, Any]:
     "Describe a latent"
     block, position, latent = pruned.graph.latents[i].tolist()
-    return {"node_id": f"{block}_{latent}_{position}", "feature": cantor_pairing(block, latent), "layer": str(block),
+    return {"node_id": f"{block}_{latent}_{position}", "feature": _cantor_pairing(block, latent), "layer": str(block),
             "ctx_idx": position, "feature_type": "cross layer transcoder", "jsNodeId": f"{block}_{latent}-0",
             "clerp": labels.get((block, latent), ""), "activation": float(pruned.graph.activations[i])}
 
@@ -158,7 +158,7 @@ def _read_nodes(content: Mapping[str, Any], source: str) -> dict[str, list[dict[
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in _kinds.values()}
     for node in content["nodes"]:
         if (kind := _kinds.get(node["feature_type"])) is None:
-            raise CheckpointError(f"{source}: unknown type of node {node['feature_type']!r}; known: {', '.join(_kinds)}")
+            raise CheckpointError(f"{source}: unknown type of node, {node['feature_type']!r}")
         found[kind].append(node)
     def place(node: Mapping[str, Any]) -> tuple[int, int, int]:
         return int(node["layer"]), int(node["ctx_idx"]), int(node["node_id"].split("_")[1])
@@ -232,8 +232,8 @@ def _ends(graph: AttributionGraph, links: list[dict[str, Any]], by_id: Mapping[s
         possible = [i for i in sources if to is None or (graph.node(i).block or 0) < to]
         if len(possible) > 1:  # the link of the latent comes before that of the error
             if sum((other["source"], other["target"]) == pair for other in links) == 1:
-                raise CheckpointError(f"the link from {pair[0]!r} to {pair[1]!r} can be that of a latent or of an error, "
-                                      "because the file has old ids; write it again with new ones")
+                raise CheckpointError(f"the link from {pair[0]!r} to {pair[1]!r} can be that of a latent or of an "
+                                      "error, because the file has old ids; write it again with new ones")
             possible = [max(sources) if pair in seen else min(sources)]
         seen.add(pair)
         yield target, possible[0] if possible else sources[0], float(link["weight"])

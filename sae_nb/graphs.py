@@ -80,9 +80,9 @@ class AttributionGraph:
         i: int,  # Number of the node
     ) -> Node:
         "Return what a node is"
-        kind: Kind
-        kind, span = next((kind, span) for kind, span in self.spans.items() if i in span)
-        j = i - span.start
+        spans = self.spans
+        kind = next(kind for kind in _kinds if i in spans[kind])
+        j = i - spans[kind].start
         if kind == "latent":
             block, position, latent = self.latents[j].tolist()
             return Node(kind, block, position, latent, f"latent {block}/{latent} at {self._at(position)}")
@@ -210,7 +210,8 @@ class AttributionGraph:
         return self.table()._repr_html_()
 
 # %% ../nbs/694_graphs.ipynb #71bb1814
-_tensors = "tokens", "latents", "activations", "weights", "edges", "values"
+_tensors = "activations", "weights", "edges", "values"
+_whole_numbers = "tokens", "latents"
 _texts = "texts", "blocks", "biases", "targets", "about"
 
 def _save(graph: AttributionGraph, path: Path) -> Path:
@@ -222,7 +223,8 @@ def _save(graph: AttributionGraph, path: Path) -> Path:
     tensors |= {f"readout.{i}": readout for i, readout in enumerate(graph.readouts)}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     write_safely(path.with_suffix(".safetensors"), lambda file: save_file(tensors, file))
-    kept = {"format": "sae_nb attribution graph", **{name: getattr(graph, name) for name in _texts}}
+    kept = {"format": "sae_nb attribution graph", **{name: getattr(graph, name) for name in _texts},
+            **{name: getattr(graph, name).tolist() for name in _whole_numbers}}
     text = json.dumps(kept, indent=1)
     return write_safely(path, lambda file: file.write_text(text))
 
@@ -236,14 +238,16 @@ def _load(path: Path) -> AttributionGraph:
     tensors = TensorFile(files, path.with_suffix(".safetensors").name).read()
     try:
         readouts = [tensors[f"readout.{i}"] for i in range(len(kept["targets"]))]
-        graph = AttributionGraph(readouts=readouts, **{name: tensors[name] for name in _tensors},
+        numbers = {name: torch.tensor(kept[name], dtype=torch.long) for name in _whole_numbers}
+        numbers["latents"] = numbers["latents"].view(-1, 3)
+        graph = AttributionGraph(readouts=readouts, **numbers, **{name: tensors[name] for name in _tensors},
                                  **{name: kept[name] for name in _texts})
         for target in graph.targets:
             target["latent"] = None if target["latent"] is None else tuple(target["latent"])
         rows, columns = graph.n_latents + len(graph.targets), graph.spans["target"].start
         if len(graph.texts) != len(graph.tokens) or len(graph.weights) != len(graph.targets):
             raise ValueError(f"{len(graph.texts)} texts of {len(graph.tokens)} tokens")
-        if graph.edges.shape != (rows, columns) or graph.values.shape != (rows,) or graph.latents.shape[1:] != (3,):
+        if graph.edges.shape != (rows, columns) or graph.values.shape != (rows,):
             raise ValueError(f"edges of shape {tuple(graph.edges.shape)} for {rows} rows and {columns} columns")
         return graph
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -155,6 +155,7 @@ def _value(local: LocalModel, graph: AttributionGraph, target: int, inputs: list
         rows, _ = local.transcoders.encoder_rows(i, local.inputs[i][[position]], index)
     return inputs[i][0, position] @ rows[0].to(inputs[i])
 
+@torch.inference_mode(False)
 def split_by_head(
     model: nn.Module,  # A bridge or a Hugging Face model
     transcoders: Transcoders,  # Those of the graph

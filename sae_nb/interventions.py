@@ -55,12 +55,12 @@ def _run(
     hooks = local.read_hooks() if norms else [layer.reads for layer in local.transcoders.layers]
     with ExitStack() as stack:
         stack.enter_context(local.held(attention, norms))
-        for name in [*hooks, "ln_final.hook_out"]:
+        for name in [*hooks, local.last]:
             stack.enter_context(watch_at(local.model, name, partial(read.__setitem__, name)))
         for j, mlp in enumerate(local.mlps):
             stack.enter_context(replace_at(local.model, mlp.writes, partial(at_mlp, j)))
         logits = run_logits(local.model, local.tokens)[0]
-        return _Run(inputs(len(local.transcoders)), read["ln_final.hook_out"][0], logits)
+        return _Run(inputs(len(local.transcoders)), read[local.last][0], logits)
 
 # %% ../nbs/698_interventions.ipynb #e32885c3
 Mode: TypeAlias = Literal["direct", "constrained", "attention", "live"]

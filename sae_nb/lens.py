@@ -27,7 +27,6 @@ from .compare import random_rows
 from .display import unknown
 from .directions import logit_effects, unembedding
 from .display import Table, format_number, new_figure
-from .core import split_head
 from .models import check_processing
 from .sae import SAE
 from .vocabulary import Vocabulary
@@ -137,7 +136,7 @@ def _check_unembedding(sae: SAE, model: Any) -> None:
     if not hasattr(model, "W_U") and getattr(model, "get_output_embeddings", lambda: None)() is None:
         raise ValueError(f"a {type(model).__name__} has no unembedding: it is not a language model")
     hook = sae.cfg.metadata.hook_name_out or sae.cfg.metadata.hook_name
-    if isinstance(hook, str) and split_head(hook)[0].endswith((".hook_z", ".hook_q", ".hook_k", ".hook_v")):
+    if isinstance(hook, str) and hook.endswith((".hook_z", ".hook_q", ".hook_k", ".hook_v")):
         raise ValueError(f"the latents write to {hook!r}, not to the residual stream: multiply W_dec by the matrix "
                          "that maps one to the other")
 

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .hooks import HookPoint, as_vectors, find_hook_point, read_activations, replace_at, watch_at
+from .hooks import HookPoint, as_vectors, find_hook_point, hook_names, read_activations, replace_at, watch_at
 from .models import model_device, run_logits, unwrapped
 from .reading import MaskLike
 from .replacement import TranscoderSet
@@ -173,7 +173,7 @@ class LocalModel:
         tokens = tokens.to(model_device(model))
         local = cls(model, transcoders, tokens, _find_mlps(model, transcoders), _find_norms(model))
         found: dict[str, Tensor] = {}
-        names = [*local._attention_hooks(), *local.read_hooks(), "hook_embed", "ln_final.hook_out",
+        names = [*local._attention_hooks(), *local.read_hooks(), "hook_embed", local.last,
                  *(mlp.writes for mlp in local.mlps)]
         with ExitStack() as stack:
             for norm in local.norms:
@@ -184,13 +184,22 @@ class LocalModel:
             local.inputs = [local.read(layer.reads, found)[0] for layer in transcoders.layers]
         local.norms = [norm for norm in local.norms if norm.scale is not None]  # the others are not part of the model
         local.queries_and_keys = {name: found[name] for name in local._attention_hooks()}
-        local.embeddings, local.final = found["hook_embed"][0], found["ln_final.hook_out"][0]
+        local.embeddings, local.final = found["hook_embed"][0], found[local.last][0]
         local.outputs = [as_vectors(found[mlp.writes])[0] for mlp in local.mlps]
         for i, (wanted, x) in enumerate(zip(transcoders.mask(mask, model), local.inputs)):
             output = next(local.outputs[j] for j, mlp in enumerate(local.mlps) if mlp.layer == i)
             local.as_trained.append((positions_to_change(wanted, x[None], tokens)
                                      & positions_to_change(wanted, output[None], tokens))[0])
         return local
+
+    @cached_property
+    def last(self) -> str:
+        "Hook point of the last norm's output; the input of the unembedding, which is the same, if the norm has no name"
+        inner: Any = unwrapped(getattr(self.model, "original_model", self.model))
+        if "ln_final.hook_out" in hook_names(self.model):
+            return "ln_final.hook_out"
+        head = inner.get_output_embeddings()
+        return next(f"{name}.input" for name, module in inner.named_modules() if module is head)
 
     @property
     def n_positions(self) -> int:
@@ -258,7 +267,6 @@ class LocalModel:
             i = self.mlps[j].layer
             known = None if i is None else self.read(self.transcoders.layers[i].reads, read)
             return write(j, x if known is None else known).to(x.dtype).view_as(x)
-        last = "ln_final.hook_out"
         with ExitStack() as stack:
             constants = partial(_parameters_without_gradients, self.model)
             stack.enter_context(shared_change(("constants", self.model), constants))
@@ -268,5 +276,5 @@ class LocalModel:
                 stack.enter_context(watch_at(self.model, name, partial(read.__setitem__, name)))
             for j, mlp in enumerate(self.mlps):
                 stack.enter_context(replace_at(self.model, mlp.writes, partial(at_mlp, j)))
-            found = read_activations(self.model, self.tokens.expand(rows, -1), [*names, last])
-            return [self.read(layer.reads, read) for layer in self.transcoders.layers], found[last], found
+            found = read_activations(self.model, self.tokens.expand(rows, -1), [*names, self.last])
+            return [self.read(layer.reads, read) for layer in self.transcoders.layers], found[self.last], found

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .hooks import replace_at
 from .local import LocalModel
+from .replacement import TranscoderSet
 from .topk import TopKSAE
 
 # %% ../nbs/695_sources.ipynb #219ea417
@@ -46,8 +47,9 @@ class ActiveLatents:
             chosen = pre.topk(int(part.cfg.k), -1)
             z = torch.zeros_like(pre).scatter(-1, chosen.indices, chosen.values)
         positions, latents = torch.where(where.to(z.device)[:, None], z, 0).nonzero().unbind(1)
-        parts = [found.encoder_rows(i, x[p], f)[1] for p, f in zip(positions.split(4096), latents.split(4096))]
-        return cls(i, positions, latents, z[positions, latents], pre[positions, latents], torch.cat(parts).to(z))
+        parts = [_linear(found, i, x[p], f) for p, f in zip(positions.split(4096), latents.split(4096))]
+        values, constants = (torch.cat(part) for part in zip(*parts))
+        return cls(i, positions, latents, z[positions, latents], values, constants)
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -72,6 +74,13 @@ class ActiveLatents:
             for place, start, count in zip(*(part[own].split(at_once) for part in (places, starts, counts))):
                 exists = index < count[:, None]
                 yield place, torch.where(exists, start[:, None] + index, start[:, None]), exists
+
+def _linear(found: TranscoderSet, i: int, x: Float[Tensor, "n d_in"], latents: Int[Tensor, "n"],
+            ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
+    "Return pre-activations as products with encoder rows, and the constants in them; more exact than a 16-bit transcoder"
+    rows, constants = found.encoder_rows(i, x, latents)
+    kind = torch.promote_types(torch.promote_types(x.dtype, rows.dtype), torch.float32)
+    return (rows.to(kind) * x.to(kind)).sum(-1) + constants.to(kind), constants.to(kind)
 
 # %% ../nbs/695_sources.ipynb #b3626fd9
 class Gradients:

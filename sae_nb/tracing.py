@@ -205,6 +205,7 @@ def _make_sources(local: LocalModel, active: list[ActiveLatents], places: _Place
         return EdgeSources(local, active, places.written, places.skip, errors, False, [], [])
     return EdgeSources(local, active, places.written, places.skip, errors, True, *find_constants(local, places.skip))
 
+@torch.inference_mode(False)
 def attribution_graph(
     model: nn.Module,  # A bridge or a Hugging Face model, processed as the transcoders' metadata says
     transcoders: Transcoders,  # One per MLP, or a cross-layer transcoder
