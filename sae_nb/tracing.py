@@ -113,6 +113,8 @@ def _total_by_latent(sources: EdgeSources, gradients: Gradients, targets: Sequen
 def _largest(sources: EdgeSources, gradients: Gradients, targets: Sequence[ResolvedTarget], n: int,
              ) -> list[ActiveLatents]:
     "Return the latents with the largest total effects"
+    if len(targets) < gradients.rows:  # a batch need not be larger than the number of targets
+        gradients = Gradients(sources.local, len(targets), sources.skip_at)
     totals = torch.cat(_total_by_latent(sources, gradients, targets), 1)
     weights = torch.tensor([target.weight for target in targets], dtype=totals.dtype, device=totals.device)
     scores = weights @ totals.abs()
@@ -166,10 +168,10 @@ def graph_memory(
     batch_size: int,  # Targets per backward pass
     itemsize: int = 4,  # Bytes of a number
 ) -> dict[str, int]:
-    "Return the bytes that a graph needs besides the model and the transcoders: for its edges, and for a batch"
+    "Return about how many bytes a graph needs besides model and transcoders: edges, recorded prompt, and one batch"
     columns = n_latents + (n_blocks + 1) * n_tokens + n_blocks + 3
-    return {"edges": (n_latents + n_targets) * columns * itemsize,
-            "batch": 10 * batch_size * n_tokens * d_model * n_blocks * itemsize}
+    stream = n_tokens * d_model * n_blocks * itemsize  # one vector per token and block
+    return {"edges": (n_latents + n_targets) * columns * itemsize, "prompt": 6 * stream, "batch": 12 * batch_size * stream}
 
 def _single_prompt(model: nn.Module, found: TranscoderSet, prompt: Any) -> Int[Tensor, "1 pos"]:
     "Return the tokens of one prompt; raise ValueError if there are several"
