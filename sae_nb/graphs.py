@@ -81,7 +81,7 @@ class AttributionGraph:
     ) -> Node:
         "Return what a node is"
         spans = self.spans
-        kind = next(kind for kind in _kinds if i in spans[kind])
+        kind: Any = next(kind for kind, span in spans.items() if i in span)
         j = i - spans[kind].start
         if kind == "latent":
             block, position, latent = self.latents[j].tolist()

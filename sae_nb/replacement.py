@@ -183,8 +183,8 @@ def _layers(clt: CrossLayerTranscoder) -> list[Layer]:
     for name in ("hook_name", "hook_name_out"):
         found.append(getattr(clt.cfg.metadata, name))
         if not isinstance(found[-1], list) or len(found[-1]) != clt.n_layers:
-            raise ValueError(f"{name}={found[-1]!r} in the metadata of a CrossLayerTranscoder of {clt.n_layers} layers: must "
-                             "be a list of one hook point per layer")
+            raise ValueError(f"{name}={found[-1]!r} in the metadata of a CrossLayerTranscoder with n_layers="
+                             f"{clt.n_layers}: must be a list of one hook point per layer")
     layers = [Layer(_block_of(writes), reads, writes) for reads, writes in zip(*found)]
     if [layer.block for layer in layers] != sorted({layer.block for layer in layers}):
         raise ValueError(f"hook_name_out={found[-1]}: must be in the order of the blocks")

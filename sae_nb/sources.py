@@ -77,7 +77,7 @@ class ActiveLatents:
 
 def _linear(found: TranscoderSet, i: int, x: Float[Tensor, "n d_in"], latents: Int[Tensor, "n"],
             ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
-    "Return pre-activations as products with encoder rows, and the constants in them; more exact than a 16-bit transcoder"
+    "Return pre-activations as products with encoder rows, and the constants in them, in at least 32 bits"
     rows, constants = found.encoder_rows(i, x, latents)
     kind = torch.promote_types(torch.promote_types(x.dtype, rows.dtype), torch.float32)
     return (rows.to(kind) * x.to(kind)).sum(-1) + constants.to(kind), constants.to(kind)

@@ -551,8 +551,8 @@ def _layers_of(clt: CrossLayerTranscoder) -> list[tuple[str, str, Any]]:
     for name in ("hook_name", "hook_name_out"):
         hooks.append(getattr(clt.cfg.metadata, name))
         if not isinstance(hooks[-1], list) or len(hooks[-1]) != clt.n_layers:
-            raise ValueError(f"{name}={hooks[-1]!r} in the metadata of a CrossLayerTranscoder of {clt.n_layers} layers: must "
-                             "be a list of one hook point per layer")
+            raise ValueError(f"{name}={hooks[-1]!r} in the metadata of a CrossLayerTranscoder with n_layers="
+                             f"{clt.n_layers}: must be a list of one hook point per layer")
     return list(zip(*hooks, CLTLayer.of(clt)))
 
 def _by_hook(saes: SAEs) -> list[tuple[str, str, SAE]]:

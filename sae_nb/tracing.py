@@ -171,7 +171,8 @@ def graph_memory(
     "Return about how many bytes a graph needs besides model and transcoders: edges, recorded prompt, and one batch"
     columns = n_latents + (n_blocks + 1) * n_tokens + n_blocks + 3
     stream = n_tokens * d_model * n_blocks * itemsize  # one vector per token and block
-    return {"edges": (n_latents + n_targets) * columns * itemsize, "prompt": 6 * stream, "batch": 12 * batch_size * stream}
+    edges = (n_latents + n_targets) * columns * itemsize
+    return {"edges": edges, "prompt": 6 * stream, "batch": 12 * batch_size * stream}
 
 def _single_prompt(model: nn.Module, found: TranscoderSet, prompt: Any) -> Int[Tensor, "1 pos"]:
     "Return the tokens of one prompt; raise ValueError if there are several"
