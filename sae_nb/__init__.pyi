@@ -33,12 +33,12 @@ from sae_nb.stats import FeatureStats as FeatureStats
 from sae_nb.labels import read_labels as read_labels
 from sae_nb.lens import LogitLens as LogitLens, token_set_enrichment as token_set_enrichment, logit_lens as logit_lens
 from sae_nb.lens import token_sets as token_sets
+from sae_nb.masks import TokenMask as TokenMask
 from sae_nb.matryoshka import MatryoshkaBatchTopKSAE as MatryoshkaBatchTopKSAE
 from sae_nb.matryoshka import MatryoshkaBatchTopKSAEConfig as MatryoshkaBatchTopKSAEConfig
 from sae_nb.metrics import Difference as Difference, Metrics as Metrics, compare_metrics as compare_metrics
 from sae_nb.mixture import Mixture as Mixture
-from sae_nb.models import evaluation_mode as evaluation_mode, load_model as load_model, model_inputs as model_inputs
-from sae_nb.models import run_logits as run_logits
+from sae_nb.models import load_model as load_model
 from sae_nb.neuronpedia import neuronpedia_frame as neuronpedia_frame, neuronpedia_list as neuronpedia_list
 from sae_nb.neuronpedia import neuronpedia_url as neuronpedia_url
 from sae_nb.plots import density_histogram as density_histogram, training_curves as training_curves
@@ -53,6 +53,7 @@ from sae_nb.record import estimate_bytes as estimate_bytes
 from sae_nb.record import write_cache as write_cache
 from sae_nb.releases import add_release as add_release, find_saes as find_saes, list_releases as list_releases
 from sae_nb.run import train as train
+from sae_nb.running import evaluation_mode as evaluation_mode, model_inputs as model_inputs, run_logits as run_logits
 from sae_nb.sae import SAE as SAE
 from sae_nb.search import contrast_texts as contrast_texts, max_activating_examples as max_activating_examples
 from sae_nb.hooks import find_hook_point as find_hook_point, read_activations as read_activations, replace_at as replace_at
@@ -68,7 +69,7 @@ from sae_nb.suite import Evaluations as Evaluations, evaluate_all as evaluate_al
 from sae_nb.synth import SyntheticData as SyntheticData, synthetic_data as synthetic_data
 from sae_nb.temporal import TemporalSAE as TemporalSAE, TemporalSAEConfig as TemporalSAEConfig
 from sae_nb.texts import load_texts as load_texts
-from sae_nb.tokens import TokenMask as TokenMask, TokenStream as TokenStream
+from sae_nb.tokens import TokenStream as TokenStream
 from sae_nb.topk import AbsTopKSAE as AbsTopKSAE, AbsTopKSAEConfig as AbsTopKSAEConfig
 from sae_nb.topk import BatchTopKSAE as BatchTopKSAE, BatchTopKSAEConfig as BatchTopKSAEConfig
 from sae_nb.topk import GroupMaxSAE as GroupMaxSAE, GroupMaxSAEConfig as GroupMaxSAEConfig

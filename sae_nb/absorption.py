@@ -21,8 +21,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .display import Table, new_figure
-from .models import begin_id, evaluation_mode
+from .models import begin_id
 from .reading import MaskLike, SAEReader
+from .running import evaluation_mode
 from .sae import SAE
 from .vocabulary import token_bytes
 

@@ -27,12 +27,13 @@ from torch import Tensor, nn
 from .core import as_dtype, whole_number
 from .disk import gigabytes
 from .generators import random_state, set_random_state
-from .models import check_processing, max_context, model_device, model_identity, vocabulary_size
 from .hooks import as_vectors, find_hook_point, hook_width, read_activations
+from .identity import hash_of
+from .masks import TokenMask
+from .models import check_processing, max_context, model_device, model_identity, vocabulary_size
 from .reading import MaskLike, Reader, hook_names_of, packing_of, resolve_mask
-from .rows import hash_of
-from .texts import is_text
-from .tokens import TokenMask, TokenStream
+from .sources import is_text
+from .tokens import TokenStream
 
 if TYPE_CHECKING:
     from sae_nb.sae import SAE

@@ -24,13 +24,13 @@ from torch import Tensor, nn
 from .clt import CLTLayer
 from .display import Markup, Table, format_number
 from .hooks import as_vectors, read_activations, replace_at
-from .models import evaluation_mode, model_inputs, run_logits
+from .masks import TokenMask
 from .reading import MaskLike, check_kind, resolve_mask
+from .running import evaluation_mode, model_inputs, run_logits
 from .sae import SAE
 from .splicing import ForwardPass, SAEs, SplicedSAE, positions_to_change, running_pass, splice
 from .provenance import WeightSample, check_sample, sample_weights
 from .stats import FeatureStats
-from .tokens import TokenMask
 from .vocabulary import Vocabulary, pieces_html
 
 # %% ../nbs/680_attrib.ipynb #9d133201

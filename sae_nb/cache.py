@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from .core import as_dtype
 from .display import unknown
 from .documents import Documents
+from .masks import TokenMask
 from .shards import Folder, Shard, StoredShard, json_digest, read_manifest
 from .stored import CacheStream, number_key
-from .tokens import TokenMask
 
 # %% ../nbs/394_cache.ipynb #69cd9c2c
 class ActivationCache:

@@ -17,7 +17,7 @@ from .cache import ActivationCache
 from .caching import cache_activations
 from .commands import Command, _check_device, _parse_options
 from .config import TrainConfig
-from .tokens import TokenMask
+from .masks import TokenMask
 
 # %% ../nbs/925_cache_command.ipynb #6c3b2a95
 @dataclass(kw_only=True)

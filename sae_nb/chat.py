@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from .rows import RoleText, chat_roles, closing_bit, role_code
+from .roles import RoleText, chat_roles, closing_bit, role_code
 
 # %% ../nbs/381_chat.ipynb #2ff08efb
 def _as_messages(messages: Any) -> list[dict[str, Any]]:

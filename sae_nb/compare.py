@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from .display import Table, new_figure
 from .evals import evaluation_tokens, progress_bar
 from .hooks import read_activations
-from .models import evaluation_mode
 from .reading import MaskLike, SAEReader, check_kind, check_some_kept
+from .running import evaluation_mode
 from .sae import SAE
 from .vocabulary import Vocabulary
 

@@ -26,12 +26,12 @@ from torch import nn
 
 import sae_nb.architectures  # noqa: F401  (so that every architecture is registered)
 from .core import SAEConfig, as_device, default_device, dtype_name, local_path, whole_number
-from .display import unknown
 from .disk import LocalFiles
+from .display import unknown
 from .formats.files import CheckpointError, read_json
+from .masks import TokenMask
 from .optim import check_trainable_dtype
 from .sae import SAE
-from .tokens import TokenMask
 from .topk import BatchTopKSAEConfig
 from .training import TrainerConfig, _is_number
 

@@ -20,8 +20,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from .mixture import Mixture, MixtureStream
-from .rows import encode_texts, split_roles
-from .texts import Texts, is_text, load_texts
+from .roles import encode_texts, split_roles
+from .sources import is_text
+from .texts import Texts, load_texts
 from .tokens import TokenStream
 
 # %% ../nbs/391_documents.ipynb #175689d0

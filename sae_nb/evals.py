@@ -27,11 +27,11 @@ from .display import Table, format_interval, format_number, new_figure
 from .metrics import (Metrics, Sums, all_metrics, bootstrap_interval, check_same_text, cross_entropy, frac_dead,
                             firing_counts, kl_divergence, reconstruction_sums)
 from .hooks import as_vectors, find_hook_point, read_activations, replace_at
-from .models import evaluation_mode, run_logits
+from .masks import TokenMask
 from .reading import MaskLike, SAEReader, check_kind, check_some_kept, gather_tokens, token_source
+from .running import evaluation_mode, run_logits
 from .sae import SAE
 from .sparse import SparseCodes
-from .tokens import TokenMask
 from .transcoder import TranscoderMixin
 
 if TYPE_CHECKING:

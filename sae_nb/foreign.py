@@ -26,9 +26,9 @@ from torch import Tensor
 
 from .cache import ActivationCache
 from .core import local_path
+from .masks import TokenMask
 from .shards import Folder, manifest_file
 from .sparse import SparseCodes
-from .tokens import TokenMask
 
 # %% ../nbs/396_foreign.ipynb #64d49a9a
 _contexts_per_block = 32

@@ -25,7 +25,7 @@ from .local import LocalModel
 from .models import unwrapped
 from .reading import MaskLike
 from .replacement import Transcoders, TranscoderSet
-from .sources import ActiveLatents, find_errors
+from .edge_sources import ActiveLatents, find_errors
 
 # %% ../nbs/697_head_edges.ipynb #f3cfa1fd
 @dataclass(eq=False)

@@ -19,8 +19,8 @@ from torch import Tensor
 from .activations import ActivationsStore
 from .core import as_dtype
 from .hooks import as_vectors, read_activations
+from .identity import hash_of
 from .models import model_device
-from .rows import hash_of
 
 # %% auto #0
 __all__ = ['InputStream', 'InputStore']

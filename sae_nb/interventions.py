@@ -24,10 +24,10 @@ from .display import Table, format_number, unknown
 from .graphs import AttributionGraph, PrunedGraph
 from .hooks import as_vectors, replace_at, watch_at
 from .local import LocalModel
-from .models import run_logits
+from .running import run_logits
 from .reading import MaskLike
 from .replacement import Transcoders, TranscoderSet
-from .sources import ActiveLatents, find_errors
+from .edge_sources import ActiveLatents, find_errors
 
 # %% ../nbs/698_interventions.ipynb #d201e44a
 @dataclass(eq=False)

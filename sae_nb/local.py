@@ -20,8 +20,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .hooks import HookPoint, as_vectors, find_hook_point, hook_names, read_activations, replace_at, watch_at
-from .models import model_device, run_logits, unwrapped
+from .hooks import as_vectors, find_hook_point, hook_names, read_activations, replace_at, watch_at
+from .models import model_device, unwrapped
+from .running import run_logits
+from .places import HookPoint
 from .reading import MaskLike
 from .replacement import TranscoderSet
 from .splicing import positions_to_change

@@ -19,7 +19,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from .core import local_path
-from .rows import RoleTokens
+from .roles import RoleTokens
 from .texts import Texts
 from .tokens import TokenStream
 

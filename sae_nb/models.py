@@ -7,8 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['set_tokenizer', 'load_model', 'vocabulary_size', 'max_context', 'model_device', 'begin_id', 'model_identity',
-           'model_inputs', 'evaluation_mode', 'reads_tokens', 'run_model', 'run_logits', 'model_name',
-           'check_processing']
+           'model_name', 'check_processing']
 
 # %% ../nbs/310_models.ipynb #6bd07ec1
 import ast
@@ -20,21 +19,20 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .core import as_device, as_dtype, assets, default_device, local_path
 from .display import unknown
-from .threads import evaluating, one_at_a_time, silent_hooks
+from .threads import one_at_a_time
 
 if TYPE_CHECKING:
     from sae_nb.sae import SAE
@@ -183,7 +181,7 @@ def _boot(wanted: _Wanted, tokenizer: Any) -> Any:
     "Build a `TransformerBridge`; with `tokenizer` instead of its own, unless that is None"
     from transformer_lens.model_bridge import TransformerBridge
     boot = TransformerBridge.boot_transformers
-    options = {} if wanted.revision is None else {"revision": wanted.revision}
+    options: dict[str, Any] = {} if wanted.revision is None else {"revision": wanted.revision}
     if wanted.options.keys() <= inspect.signature(boot).parameters.keys():
         options |= wanted.options
     else:
@@ -364,6 +362,14 @@ def load_model(
         _headless.add(model)
     return model.eval().requires_grad_(False)
 
+# %% ../nbs/310_models.ipynb #b5c97336
+def unwrapped(
+    model: nn.Module,  # Any model
+) -> nn.Module:
+    "Return the model inside the wrappers of `torch.compile` and PEFT"
+    model = getattr(model, "_orig_mod", model)
+    return getattr(model, "get_base_model")() if hasattr(model, "get_base_model") else model
+
 # %% ../nbs/310_models.ipynb #7989bd2c
 def _text_config(model: nn.Module) -> Any:
     "Return the configuration of the language model, which multimodal models nest; None if there is none"
@@ -421,263 +427,6 @@ def model_identity(
         digest.update(torch.cat(parts).cpu().numpy().tobytes())
     return {"what": f"the {type(model).__name__}", "parameters": sum(p.numel() for p in parameters.values()),
             "dtype": ", ".join(kinds), "weights": digest.hexdigest() if samples else None}
-
-def _text_rows(model: nn.Module, texts: Sequence[str], prepend_bos: bool) -> list[list[int]]:
-    "Return the tokens of each text; raise ValueError if there is no tokenizer, or if a text has no or too many tokens"
-    tokenizer, longest = getattr(model, "tokenizer", None), max_context(model)
-    if tokenizer is None:
-        raise ValueError("the model has no tokenizer: give tokens instead of text, or set model.tokenizer")
-    begin, rows = begin_id(tokenizer) if prepend_bos else None, []
-    for text in texts:
-        ids = list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-        ids = ids if begin is None or ids[:1] == [begin] else [begin, *ids]
-        if not ids:
-            raise ValueError(f"the text {text!r} has no tokens")
-        if longest is not None and len(ids) > longest:
-            raise ValueError(f"the text {text[:40]!r}... has {len(ids):,} tokens; the model reads at most {longest:,}")
-        rows.append(ids)
-    return rows
-
-def _whole_numbers(values: Any) -> Int[Tensor, "..."]:
-    "Return token ids as an int64 tensor; raise ValueError if they are something else"
-    try:
-        ids = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"a prompt must be text or tokens, not {type(values).__name__}") from error
-    whole = not (ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool)
-    if not whole and ids.numel():
-        raise ValueError(f"tokens must be integers, not {ids.dtype}".replace("torch.", ""))
-    return ids.to(torch.int64)
-
-def _pad_rows(rows: Sequence[Tensor], value: int, side: str) -> Int[Tensor, "batch pos"]:
-    "Stack rows, padded to equal length with `value`"
-    longest = max(len(row) for row in rows)
-    def padded(row: Tensor) -> Tensor:
-        missing = longest - len(row)
-        return nn.functional.pad(row, (missing, 0) if side == "left" else (0, missing), value=value)
-    return torch.stack([padded(row) for row in rows])
-
-# %% ../nbs/310_models.ipynb #69a51ab8
-def model_inputs(
-    model: nn.Module,  # With its tokenizer in `.tokenizer`, if the prompt is text
-    prompt: Any,  # Text, texts, token ids of any kind, or a tokenizer's mapping
-    prepend_bos: bool = True,  # Begin texts with BOS; tokens get nothing added
-) -> tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch pos"] | None]:
-    "Return tokens and their attention mask, None without padding; raise ValueError if the model cannot read them"
-    mask = None
-    if isinstance(prompt, Mapping):
-        if "input_ids" not in prompt:
-            raise ValueError(f"a mapping of inputs needs input_ids; it has: {', '.join(map(str, prompt)) or 'nothing'}")
-        prompt, mask = prompt["input_ids"], prompt.get("attention_mask")
-    rows = _token_rows(model, prompt, prepend_bos)
-    tokenizer = getattr(model, "tokenizer", None)
-    side = getattr(tokenizer, "padding_side", None) or "right"
-    fillers = (getattr(tokenizer, name, None) for name in ("pad_token_id", "eos_token_id"))
-    ragged = not isinstance(rows, Tensor) and len({len(row) for row in rows}) > 1
-    real: Any = [torch.ones_like(row) for row in rows] if ragged and mask is None else mask
-    if isinstance(real, Sequence):
-        real = [torch.as_tensor(part) for part in real] if any(map(_is_row, real)) else torch.as_tensor(real)
-    tokens = _as_batch(rows, next((int(i) for i in fillers if i is not None), 0), side)
-    _check_ids(model, tokens)
-    real = _as_batch(real, 0, side) if isinstance(real, list) else real
-    return tokens, None if real is None else _checked_mask(real, tokens)
-
-def _token_rows(model: nn.Module, prompt: Any, prepend_bos: bool) -> Tensor | list[Tensor]:
-    "Return tokens as a tensor, or as a list with one tensor per row if the rows may differ in length"
-    if getattr(getattr(prompt, "dtype", None), "kind", "") in ("U", "O"):  # texts or rows in an array or a Series
-        prompt = prompt.tolist()
-    if isinstance(prompt, str):
-        prompt = [prompt]
-    if isinstance(prompt, Sequence) and len(prompt) and all(isinstance(part, str) for part in prompt):
-        prompt = _text_rows(model, prompt, prepend_bos)
-    if not isinstance(prompt, Sequence) or not any(_is_row(part) for part in prompt):
-        return _whole_numbers(prompt)
-    rows = [_whole_numbers(part) for part in prompt]
-    if any(row.ndim != 1 or not len(row) for row in rows):
-        raise ValueError("each row of tokens must be a list of at least one integer")
-    return rows
-
-def _is_row(part: Any) -> bool:
-    "Return whether a part of a list is itself a list or an array"
-    return isinstance(part, Sequence) and not isinstance(part, str) or getattr(part, "ndim", 0) > 0
-
-def _as_batch(rows: Tensor | Sequence[Tensor], filler: int, side: str) -> Int[Tensor, "batch pos"]:
-    "Return rows of tokens as one tensor [batch, pos]; raise ValueError for another shape"
-    tokens = rows if isinstance(rows, Tensor) else _pad_rows(rows, filler, side)
-    if tokens.ndim not in (1, 2) or not tokens.numel():
-        raise ValueError(f"tokens must be [pos] or [batch, pos] and not empty; these have shape {tuple(tokens.shape)}")
-    return tokens if tokens.ndim == 2 else tokens[None]
-
-def _check_ids(model: nn.Module, tokens: Int[Tensor, "batch pos"]) -> None:
-    "Raise ValueError if the model's embedding has no row for a token"
-    size = vocabulary_size(model)
-    low, high = (int(value) for value in tokens.aminmax())
-    if low < 0 or (size is not None and high >= size):
-        bad, last = (low if low < 0 else high), "" if size is None else f" to {size - 1}"
-        raise ValueError(f"token id {bad} is not in the model's vocabulary (ids from 0{last})")
-    longest = max_context(model)
-    if longest is None or tokens.shape[1] <= longest:
-        return
-    tables = (part.num_embeddings for part in model.modules() if isinstance(part, nn.Embedding))
-    if any(rows in (longest, longest + 2) for rows in tables):
-        raise ValueError(f"{tokens.shape[1]:,} tokens per row; the model has learned positions for at most {longest:,}")
-
-def _checked_mask(
-    mask: Any, tokens: Int[Tensor, "batch pos"],
-) -> Int[Tensor, "batch pos"] | None:
-    "Return the attention mask as integers, None if nothing is padding; raise ValueError if it does not fit the tokens"
-    mask = torch.as_tensor(mask)
-    mask = mask[None] if mask.ndim == 1 else mask
-    if mask.shape != tokens.shape:
-        raise ValueError(f"the attention mask has shape {tuple(mask.shape)}, the tokens have {tuple(tokens.shape)}")
-    if not bool(((mask == 0) | (mask == 1)).all()):
-        raise ValueError("the attention mask must be 1 for tokens and 0 for padding; it has other values")
-    return None if bool((mask == 1).all()) else mask.to(torch.int64)
-
-# %% ../nbs/310_models.ipynb #6499a0c7
-@contextmanager
-def evaluation_mode(
-    model: nn.Module,  # Any model
-) -> Iterator[None]:
-    "Switch dropout off while the context is open, and give each module its own mode back afterwards"
-    with evaluating(model.modules()):
-        yield
-
-# %% ../nbs/310_models.ipynb #71ee05f7
-_position_offsets: WeakKeyDictionary[nn.Module, int | None] = WeakKeyDictionary()
-
-def _last_output(output: Any) -> Float[Tensor, "width"]:
-    "Return the output at the last position, without its mean, as float32"
-    tensors = [output] if isinstance(output, Tensor) else output.values() if isinstance(output, Mapping) else output
-    x = next(x for x in tensors if isinstance(x, Tensor))[0].float()
-    x = x[-1] if x.ndim > 1 else x
-    return x - x.mean()
-
-def _positions(mask: Int[Tensor, "batch pos"], offset: int) -> Int[Tensor, "batch pos"]:
-    "Return the number of each token, not counting padding; the first token has number `offset`"
-    return (mask.cumsum(1) - 1).clamp_min(0) + offset
-
-def _measure_padding(model: nn.Module, accepts_positions: bool) -> int | None:
-    "Return the `position_ids` of the first token that make left padding harmless; None if the mask is enough"
-    device, n_pad = model_device(model), 7
-    padding_index = getattr(_text_config(model), "pad_token_id", None)
-    usual = [token for token in range(vocabulary_size(model) or 7) if token != padding_index][:6]
-    ids = torch.tensor([usual[1:] or usual], device=device)
-    padded = nn.functional.pad(ids, (n_pad, 0), value=usual[0])
-    mask = nn.functional.pad(torch.ones_like(ids), (n_pad, 0))
-    first = 2 if padding_index is None else padding_index + 1
-    offsets: list[int | None] = [None, 0, first] if accepts_positions else [None]
-    def error(offset: int | None) -> float:
-        positions = {} if offset is None else {"position_ids": _positions(mask, offset)}
-        found = _last_output(model(padded, attention_mask=mask, **positions))
-        return float((found - wanted).norm() / wanted.norm().clamp_min(1e-30))
-    with silent_hooks(model.modules()), torch.no_grad():
-        wanted = _last_output(model(ids, attention_mask=torch.ones_like(ids)))
-        errors = {offset: error(offset) for offset in offsets}
-    exact = [offset for offset, size in errors.items() if size < 1e-4]
-    best = exact[0] if exact else min(errors, key=lambda offset: errors[offset])
-    if not errors[best] < 0.05:
-        raise ValueError(f"{type(model).__name__} gives other results when padding comes before the text: "
-                         "pad on the right (tokenizer.padding_side = 'right')")
-    return best
-
-# %% ../nbs/310_models.ipynb #5edf1760
-def unwrapped(
-    model: nn.Module,  # Any model
-) -> nn.Module:
-    "Return the model inside the wrappers of `torch.compile` and PEFT"
-    model = getattr(model, "_orig_mod", model)
-    return getattr(model, "get_base_model")() if hasattr(model, "get_base_model") else model
-
-def _accepts(model: nn.Module, name: str) -> bool:
-    "Return whether the model's `forward` has a parameter called `name`, or takes any"
-    parameters = inspect.signature(unwrapped(model).forward).parameters.values()
-    return any(parameter.name == name or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-
-def _position_keywords(model: nn.Module, mask: Int[Tensor, "batch pos"]) -> dict[str, Tensor]:
-    "Return the `position_ids` that the model needs with this attention mask, if any"
-    padded_before = bool((mask[:, :-1] < mask[:, 1:]).any())
-    if not padded_before or hasattr(model, "hook_dict"):  # a bridge has its own rule
-        return {}
-    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
-        return {}
-    if model not in _position_offsets:
-        _position_offsets[model] = _measure_padding(model, _accepts(model, "position_ids"))
-    offset = _position_offsets[model]
-    return {} if offset is None else {"position_ids": _positions(mask, offset)}
-
-# %% ../nbs/310_models.ipynb #8aa5545f
-def reads_tokens(
-    model: nn.Module,  # Any model
-) -> bool:
-    "Return whether the first input of a model is tokens, as its configuration says"
-    name = getattr(getattr(model, "original_model", model), "main_input_name", "input_ids")
-    return vocabulary_size(model) is not None and name == "input_ids"
-
-def _is_text(inputs: Any) -> bool:
-    "Return whether `inputs` is text or a list of texts"
-    return isinstance(inputs, str) or isinstance(inputs, (list, tuple)) and any(isinstance(x, str) for x in inputs)
-
-def _token_arguments(model: nn.Module, inputs: Any, mask: Tensor | None) -> tuple[list[Tensor], dict[str, Any]]:
-    "Return the arguments of a call with a prompt; raise ValueError if the model cannot read it"
-    tokens, own = model_inputs(model, inputs)
-    others = {name: value for name, value in inputs.items() if name not in ("input_ids", "attention_mask")} \
-        if isinstance(inputs, Mapping) else {}
-    if mask is not None and own is not None:
-        raise ValueError("attention_mask: the inputs already have a mask of their own")
-    keywords: dict[str, Any] = {}
-    if mask is not None or own is not None:
-        if not _accepts(model, "attention_mask"):
-            raise ValueError(f"{type(model).__name__} takes no attention mask: give rows of equal length")
-        full = own if mask is None else _checked_mask(mask, tokens)
-        keywords["attention_mask"] = torch.ones_like(tokens) if full is None else full.to(tokens.device)
-        if "position_ids" not in others:
-            keywords |= _position_keywords(model, keywords["attention_mask"])
-    if isinstance(inputs, Mapping) and not hasattr(model, "hook_dict"):
-        return [], {"input_ids": tokens, **others, **keywords}
-    return [tokens], {**others, **keywords}
-
-def _arguments(model: nn.Module, inputs: Any, mask: Tensor | None) -> tuple[list[Any], dict[str, Any]]:
-    "Return the arguments of a call with any inputs"
-    if _is_text(inputs) or reads_tokens(model) and (not isinstance(inputs, Mapping) or "input_ids" in inputs):
-        return _token_arguments(model, inputs, mask)
-    keywords: dict[str, Any] = {} if mask is None else {"attention_mask": mask}
-    if isinstance(inputs, Mapping):
-        return [], {**inputs, **keywords}
-    return [inputs if isinstance(inputs, Tensor) else torch.as_tensor(inputs)], keywords
-
-# %% ../nbs/310_models.ipynb #422f3dcf
-def run_model(
-    model: nn.Module,  # A bridge, a Hugging Face model or any module
-    inputs: Any,  # Anything that `model_inputs` takes; or a tensor, or a mapping of keyword arguments
-    attention_mask: Int[Tensor, "batch pos"] | Bool[Tensor, "batch pos"] | None = None,  # 1: a token, 0: padding
-) -> Any:
-    "Run the model on `inputs`, which are moved to its device, in evaluation mode"
-    device, (positional, keywords) = model_device(model), _arguments(model, inputs, attention_mask)
-    def moved(value: Any) -> Any:
-        return value.to(device) if isinstance(value, Tensor) else value
-    if getattr(model, "can_generate", bool)():  # a Hugging Face language model
-        keywords["use_cache"] = False
-    model = getattr(model, "_orig_mod", model)  # a model compiled with `torch.compile` may leave hooks out
-    with evaluation_mode(model):
-        return model(*map(moved, positional), **{name: moved(value) for name, value in keywords.items()})
-
-def run_logits(
-    model: nn.Module,  # A bridge or a Hugging Face language model
-    tokens: Any,  # Anything that `model_inputs` takes
-    attention_mask: Int[Tensor, "batch pos"] | Bool[Tensor, "batch pos"] | None = None,  # 1: a token, 0: padding
-) -> Float[Tensor, "batch pos d_vocab"]:
-    "Return the logits of the next token at every position; raise ValueError if the model is not a language model"
-    if model in _headless:
-        raise ValueError("the file of this model has no weights for next-token logits: it is not that of a language "
-                         "model")
-    output = run_model(model, tokens, attention_mask)
-    logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
-    headless = hasattr(model, "get_output_embeddings") and getattr(model, "get_output_embeddings")() is None
-    if logits is None or logits.ndim != 3 or headless and logits.shape[-1] != vocabulary_size(model):
-        raise ValueError(f"{type(unwrapped(model)).__name__} has no next-token logits: it is not a language model "
-                         "(AutoModelForCausalLM, or load_model)")
-    return logits
 
 # %% ../nbs/310_models.ipynb #efcaa6ab
 def _processing_of(

@@ -22,7 +22,8 @@ from .core import SAEConfig, SAEMetadata, default_device
 from .hooks import hook_width, read_activations
 from .inputs import InputStore, InputStream
 from .mixture import Mixture, MixtureStream
-from .models import _processing_of, model_device, model_name, run_logits
+from .models import _processing_of, model_device, model_name
+from .running import run_logits
 from .sae import SAE
 from .timing import Estimate, TrainingExample, best_of, time_step
 from .tokens import TokenStream

@@ -22,8 +22,9 @@ import torch
 
 from .core import assets, local_path
 from .disk import Lock, remove_leftovers, write_safely
+from .identity import identity_changes
 from .mixture import Mixture
-from .rows import RoleTokens, encode_texts, identity_changes, token_bits
+from .roles import RoleTokens, encode_texts, token_bits
 from .texts import Texts, load_texts
 from .tokenized import vocabulary_hash
 from .tokens import Separator, TokenStream

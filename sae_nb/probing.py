@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from .display import unknown
 from .display import Table, new_figure
 from .evals import progress_bar
-from .models import begin_id, evaluation_mode
+from .models import begin_id
 from .reading import MaskLike, SAEReader
+from .running import evaluation_mode
 from .sae import SAE
 from .texts import load_texts
 

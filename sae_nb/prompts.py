@@ -18,9 +18,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .display import Markup, Table, format_number
-from .models import evaluation_mode, model_inputs
 from .provenance import check_stats
 from .reading import MaskLike, SAEReader, check_kind
+from .running import evaluation_mode, model_inputs
 from .sae import SAE
 from .stats import FeatureStats
 from .vocabulary import Vocabulary, pieces_html

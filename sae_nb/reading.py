@@ -24,14 +24,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .hooks import as_vectors, find_hook_point, read_activations
 from .core import local_path
+from .hooks import as_vectors, find_hook_point, read_activations
+from .masks import TokenMask
 from .mixture import Mixture, MixtureStream
 from .models import begin_id, check_processing, max_context, vocabulary_size
 from .sae import SAE
+from .sources import is_text
 from .sparse import SparseCodes
-from .texts import Texts, is_text, load_texts
-from .tokens import TokenMask, TokenStream
+from .texts import Texts, load_texts
+from .tokens import TokenStream
 
 MaskLike: TypeAlias = TokenMask | Literal["as trained"] | None  # None: every position counts
 

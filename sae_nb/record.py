@@ -28,11 +28,12 @@ from .cache import ActivationCache
 from .core import as_dtype, dtype_name, unknown, whole_number
 from .disk import Lock, check_space, gigabytes, remove_leftovers
 from .documents import Documents
+from .identity import identity_changes
 from .models import _processing_of, model_name, vocabulary_size
-from .rows import identity_changes
 from .shards import (Folder, cache_format, cache_version, decode_rows, encode_rows, entry_name, json_number,
                            manifest_file, read_manifest, shard_bytes_of, shard_name, storage_types)
-from .tokens import TokenMask, TokenStream
+from .masks import TokenMask
+from .tokens import TokenStream
 
 # %% ../nbs/395_record.ipynb #f162446b
 def estimate_bytes(

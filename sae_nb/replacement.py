@@ -26,11 +26,12 @@ from .evals import evaluation_tokens
 from .glu import GLUMixin
 from .hooks import find_hook_point, replace_at
 from .metrics import Sums, bootstrap_interval, cross_entropy, kl_divergence
-from .models import check_processing, model_device, run_logits
+from .models import check_processing, model_device
+from .running import run_logits
 from .reading import MaskLike, check_kind, resolve_mask
 from .sae import SAE, InputNorm
 from .splicing import run_with_saes
-from .tokens import TokenMask
+from .masks import TokenMask
 
 # %% ../nbs/691_replacement.ipynb #64eb4d25
 Transcoders: TypeAlias = "TranscoderSet | CrossLayerTranscoder | SAE | Sequence[SAE] | Mapping[str, SAE]"

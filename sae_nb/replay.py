@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .cache import ActivationCache
 from .config import TrainConfig
-from .tokens import TokenMask
+from .masks import TokenMask
 
 # %% ../nbs/462_replay.ipynb #2153bd9a
 def fit_to_cache(

@@ -35,12 +35,12 @@ from .disk import Lock, check_space, gigabytes
 from .folders import _about_weights, _check_settings, _checkpoint_file, _run_folder, _write_settings, metrics_file
 from .foreign import open_cache
 from .hooks import closed_blocks, compiled, find_hook_point
+from .identity import identity_changes
 from .inputs import InputStore, InputStream
 from .models import begin_id, load_model, model_identity, set_tokenizer
 from .optim import DivergenceError
 from .plan import _without_objects, estimate, fit_to_model, make_store
 from .replay import fit_to_cache
-from .rows import identity_changes
 from .sae import SAE
 from .timing import TimeReport, TrainingExample, time_report
 from .tokens import TokenStream

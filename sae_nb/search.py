@@ -22,16 +22,16 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from .cards import context_html, latent_card
+from .directions import check_latent
 from .display import Markup, Table, format_number
 from .documents import Documents
-from .firing import Collector
 from .features import read_text, vocabulary_of
+from .firing import Collector
 from .models import max_context
 from .reading import MaskLike, Prompt, SAEReader, peaks, read_prompts
-from .rows import token_bits
+from .roles import token_bits
 from .sae import SAE
 from .sparse import SparseCodes
-from .directions import check_latent
 from .provenance import check_stats
 from .stats import Context, FeatureStats, context_at, dense_rate
 from .texts import load_texts

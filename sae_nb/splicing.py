@@ -26,12 +26,13 @@ from .clt import CLTLayer, CrossLayerTranscoder
 from .core import plain
 from .display import explains_arguments
 from .hooks import as_vectors, find_hook_point, replace_at, watch_at
-from .models import check_processing, evaluation_mode, model_inputs, run_logits
+from .masks import TokenMask
+from .models import check_processing
 from .reading import MaskLike, check_kind, resolve_mask
+from .running import evaluation_mode, model_inputs, run_logits
 from .sae import SAE, hook_points
 from .temporal import TemporalSAE
 from .threads import acting_hooks, around_calls, own_hook, silent_hooks
-from .tokens import TokenMask
 from .transcoder import TranscoderMixin
 
 # %% ../nbs/650_splicing.ipynb #77f53197

@@ -23,14 +23,15 @@ from torch import Tensor, nn
 
 from .display import Markup, Table, format_number, new_figure
 from .hooks import as_vectors, replace_at
+from .masks import TokenMask
 from .metrics import cross_entropy, kl_divergence
-from .models import check_processing, evaluation_mode, model_device, model_inputs, run_logits
+from .models import check_processing, model_device
 from .provenance import check_stats
 from .reading import MaskLike, check_kind, resolve_mask
+from .running import evaluation_mode, model_inputs, run_logits
 from .sae import SAE
 from .splicing import At, Edit, ForwardPass, one_latent, set_to, splice
 from .stats import FeatureStats
-from .tokens import TokenMask
 from .vocabulary import pieces, pieces_html
 
 if TYPE_CHECKING:

@@ -24,19 +24,20 @@ import torch
 from torch import Tensor, nn
 
 from .core import local_path, whole_number
-from .display import shown, unknown
 from .disk import write_safely
-from .evals import evaluate_each, fingerprint
 from .disk import LocalFiles
+from .display import shown, unknown
+from .display import Table, format_number, new_figure
+from .evals import evaluate_each, fingerprint
 from .formats.files import read_json
 from .loading import load_sae_or_saes
-from .display import Table, format_number, new_figure
+from .masks import TokenMask
 from .metrics import Metrics
-from .models import load_model
 from .mixture import Mixture, MixtureStream
+from .models import load_model
 from .reading import MaskLike, gather_tokens, texts_for, texts_of_mixture
 from .sae import SAE
-from .tokens import TokenMask, TokenStream
+from .tokens import TokenStream
 
 if TYPE_CHECKING:
     import pandas

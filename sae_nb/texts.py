@@ -6,19 +6,15 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['is_text', 'Texts', 'load_texts']
+__all__ = ['Texts', 'load_texts']
 
 # %% ../nbs/340_texts.ipynb #349e8b83
 import copy
-import glob
 import hashlib
-import lzma
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -27,238 +23,21 @@ import numpy as np
 from jaxtyping import Int
 from torch import Tensor
 
-from .core import assets, local_path
-from .display import shown, shown_names, unknown
+from .core import local_path
 from .disk import LocalFiles
-from .formats.files import content_problem, read_json
-from .rows import (InOrder, RoleText, chat_columns, check_packing, file_identity, hash_of, is_message, role_code,
-                         rows_identity, rows_in_memory, test_split_names, token_bits, usual_columns, without_format)
-
-# %% ../nbs/340_texts.ipynb #4f0e7aea
-_kinds = {".txt": "text", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".parquet": "parquet", ".csv": "csv",
-          ".tsv": "csv", ".arrow": "arrow"}
-_compressed = (".gz", ".zst", ".bz2", ".xz")
-
-@dataclass
-class _Source:
-    "A data set that can be opened"
-    name: str  # In words
-    splits: list[str]  # Splits of its own; none for one file or one object
-    open: Callable[[str | None], Any]  # Opens a split; None: everything
-    in_memory: bool = False
-    path: Path | None = None  # File or folder of this machine
-    sliceable: bool = False  # True if `open` takes slices, such as "train[:10%]"
-
-def _suffix(path: Path) -> str:
-    "Return the suffix of a file, without that of its compression"
-    return Path(path.stem).suffix.lower() if path.suffix.lower() in _compressed else path.suffix.lower()
-
-def _demo_rows() -> list[dict[str, Any]]:
-    "Read the documents of the text that is included in the package"
-    from pyarrow import parquet
-    columns = ["text", "split", "source"]
-    return parquet.read_table(assets() / "demo" / "heldout.parquet", columns=columns).to_pylist()
-
-def _check_content(path: Path) -> None:
-    "Raise ValueError if a file, or one of a folder, holds a git-lfs pointer or an error page instead of the data"
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if "\\" not in file.name and file.is_file()]
-    for file in files:
-        if (kind := _kinds.get(_suffix(file))) is None:
-            continue
-        check_packing(file, 2 ** 28 // len(files))
-        problem = content_problem(LocalFiles(file.parent), file.name)
-        if problem and ("git-lfs" in problem or kind in ("parquet", "arrow")):
-            raise ValueError(f"data set {str(file)!r}: {problem}")
-
-def _local_kind(path: Path) -> str:
-    "Return the name of the `datasets` reader for a file, or for all files of a folder"
-    suffixes = {_suffix(file) for file in ([path] if path.is_file() else path.rglob("*"))}
-    kinds = {_kinds[suffix] for suffix in suffixes if suffix in _kinds}
-    if len(kinds) != 1:
-        raise ValueError(f"data set {str(path)!r}: must be a file of one of the kinds {', '.join(_kinds)}, or a folder "
-                         f"with files of one kind; it has {' and '.join(sorted(kinds)) or 'none'}")
-    return kinds.pop()
-
-# %% ../nbs/340_texts.ipynb #39b3cc64
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    "Hide the progress bars of `datasets` while the context is open"
-    import datasets
-    enabled = datasets.is_progress_bar_enabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if enabled:
-            datasets.enable_progress_bars()
-
-@contextmanager
-def _errors_about(name: str) -> Iterator[None]:
-    "Raise ValueError with the name of the data set if it cannot be read"
-    from datasets.exceptions import DatasetNotFoundError, DatasetsError
-    try:
-        with _no_progress_bars():
-            yield
-    except StopIteration as error:
-        raise ValueError(f"data set {name!r} is empty") from error
-    except (OSError, ValueError, EOFError, RecursionError, zlib.error, lzma.LZMAError, DatasetsError) as error:
-        if str(error).startswith("data set "):
-            raise
-        cause = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
-        hint = ": save the file as UTF-8" if isinstance(cause, UnicodeDecodeError) else ""
-        hint = hint or (": pip install zstandard" if "Compression type zstd" in str(cause) else "")
-        if isinstance(error, DatasetNotFoundError) and not {"/", "."} & set(name):
-            hint = "; give a text as a list, [text]"
-        kind = ConnectionError if isinstance(error, (ConnectionError, TimeoutError)) else ValueError
-        kind = PermissionError if isinstance(error, DatasetNotFoundError) and "gated" in str(error) else kind
-        raise kind(f"data set {name!r}: {str(cause)[:400]}{hint}") from error
-
-def _ask_hub(name: str) -> bool:
-    """Ask the hub once for a data set, because `datasets` tries for a long time; return False if only the cache has it.
-    Raise ConnectionError, PermissionError or ValueError if it cannot be had"""
-    from datasets import config, load
-    from huggingface_hub import HfApi, constants
-
-    from sae_nb.hub import ask_hub
-    if config.HF_HUB_OFFLINE or constants.HF_HUB_OFFLINE or "://" in name or name.startswith("buckets/"):
-        return True  # `datasets` answers without waiting
-    try:
-        ask_hub(name, "the data set", lambda: HfApi(endpoint=config.HF_ENDPOINT).dataset_info(name, timeout=10))
-    except ConnectionError as error:
-        with suppress(FileNotFoundError):
-            load.CachedDatasetModuleFactory(name).get_module()
-            return False
-        reason = str(error.__cause__ or error).strip().split("\n")[0]
-        raise ConnectionError(f"data set {name!r}: the hub cannot be reached ({reason}), and there is no such file, "
-                              "folder or cached data set on this machine; check the connection") from error
-    except PermissionError as error:
-        raise PermissionError(f"data set {name!r}: {error}") from error
-    except ValueError as error:
-        hint = "" if {"/", "."} & set(name) else "; give a text as a list, [text]"
-        raise ValueError(f"data set {name!r}: {error}{hint}") from error
-    return True
-
-def _on_hub(name: str, options: dict[str, Any]) -> _Source:
-    "Open a data set on the hub; its copy in the cache if the hub cannot be reached"
-    from sae_nb.hub import limited
-    if _ask_hub(name):
-        with limited():
-            return _with_splits(name, name, options)
-    with _offline():
-        source = _with_splits(name, name, {**options, "streaming": False})
-    return replace(source, open=_offline()(source.open))
-
-@contextmanager
-def _offline() -> Iterator[None]:
-    "Let `datasets` use its cache without asking the hub while the context is open"
-    from datasets import config
-    before = config.HF_HUB_OFFLINE
-    config.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        config.HF_HUB_OFFLINE = before
-
-def _saved(path: Path) -> _Source:
-    "Open a folder that `save_to_disk` has written"
-    import datasets
-    data = datasets.load_from_disk(str(path))
-    names = [str(name) for name in data] if isinstance(data, Mapping) else []
-    return _Source(str(path), names, partial(_of_splits, data))
-
-def _of_splits(data: Any, split: str | None) -> Any:
-    "Return a split of a dictionary of data sets; all of them for None"
-    import datasets
-    if not isinstance(data, Mapping):
-        return without_format(data)
-    if split is not None:
-        return without_format(data[split])
-    return datasets.concatenate_datasets([without_format(part) for part in data.values()])
-
-def _local(path: Path, name: str | None, streaming: bool) -> _Source:
-    "Open a file or folder with `datasets`; a text file is one document"
-    import datasets
-    if "::" in str(path):
-        raise ValueError(f"data set {str(path)!r}: a path with '::' cannot be read: rename the file or folder")
-    _check_content(path)
-    if (path / "state.json").exists() or (path / "dataset_dict.json").exists():
-        return _saved(path)
-    kind = _local_kind(path)
-    options: dict[str, Any] = {"sample_by": "document"} if kind == "text" else {}
-    escaped = glob.escape(str(path))  # `datasets` takes a path for a pattern
-    if not path.is_file():
-        options |= {"name": name, "streaming": streaming}
-        if escaped == str(path):
-            return _with_splits(str(path), str(path), options)
-        return _with_splits(str(path), kind, {**options, "data_dir": escaped})
-    if _suffix(path) == ".tsv":
-        options["sep"] = "\t"
-    load = partial(datasets.load_dataset, kind, data_files={"train": [escaped]}, streaming=streaming, **options)
-    return _Source(str(path), [], lambda split: load(split=split or "train"), sliceable=not streaming)
-
-def _with_splits(label: str, path: str, options: dict[str, Any]) -> _Source:
-    "Open a folder or a data set on the hub, which may have splits"
-    import datasets
-    where = {key: value for key, value in options.items() if key == "data_dir"}
-    splits = datasets.get_dataset_split_names(path, config_name=options["name"], **where)
-    def load(split: str | None) -> Any:
-        parts = [datasets.load_dataset(path, split=name, **options) for name in ([split] if split else splits)]
-        return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
-    return _Source(label, splits, load, sliceable=not options["streaming"])
-
-# %% ../nbs/340_texts.ipynb #a4ff49a5
-def is_text(
-    given: Any,  # A text, or the name of a data set, a file or a folder
-) -> bool:
-    "Return True if a string is a text rather than a name"
-    if not isinstance(given, str):
-        return False
-    if len(given) > 1000 or "\n" in given:
-        return True
-    with suppress(OSError, ValueError):
-        if local_path(given).exists():
-            return False
-    return any(map(str.isspace, given)) and not (_suffix(Path(given)) in _kinds or given.startswith(("./", "/", "~")))
-
-def _open_named(dataset: str | Path, name: str | None, streaming: bool | None) -> _Source:
-    "Open a data set by name or path"
-    if is_text(dataset):
-        raise ValueError(f"{str(dataset)[:40]!r}... is a text, not the name of a data set: give a list of texts, "
-                         "[text], or the name of a file")
-    if dataset == "demo":
-        rows = _demo_rows()
-        return _Source("demo", sorted({row["split"] for row in rows}),
-                       lambda split: [row for row in rows if split in (None, row["split"])])
-    path = local_path(dataset)
-    meant_as_path = isinstance(dataset, Path) or dataset.startswith((".", "/", "~")) or _suffix(path) in _kinds
-    if meant_as_path and not path.exists():
-        raise ValueError(f"data set {str(dataset)!r} does not exist")
-    if path.exists():
-        return replace(_local(path, name, bool(streaming)), path=path)
-    return _on_hub(str(dataset), {"name": name, "streaming": streaming is not False})
-
-def _open(dataset: Any, name: str | None, streaming: bool | None) -> _Source:
-    "Open a data set by name, path or object"
-    if isinstance(dataset, (str, Path)):
-        with nullcontext() if is_text(dataset) else _errors_about(str(dataset)[:60]):
-            return _open_named(dataset, name, streaming)
-    rows = rows_in_memory(dataset)
-    label = "generator" if isinstance(rows, InOrder) else f"{type(dataset).__name__} in memory"
-    if not isinstance(rows, Mapping):
-        return _Source(label, [], lambda split: rows, in_memory=True)
-    if rows and all(hasattr(part, "column_names") for part in rows.values()):
-        return _Source(label, list(rows), partial(_of_splits, rows), in_memory=True)
-    parts = {split: rows_in_memory(part) for split, part in rows.items()}
-    def load(split: str | None) -> Any:
-        return parts[split] if split else [row for part in parts.values() for row in part]
-    return _Source(label, list(parts), load, in_memory=True)
+from .display import shown, shown_names, unknown
+from .formats.files import read_json
+from .identity import file_identity, hash_of, rows_identity
+from .roles import RoleText, role_code, token_bits
+from .rows import InOrder, chat_columns, is_message, test_split_names, usual_columns
+from .sources import DataSource, errors_about, open_source
 
 # %% ../nbs/340_texts.ipynb #3903ba51
 _share = 10  # One document out of this many is held out
 _few = 100  # Up to this many documents, the number of those held out is exact
 _looked_at = 10_000  # Rows that are read to find the documents of a small data set
 
-def _choose_split(split: str | None, source: _Source) -> tuple[str | None, Literal["train", "test"] | None]:
+def _choose_split(split: str | None, source: DataSource) -> tuple[str | None, Literal["train", "test"] | None]:
     "Return the split of the data set to open, None for everything, and the part of it to read, None for all"
     splits = source.splits
     divided = not any(name in splits for name in test_split_names)
@@ -310,7 +89,7 @@ def _overlap(read: _Region, trained: _Region) -> _Overlap:
 def _away_from_training(
     split: str | None,  # Split to read; "held out": one that the SAE was not trained on, or everything
     trained_split: str,  # Split that the SAE was trained on; "?": perhaps some of this data
-    source: _Source,
+    source: DataSource,
 ) -> tuple[str | None, Literal["train", "test"] | None, _Overlap]:
     "Return the split to open and the part to read, as `_choose_split` does, and how much of it is training text"
     regions = [_choose_split("test" if split == "held out" else split, source)]
@@ -616,12 +395,12 @@ def load_texts(
     "Open a data set and find the column to read; \"auto\" is all of an object in memory, and \"train\" of other data"
     if isinstance(dataset, Texts):
         return dataset
-    source = _open(dataset, name, streaming)
+    source = open_source(dataset, name, streaming)
     if trained_split is None:
         (opened, part), overlap = _choose_split(split, source), None
     else:
         opened, part, overlap = _away_from_training(split, trained_split, source)
-    with _errors_about(source.name):
+    with errors_about(source.name):
         rows = source.open(opened)
         first = list(islice(Texts(rows, "", False).look(), 100))
     if not first:

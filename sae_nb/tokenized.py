@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
+from .identity import hash_of
 from .models import begin_id
-from .rows import hash_of, token_bits
+from .roles import token_bits
 from .texts import Texts
 
 # %% auto #0
@@ -34,7 +35,8 @@ def _check_tokenizer(made: Mapping[str, Any], tokenizer: Any) -> None:
     if known and made["vocabulary"] != known:
         size = made.get("vocab_size")
         raise ValueError(f"the data set was tokenized for {name!r}, with a vocabulary of {size} tokens "
-                         f"(sae_lens.json); the model's tokenizer {own!r} has another vocabulary: tokenize the text again")
+                         f"(sae_lens.json); the model's tokenizer {own!r} has another vocabulary: tokenize the text "
+                         "again")
     if not known and name and own and not _same_tokenizer(str(name), own, tokenizer):
         raise ValueError(f"the data set was tokenized for {name!r} (sae_lens.json), but the model's tokenizer is "
                          f"{own!r}: tokenize the text again")

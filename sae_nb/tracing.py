@@ -21,10 +21,10 @@ from .core import whole_number
 from .display import unknown
 from .graphs import AttributionGraph
 from .local import LocalModel
-from .models import model_inputs
+from .running import model_inputs
 from .reading import MaskLike
 from .replacement import Transcoders, TranscoderSet
-from .sources import ActiveLatents, Gradients, EdgeSources, find_constants, find_errors
+from .edge_sources import ActiveLatents, Gradients, EdgeSources, find_constants, find_errors
 from .targets import ResolvedTarget, Target, resolve_targets, token_text
 
 # %% ../nbs/696_tracing.ipynb #d54cfe4d

@@ -31,11 +31,12 @@ from .display import unknown
 from .documents import packed_text
 from .evals import Metrics, run_evals
 from .folders import metrics_file
+from .masks import TokenMask
 from .models import load_model
 from .reading import token_source
 from .run import Run, start_run
 from .sae import SAE
-from .tokens import TokenMask, TokenStream
+from .tokens import TokenStream
 
 # %% ../nbs/910_train_command.ipynb #b249637b
 @dataclass(kw_only=True)
