@@ -93,6 +93,13 @@ from sae_nb.transcoder import TopKSkipTranscoder as TopKSkipTranscoder
 from sae_nb.transcoder import TopKSkipTranscoderConfig as TopKSkipTranscoderConfig
 from sae_nb.transcoder import TopKTranscoder as TopKTranscoder, TopKTranscoderConfig as TopKTranscoderConfig
 from sae_nb.transcoder import Transcoder as Transcoder, TranscoderConfig as TranscoderConfig
+from sae_nb.graph_json import read_graph_json as read_graph_json, write_graph_json as write_graph_json
+from sae_nb.graphs import AttributionGraph as AttributionGraph, PrunedGraph as PrunedGraph
+from sae_nb.head_edges import split_by_head as split_by_head
+from sae_nb.interventions import agreement as agreement, intervene as intervene, recovery as recovery
+from sae_nb.replacement import TranscoderSet as TranscoderSet, replacement_scores as replacement_scores
+from sae_nb.targets import DirectionTarget as DirectionTarget, LatentTarget as LatentTarget
+from sae_nb.tracing import attribution_graph as attribution_graph, graph_memory as graph_memory
 from sae_nb.widgets import explore as explore
 
 __version__: str

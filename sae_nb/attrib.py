@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from .clt import CLTLayer
 from .display import Markup, Table, format_number
 from .hooks import as_vectors, read_activations, replace_at
 from .masks import TokenMask
@@ -199,15 +200,25 @@ def _positions_with_nodes(
     return found if text.padding is None else found & ~text.padding.to(found.device)
 
 def _attributions(
-    part: SplicedSAE, gradient: Float[Tensor, "batch pos d_out"], keep: Bool[Tensor, "batch pos"],
+    part: SplicedSAE, gradients: Mapping[str, Float[Tensor, "batch pos d_out"]], keep: Bool[Tensor, "batch pos"],
 ) -> Nodes:
-    "Return the nodes with their attributions, from the gradient at the hook point"
-    z = _cached(part, "acts_post").detach().requires_grad_()
-    with torch.enable_grad():
-        x_hat = part.sae.reconstruct(_cached(part, "input"), z)
-    (dz,) = torch.autograd.grad(x_hat, z, gradient.to(x_hat))
-    error = _cached(part, "error").detach()
+    "Return the nodes with their attributions, from the gradients at the hook points"
+    gradient = gradients[part.target]
+    z, error = _cached(part, "acts_post").detach(), _cached(part, "error").detach()
+    if isinstance(part.sae, CLTLayer):
+        dz = part.sae.latent_gradient(gradients)
+    else:
+        z.requires_grad_()
+        with torch.enable_grad():
+            x_hat = part.sae.reconstruct(_cached(part, "input"), z)
+        (dz,) = torch.autograd.grad(x_hat, z, gradient.to(x_hat))
     return _nodes(z.detach(), dz, error, gradient.to(error), keep.to(z.device))
+
+def _single(parts: Sequence[SplicedSAE], instead: str) -> SplicedSAE:
+    "Return the only SAE; raise ValueError for a cross-layer transcoder, which has one part per layer"
+    if len(parts) > 1:
+        raise ValueError(f"a cross-layer transcoder has parts at {[part.hook for part in parts]}: use {instead}")
+    return parts[0]
 
 
 
@@ -249,12 +260,15 @@ def attribute(
     text = _Text.of(model, [saes], tokens)
     parts, metric = _decompose(model, saes, text), metric or _most_likely(text, model)
     keep = {part.hook: _positions_with_nodes(model, part, text, mask) for part in parts}
+    if steps and any(isinstance(part.sae, CLTLayer) for part in parts):
+        raise ValueError(f"steps={steps}: integrated gradients need a baseline for each SAE alone, and the layers of a "
+                         "cross-layer transcoder have none; use steps=0")
     value, gradient = _gradients(model, text, metric, [part.target for part in parts])
     baseline: dict[str, Tensor] = {}
     for part in parts if steps else ():
         baseline[part.hook], gradient[part.target] = _integrated(model, text, metric, part, steps, keep[part.hook])
-    nodes = {part.hook: _attributions(part, gradient[part.target], keep[part.hook]) for part in parts}
-    weights = {part.hook: sample_weights(part.sae) for part in parts}
+    nodes = {part.hook: _attributions(part, gradient, keep[part.hook]) for part in parts}
+    weights = {part.hook: sample_weights(part.sae) for part in parts if not isinstance(part.sae, CLTLayer)}
     return Attribution(nodes, text.tokens, value, baseline, _vocabulary_of(model), weights)
 
 def _vocabulary_of(model: nn.Module) -> Vocabulary | None:
@@ -387,7 +401,7 @@ def ablation_effects(
 ) -> Float[Tensor, "n"]:
     "Measure how much each node's ablation lowers the metric, with one forward pass per node and row"
     text = _Text.of(model, [sae], tokens)
-    (part,) = _decompose(model, sae, text)
+    part = _single(_decompose(model, sae, text), "intervene")
     device, n_rows = nodes.row.device, len(text.tokens)
     clean = text.measure(metric, text.logits(model))
     effect = torch.zeros(len(nodes), device=clean.device)
@@ -448,7 +462,7 @@ def latent_edges(
     text = _Text.of(model, [earlier, later], tokens)
     n_rows, width = text.tokens.shape
     targets = [(row % n_rows, position % width, latent) for row, position, latent in targets]
-    (before,), (after,) = _decompose(model, earlier, text), _decompose(model, later, text)
+    before, after = (_single(_decompose(model, sae, text), "attribution_graph") for sae in (earlier, later))
     keep = _positions_with_nodes(model, before, text, mask)
     z, probe = _later_latents(model, text, before, after)
     nodes = []
@@ -456,7 +470,7 @@ def latent_edges(
         if z[row, position, latent] == 0:
             raise ValueError(f"latent {latent} is inactive at position {position} of row {row}: it has no gradient")
         (gradient,) = torch.autograd.grad(z[row, position, latent], probe, retain_graph=True)
-        every = _attributions(before, as_vectors(gradient), keep)
+        every = _attributions(before, {before.target: as_vectors(gradient)}, keep)
         nodes.append(every.pick((every.row == row) & (every.position <= position)))
     return LatentEdges(targets, [float(z[target]) for target in targets], nodes, text.tokens, _vocabulary_of(model))
 

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['CrossLayerTranscoderConfig', 'CrossLayerTranscoder']
+__all__ = ['CrossLayerTranscoderConfig', 'CrossLayerTranscoder', 'CLTLayer']
 
 # %% ../nbs/170_clt.ipynb #0084f8e2
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from .core import register
 from .crosscoder import MultiHookConfig, MultiHookSAE
 from .encoder import Encoder, affine_at
-from .sae import SAE, LossInputs, SAELoss, reconstruction_loss
+from .sae import SAE, LossInputs, SAEHookPoint, SAELoss, hook_points, reconstruction_loss
 from .sparse import Codes, SparseCodes, as_codes, transformed
 
 # %% ../nbs/170_clt.ipynb #1a1c9efc
@@ -177,6 +178,40 @@ class CrossLayerTranscoder(MultiHookSAE):
         x_hat = out.x_hat + linear
         return SAELoss.of({**out.terms, "mse_loss": reconstruction_loss(x_hat, inputs.target)}, x_hat, out.codes)
 
+    # One layer at a time
+
+    def layer_pre_activations(
+        self,
+        layer: int,  # Number of the layer
+        x: Float[Tensor, "... d_layer_in"],  # Input of this layer
+    ) -> Float[Tensor, "... d_layer"]:
+        "Return the pre-activations of one layer's latents"
+        own = slice(layer * self.d_layer, (layer + 1) * self.d_layer)
+        return F.linear(x.to(self.dtype), self.encoder[own], self.b_enc[own])
+
+    def encode_layer(
+        self,
+        layer: int,  # Number of the layer
+        x: Float[Tensor, "... d_layer_in"],  # Input of this layer
+    ) -> Float[Tensor, "... d_layer"]:
+        "Return one layer's latents at inference"
+        own = slice(layer * self.d_layer, (layer + 1) * self.d_layer)
+        pre = self.layer_pre_activations(layer, x)
+        limits = self.thresholds()[own].clamp_min(0).to(pre.dtype)
+        return torch.where(pre > limits, pre, pre.new_zeros(()))
+
+    def decode_layer(
+        self,
+        latents: Sequence[Float[Tensor, "... d_layer"]],  # Of the first layers, up to the one whose output is computed
+        x: Float[Tensor, "... d_layer_in"] | None = None,  # Input of the layer, for its skip path; None: without it
+    ) -> Float[Tensor, "... d_layer_out"]:
+        "Return one layer's output from the latents of all layers up to it"
+        layer = len(latents) - 1
+        out = self.by_layer(self.b_dec)[layer]
+        for source, z in enumerate(latents):
+            out = out + z @ self.decoders[source][:, layer - source]
+        return out if x is None or not self.cfg.skip else out + F.linear(x.to(self.dtype), self.W_skip[layer])
+
     def explained_by_layer(self, x: Float[Tensor, "tokens d_in"], target: Float[Tensor, "tokens d_out"],
                            ) -> Float[Tensor, "n_layers"]:
         "Return the explained variance of each layer's output"
@@ -218,3 +253,87 @@ class CrossLayerTranscoder(MultiHookSAE):
             self.W_skip *= input_factors
             self.W_skip /= self.by_layer(factors)[..., None]
         return self
+
+# %% ../nbs/170_clt.ipynb #8b43d98b
+class CLTLayer(nn.Module):
+    "One layer of a cross-layer transcoder while a model runs: encodes its input, and decodes all layers up to this one"
+    hook_sae_input: SAEHookPoint
+    hook_sae_acts_pre: SAEHookPoint
+    hook_sae_acts_post: SAEHookPoint
+    hook_sae_recons: SAEHookPoint
+    hook_sae_error: SAEHookPoint
+    hook_sae_output: SAEHookPoint
+    clean: Float[Tensor, "... d_layer"]  # Latents of the last pass
+    written: Float[Tensor, "... d_layer"]  # Latents of the last pass after edits
+
+    def __init__(
+        self,
+        clt: CrossLayerTranscoder,  # The whole transcoder, whose weights it uses
+        layer: int,  # Number of the layer
+        below: Sequence[CLTLayer] = (),  # Layers below this one, in order
+    ):
+        super().__init__()
+        self.layer = layer
+        self.below, self.whole = tuple(below), (clt,)  # tuples keep them out of `modules`
+        for name in hook_points:
+            self.add_module(name, SAEHookPoint())
+        self.cfg = copy.copy(clt.cfg)
+        self.cfg.metadata = replace(clt.cfg.metadata, **{
+            name: hooks[layer] if isinstance(hooks := getattr(clt.cfg.metadata, name), list) else hooks
+            for name in ("hook_name", "hook_name_out")})
+        self.clean = self.written = torch.empty(0)
+
+    @staticmethod
+    def of(
+        clt: CrossLayerTranscoder,  # Its hook points must be in its metadata
+    ) -> list[CLTLayer]:
+        "Return all layers of a cross-layer transcoder, connected for a forward pass"
+        layers: list[CLTLayer] = []
+        for layer in range(clt.n_layers):
+            layers.append(CLTLayer(clt, layer, layers))
+        return layers
+
+    @property
+    def device(self) -> torch.device:
+        "Device of the weights"
+        return self.whole[0].device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        "Data type of the weights"
+        return self.whole[0].dtype
+
+    def encode(self, x: Float[Tensor, "... d_layer_in"]) -> Float[Tensor, "... d_layer"]:
+        "Return the latents of this layer"
+        x = self.hook_sae_input(x)
+        self.hook_sae_acts_pre(self.whole[0].layer_pre_activations(self.layer, x))
+        self.clean = self.written = self.hook_sae_acts_post(self.whole[0].encode_layer(self.layer, x))
+        return self.clean
+
+    def reconstruct(self, x: Float[Tensor, "... d_layer_in"], z: Float[Tensor, "... d_layer"],
+                    ) -> Float[Tensor, "... d_layer_out"]:
+        "Return the output of this layer, from its latents and those that the layers below had in this pass"
+        self.written = z
+        latents = [layer.written for layer in (*self.below, self)]
+        return self.hook_sae_recons(self.whole[0].decode_layer(latents, x))
+
+    @property
+    def edited(self) -> bool:
+        "True if latents of this layer or of one below were changed after encoding"
+        return any(layer.written is not layer.clean for layer in (*self.below, self))
+
+    def latent_gradient(
+        self,
+        gradients: Mapping[str, Float[Tensor, "... d_layer_out"]],  # Of a metric, at each layer's output, by hook point
+    ) -> Float[Tensor, "... d_layer"]:
+        "Return the gradient of a metric at this layer's latents, through the outputs of all layers that they write to"
+        clt, hooks = self.whole[0], self.whole[0].cfg.metadata.hook_name_out
+        assert isinstance(hooks, list)
+        out = clt.b_dec.new_zeros(())
+        for hook, rows in zip(hooks[self.layer:], clt.decoders[self.layer].unbind(1)):
+            out = out + gradients[hook].to(rows) @ rows.T
+        return out
+
+    def reconstruct_clean(self, x: Float[Tensor, "... d_layer_in"]) -> Float[Tensor, "... d_layer_out"]:
+        "Return the output of this layer from the latents as they were encoded"
+        return self.whole[0].decode_layer([layer.clean for layer in (*self.below, self)], x)

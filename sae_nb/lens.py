@@ -22,11 +22,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from .clt import CrossLayerTranscoder
 from .compare import random_rows
 from .display import unknown
 from .directions import logit_effects, unembedding
 from .display import Table, format_number, new_figure
-from .core import split_head
 from .models import check_processing
 from .sae import SAE
 from .vocabulary import Vocabulary
@@ -136,9 +136,13 @@ def _check_unembedding(sae: SAE, model: Any) -> None:
     if not hasattr(model, "W_U") and getattr(model, "get_output_embeddings", lambda: None)() is None:
         raise ValueError(f"a {type(model).__name__} has no unembedding: it is not a language model")
     hook = sae.cfg.metadata.hook_name_out or sae.cfg.metadata.hook_name
-    if isinstance(hook, str) and split_head(hook)[0].endswith((".hook_z", ".hook_q", ".hook_k", ".hook_v")):
+    if isinstance(hook, str) and hook.endswith((".hook_z", ".hook_q", ".hook_k", ".hook_v")):
         raise ValueError(f"the latents write to {hook!r}, not to the residual stream: multiply W_dec by the matrix "
                          "that maps one to the other")
+
+def _written(sae: SAE) -> Float[Tensor, "d_sae d_out"]:
+    "Return what each latent writes; for a cross-layer transcoder, the sum of what it writes in all layers"
+    return torch.cat([rows.sum(1) for rows in sae.decoders]) if isinstance(sae, CrossLayerTranscoder) else sae.W_dec
 
 @torch.no_grad()
 def logit_lens(
@@ -151,7 +155,7 @@ def logit_lens(
     _check_unembedding(sae, model)
     matrix, tokenizer = unembedding(model), getattr(model, "tokenizer", None)
     vocabulary = Vocabulary(()) if tokenizer is None else Vocabulary.from_tokenizer(tokenizer)
-    W_dec = sae.W_dec.detach()
+    W_dec = _written(sae).detach()
     if W_dec.shape[1:] != matrix.shape[:1]:
         raise ValueError(f"the latents write to {tuple(W_dec.shape[1:])} dimensions, the residual stream has "
                          f"{len(matrix)}: multiply W_dec by the matrix that maps one to the other")

@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from .clt import CLTLayer, CrossLayerTranscoder
 from .core import plain
 from .display import explains_arguments
 from .hooks import as_vectors, find_hook_point, replace_at, watch_at
@@ -410,7 +411,7 @@ def _has_hooks(sae: SAE) -> bool:
 @dataclass
 class SplicedSAE:
     "An SAE that replaces an activation during the forward pass, with the tensors of the last pass"
-    sae: SAE
+    sae: SAE  # Or one layer of a cross-layer transcoder
     hook: str  # Hook point that the SAE reads
     target: str  # Hook point that it replaces
     error_term: bool = False  # Add the SAE's error
@@ -474,7 +475,8 @@ class SplicedSAE:
         exact = torch.promote_types(actual.dtype, self.sae.dtype)  # computing the error in bfloat16 would add rounding
         out = x_hat.to(exact)
         if self.error_term:
-            error = actual - (out if z is clean and not _has_hooks(self.sae) else self._clean(x, clean).to(exact))
+            same = z is clean and not _has_hooks(self.sae) and not getattr(self.sae, "edited", False)
+            error = actual - (out if same else self._clean(x, clean).to(exact))
             error = self.sae.hook_sae_error(error if self.error_grad else error.detach().requires_grad_())
             out = out + self._keep("hook_sae_error", error)
         return self._keep("hook_sae_output", self.sae.hook_sae_output(out))
@@ -488,6 +490,8 @@ class SplicedSAE:
 
     def _clean(self, x: Float[Tensor, "batch pos *d_in"], z: Float[Tensor, "batch pos d_sae"]) -> Tensor:
         "Return the reconstruction without edits and without hooks"
+        if isinstance(self.sae, CLTLayer):
+            return self.sae.reconstruct_clean(x)
         if not _has_hooks(self.sae):
             return self.sae.reconstruct(x, z)
         with silent_hooks([self.sae.get_submodule(name) for name in hook_points]):
@@ -542,17 +546,30 @@ class Spliced:
                 stack.enter_context(evaluation_mode(part.sae))
             return run_logits(self.model, tokens, attention_mask)
 
+def _layers_of(clt: CrossLayerTranscoder) -> list[tuple[str, str, Any]]:
+    "Return the layers of a cross-layer transcoder with their hook points; raise ValueError if these are not known"
+    hooks: list[Any] = []
+    for name in ("hook_name", "hook_name_out"):
+        hooks.append(getattr(clt.cfg.metadata, name))
+        if not isinstance(hooks[-1], list) or len(hooks[-1]) != clt.n_layers:
+            raise ValueError(f"{name}={hooks[-1]!r} in the metadata of a CrossLayerTranscoder with n_layers="
+                             f"{clt.n_layers}: must be a list of one hook point per layer")
+    return list(zip(*hooks, CLTLayer.of(clt)))
+
 def _by_hook(saes: SAEs) -> list[tuple[str, str, SAE]]:
     "Return each SAE with the hook points that it reads and replaces; raise ValueError if they cannot be used"
     one = isinstance(saes, (SAE, str)) or not isinstance(saes, Iterable)
     found, several = [], cast("Any", [saes] if one else saes)
     for given, sae in several.items() if isinstance(several, Mapping) else ((None, sae) for sae in several):
         check_kind("saes", sae, SAE)
+        if isinstance(sae, CrossLayerTranscoder):
+            found += _layers_of(sae)
+            continue
         hook, target = given or sae.cfg.metadata.hook_name, sae.cfg.metadata.hook_name_out
         if hook is None:
             raise ValueError("an SAE's metadata has no hook_name: give {hook: sae}")
         if isinstance(hook, list) or isinstance(target, list):
-            raise ValueError(f"a {type(sae).__name__} reads or replaces several hook points, and some are reached only "
+            raise ValueError(f"a {type(sae).__name__} encodes several hook points at once, and some are reached only "
                              "after others are needed: it cannot be spliced in")
         if target is None and isinstance(sae, TranscoderMixin):
             raise ValueError(f"a {type(sae).__name__} at {hook!r}: its metadata has no hook_name_out, so what it "
