@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .clt import CLTLayer
+from .clt import _CLTLayer
 from .display import Markup, Table, format_number
 from .hooks import as_vectors, read_activations, replace_at
 from .masks import TokenMask
@@ -205,7 +205,7 @@ def _attributions(
     "Return the nodes with their attributions, from the gradients at the hook points"
     gradient = gradients[part.target]
     z, error = _cached(part, "acts_post").detach(), _cached(part, "error").detach()
-    if isinstance(part.sae, CLTLayer):
+    if isinstance(part.sae, _CLTLayer):
         dz = part.sae.latent_gradient(gradients)
     else:
         z.requires_grad_()
@@ -260,7 +260,7 @@ def attribute(
     text = _Text.of(model, [saes], tokens)
     parts, metric = _decompose(model, saes, text), metric or _most_likely(text, model)
     keep = {part.hook: _positions_with_nodes(model, part, text, mask) for part in parts}
-    if steps and any(isinstance(part.sae, CLTLayer) for part in parts):
+    if steps and any(isinstance(part.sae, _CLTLayer) for part in parts):
         raise ValueError(f"steps={steps}: integrated gradients need a baseline for each SAE alone, and the layers of a "
                          "cross-layer transcoder have none; use steps=0")
     value, gradient = _gradients(model, text, metric, [part.target for part in parts])
@@ -268,7 +268,7 @@ def attribute(
     for part in parts if steps else ():
         baseline[part.hook], gradient[part.target] = _integrated(model, text, metric, part, steps, keep[part.hook])
     nodes = {part.hook: _attributions(part, gradient, keep[part.hook]) for part in parts}
-    weights = {part.hook: sample_weights(part.sae) for part in parts if not isinstance(part.sae, CLTLayer)}
+    weights = {part.hook: sample_weights(part.sae) for part in parts if not isinstance(part.sae, _CLTLayer)}
     return Attribution(nodes, text.tokens, value, baseline, _vocabulary_of(model), weights)
 
 def _vocabulary_of(model: nn.Module) -> Vocabulary | None:

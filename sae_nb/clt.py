@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['CrossLayerTranscoderConfig', 'CrossLayerTranscoder', 'CLTLayer']
+__all__ = ['CrossLayerTranscoderConfig', 'CrossLayerTranscoder']
 
 # %% ../nbs/170_clt.ipynb #0084f8e2
 import copy
@@ -255,7 +255,7 @@ class CrossLayerTranscoder(MultiHookSAE):
         return self
 
 # %% ../nbs/170_clt.ipynb #8b43d98b
-class CLTLayer(nn.Module):
+class _CLTLayer(nn.Module):
     "One layer of a cross-layer transcoder while a model runs: encodes its input, and decodes all layers up to this one"
     hook_sae_input: SAEHookPoint
     hook_sae_acts_pre: SAEHookPoint
@@ -270,7 +270,7 @@ class CLTLayer(nn.Module):
         self,
         clt: CrossLayerTranscoder,  # The whole transcoder, whose weights it uses
         layer: int,  # Number of the layer
-        below: Sequence[CLTLayer] = (),  # Layers below this one, in order
+        below: Sequence[_CLTLayer] = (),  # Layers below this one, in order
     ):
         super().__init__()
         self.layer = layer
@@ -286,11 +286,11 @@ class CLTLayer(nn.Module):
     @staticmethod
     def of(
         clt: CrossLayerTranscoder,  # Its hook points must be in its metadata
-    ) -> list[CLTLayer]:
+    ) -> list[_CLTLayer]:
         "Return all layers of a cross-layer transcoder, connected for a forward pass"
-        layers: list[CLTLayer] = []
+        layers: list[_CLTLayer] = []
         for layer in range(clt.n_layers):
-            layers.append(CLTLayer(clt, layer, layers))
+            layers.append(_CLTLayer(clt, layer, layers))
         return layers
 
     @property

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .clt import CLTLayer, CrossLayerTranscoder
+from .clt import _CLTLayer, CrossLayerTranscoder
 from .core import plain
 from .display import explains_arguments
 from .hooks import as_vectors, find_hook_point, replace_at, watch_at
@@ -490,7 +490,7 @@ class SplicedSAE:
 
     def _clean(self, x: Float[Tensor, "batch pos *d_in"], z: Float[Tensor, "batch pos d_sae"]) -> Tensor:
         "Return the reconstruction without edits and without hooks"
-        if isinstance(self.sae, CLTLayer):
+        if isinstance(self.sae, _CLTLayer):
             return self.sae.reconstruct_clean(x)
         if not _has_hooks(self.sae):
             return self.sae.reconstruct(x, z)
@@ -554,7 +554,7 @@ def _layers_of(clt: CrossLayerTranscoder) -> list[tuple[str, str, Any]]:
         if not isinstance(hooks[-1], list) or len(hooks[-1]) != clt.n_layers:
             raise ValueError(f"{name}={hooks[-1]!r} in the metadata of a CrossLayerTranscoder with n_layers="
                              f"{clt.n_layers}: must be a list of one hook point per layer")
-    return list(zip(*hooks, CLTLayer.of(clt)))
+    return list(zip(*hooks, _CLTLayer.of(clt)))
 
 def _by_hook(saes: SAEs) -> list[tuple[str, str, SAE]]:
     "Return each SAE with the hook points that it reads and replaces; raise ValueError if they cannot be used"
