@@ -26,7 +26,7 @@ function score(entry, words, phrase) {
   }
   const name = entry.heading.replace(/^.*\./, ""); // `encode` of `SAE.encode`
   if (entry.heading === phrase) total += 200;
-  else if (name === phrase) total += 90;
+  else if (name === phrase) total += 90 - (entry.heading.length - name.length) / 4; // `SAE.encode` before longer ones
   else if (entry.heading.startsWith(phrase)) total += 50;
   else if (words.length > 1 && entry.text.includes(phrase)) total += 12;
   if (inHeading === words.length) total += 100 + [12, 10, 4, 0, 2][entry.kind] - entry.heading.length / 40;
