@@ -127,8 +127,9 @@ def _sweep_option_names(
     "Return the options of `sae-nb sweep` by the names of their settings"
     first = next((name for name in (_given(args, "--architecture") or "").split(",")), "")
     names = _train_option_names(["--architecture", first] if first in architecture_names() else [])
-    of_sae = {name: f"--{name}" for name, flag in names.items() if flag.startswith("--sae.")}
-    return names | of_sae | {f.name: f"--{f.name}" for f in fields(_SweepOptions)}
+    long = {f"sae.{name}": flag for name, flag in names.items() if flag.startswith("--sae.")}
+    of_sae = {name: f"--{name}" for name, flag in names.items() if flag.startswith("--sae.")}  # the same, shorter
+    return names | long | of_sae | {f.name: f"--{f.name}" for f in fields(_SweepOptions)}
 
 sweep_command = Command("sweep", _sweep_command, "train an SAE for each combination of settings, and compare them",
                         _sweep_option_names)

@@ -28,6 +28,7 @@ from .disk import LocalFiles, Lock, remove_leftovers, write_safely
 from .display import Table, new_figure, shown_names, unknown
 from .evals import evaluate_each
 from .folders import _checkpoint_file, _locked, note_diverged, read_diverged
+from .foreign import open_cache
 from .formats.files import CheckpointError, read_json
 from .grid import Member, Values, _not_swept, group_by_stream, members, shared_run
 from .loading import load_from_disk
@@ -35,6 +36,7 @@ from .metrics import Metrics
 from .models import load_model
 from .optim import DivergenceError
 from .reading import token_source
+from .replay import fit_to_cache
 from .run import start_run
 from .sae import SAE
 from .suite import Evaluations, _with_half_width
@@ -428,6 +430,8 @@ def sweep(
     **values: Values,  # A list of values for each field that differs; a dictionary gives the values labels
 ) -> Sweep:
     "Train and evaluate one SAE for each combination of values; resume a sweep that is in the folder"
+    if cfg.activations is not None:  # a cache says what its activations are
+        cfg = fit_to_cache(cfg, open_cache(cfg.activations))
     found = members(cfg, points, **values)
     if saes_per_run is not None and saes_per_run < 1:
         raise ValueError(f"saes_per_run={saes_per_run}: must be at least 1")
@@ -445,7 +449,8 @@ def sweep(
                 if interrupted:
                     print(f"to resume the sweep, call it again with out={str(folder)!r}")
                     break
-            _evaluate(plan, run, own, model, eval_dataset, eval_tokens)
+            read_a_cache = cfg.activations is not None  # which cannot run other text
+            _evaluate(plan, run, own, None if read_a_cache else model, eval_dataset, eval_tokens)
         results = read_sweep(folder)
         _write_results(results)
         return results
