@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +34,8 @@ from .states import check_averages, check_names, check_same_settings, check_tens
 
 
 # %% ../nbs/440_training.ipynb #a66b2ff4
+_shared = ("tokens", "batch_size", "log_every", "overrides", "drop_diverged")  # settings that SAEs of a run have in common
+
 @dataclass(kw_only=True)
 class TrainerConfig(Settings):
     "Settings of the training loop"
@@ -54,8 +56,6 @@ class TrainerConfig(Settings):
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)  # Settings of single SAEs, where they differ:
     # {"a": {"lr": 1e-3, "seed": 1}}
     drop_diverged: bool = False  # With several SAEs, go on without one whose loss is not finite
-    shared: ClassVar[tuple[str, ...]] = ("tokens", "batch_size", "log_every", "overrides", "drop_diverged")  # Settings
-    # that all SAEs of a run have in common
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -85,7 +85,7 @@ class TrainerConfig(Settings):
         for name, own in self.overrides.items():
             try:
                 for key in own:
-                    if key in self.shared:
+                    if key in _shared:
                         raise ValueError(f"{key} is the same for all SAEs of a run")
                     if key not in self.own_settings():
                         raise ValueError(unknown("setting", key, self.own_settings()))
@@ -96,7 +96,7 @@ class TrainerConfig(Settings):
     @classmethod
     def own_settings(cls) -> list[str]:
         "Return the names of the settings that may differ between the SAEs of a run"
-        return [f.name for f in fields(TrainerConfig) if f.name not in cls.shared]
+        return [f.name for f in fields(TrainerConfig) if f.name not in _shared]
 
     def of(
         self,
