@@ -34,7 +34,7 @@ from .states import check_averages, check_names, check_same_settings, check_tens
 
 
 # %% ../nbs/440_training.ipynb #a66b2ff4
-_shared = ("tokens", "batch_size", "log_every", "overrides", "drop_diverged")  # settings that SAEs of a run have in common
+_shared = ("tokens", "batch_size", "log_every", "overrides", "drop_diverged")  # Settings of a run, not of one SAE
 
 @dataclass(kw_only=True)
 class TrainerConfig(Settings):
