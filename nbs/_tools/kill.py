@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 import datasets  # noqa: F401  (imported once, for all processes)
+import torch
 
 import kill_cache  # noqa: F401  (adds rows)
 import kill_damage  # noqa: F401  (adds rows)
@@ -101,6 +102,7 @@ def try_all(options: argparse.Namespace, folder: Path) -> int:
 def main() -> int:
     "Run the command"
     options = arguments()
+    torch.set_num_threads(1)  # threads of OpenMP do not survive a fork: the first step of a child would wait forever
     if options.resume:
         kind = next(kind for kind in kinds(options.data) if kind.name == options.resume)
         kind.train(options.folder, True)
