@@ -13,6 +13,7 @@ kills at a time.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import sys
@@ -20,8 +21,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import datasets  # noqa: F401  (imported once, for all processes)
-import torch
+os.environ["OMP_NUM_THREADS"] = "1"  # Before PyTorch: its threads do not survive a fork, and a child would wait for them
+
+import datasets  # noqa: E402, F401  (imported once, for all processes)
 
 import kill_cache  # noqa: F401  (adds rows)
 import kill_damage  # noqa: F401  (adds rows)
@@ -102,7 +104,6 @@ def try_all(options: argparse.Namespace, folder: Path) -> int:
 def main() -> int:
     "Run the command"
     options = arguments()
-    torch.set_num_threads(1)  # threads of OpenMP do not survive a fork: the first step of a child would wait forever
     if options.resume:
         kind = next(kind for kind in kinds(options.data) if kind.name == options.resume)
         kind.train(options.folder, True)

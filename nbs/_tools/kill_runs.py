@@ -397,10 +397,10 @@ def printed(report: Path) -> str:
 # The unbroken run
 
 PHASES = {  # Functions that mark a part of a run: the name that the file has without ".py", and their own
-    ("run", "estimate"): "estimate",
+    ("plan", "estimate"): "estimate",
     ("activations", "_refill"): "buffer fill",
     ("stored", "_refill"): "buffer fill",
-    ("trainer", "step"): "step",
+    ("training", "step"): "step",
     ("checkpoint", "save_checkpoint"): "checkpoint",
     ("sae", "save_model"): "final save",
     ("trainer", "finish"): "final save",
