@@ -27,7 +27,7 @@ from torch import Tensor
 from .cache import ActivationCache
 from .core import local_path
 from .masks import TokenMask
-from .shards import Folder, manifest_file
+from .shards import Folder, largest_json, manifest_file
 from .sparse import SparseCodes
 
 # %% ../nbs/396_foreign.ipynb #64d49a9a
@@ -176,13 +176,22 @@ def _open_chunks(path: str, folders: Mapping[str, Path]) -> ActivationCache:
     return ActivationCache(path, about, {hook: x.shape[1] for hook, x in examples.items()}, shards,
                            examples[first].dtype)
 
+def _read_json(path: Path) -> Any:
+    "Read a JSON file of another library; raise ValueError if it is too large or damaged"
+    if path.stat().st_size > largest_json:
+        raise ValueError(f"{path} is larger than {largest_json:,} bytes, too large for a file of settings")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise ValueError(f"{path} is damaged: it is not JSON") from None
+
 def _model_name(chunk: Path) -> str | None:
     "Return the name of the model from the facts in or next to a chunk; None if it is not there"
     beside = chunk.with_suffix(".meta.json")
     if chunk.suffix == ".pt":
         rows = _read_chunk(chunk, "meta")
     else:
-        rows = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else None
+        rows = _read_json(beside) if beside.is_file() else None
     first = rows[0] if isinstance(rows, list) and rows else {}
     return str(first["model_name"]) if isinstance(first, dict) and "model_name" in first else None
 
@@ -246,7 +255,7 @@ def read_delphi(
         tokens = own if tokens is None else tokens
     places, values = (torch.cat(each) for each in zip(*parts))
     config = path / "config.json"
-    about = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    about = _read_json(config) if config.is_file() else {}
     size = d_sae or max(last for _, last in files) + 1
     contexts, length = tokens.shape if tokens is not None else (places[:, :2].amax(0) + 1).tolist()
     if len(places) and (places.amax(0) >= torch.tensor([contexts, length, size])).any():

@@ -23,7 +23,7 @@ from .formats.files import CheckpointError
 # %% ../nbs/590_labels.ipynb #ded943bd
 LabelsLike: TypeAlias = Mapping[Any, str] | Sequence[Mapping[str, Any]] | str | Path
 
-_largest_file = 2 ** 28  # Bytes
+_largest_file = 2 ** 26  # Bytes of text: 250 for each of 262,144 latents
 
 def _unpacked(path: Path) -> bytes:
     "Return the content of a file, also a gzipped one; raise ValueError if it unpacks to far more than text does"
@@ -34,7 +34,7 @@ def _unpacked(path: Path) -> bytes:
     data = path.read_bytes()
     if data[:2] != b"\x1f\x8b":
         return data
-    most = 2 ** 22 + 50 * len(data)
+    most = min(2 ** 22 + 50 * len(data), _largest_file)
     with gzip.open(path) as file:
         text = file.read(most + 1)
     if len(text) > most:

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['storage_types', 'cache_format', 'cache_version', 'manifest_file', 'Folder', 'json_number', 'json_digest',
-           'encode_rows', 'decode_rows', 'Shard', 'shard_bytes_of', 'StoredShard', 'shard_name', 'entry_name',
-           'read_manifest']
+__all__ = ['largest_json', 'storage_types', 'cache_format', 'cache_version', 'manifest_file', 'Folder', 'json_number',
+           'json_digest', 'encode_rows', 'decode_rows', 'Shard', 'shard_bytes_of', 'StoredShard', 'shard_name',
+           'entry_name', 'read_manifest']
 
 # %% ../nbs/392_shards.ipynb #da1f829f
 import hashlib
@@ -30,6 +30,8 @@ from .core import as_dtype, local_path
 from .disk import write_safely
 
 # %% ../nbs/392_shards.ipynb #7e2e4bda
+largest_json = 2 ** 26  # Bytes of a JSON file of a cache: a list of 50,000 shards
+
 class Folder:
     "A folder on this machine, or an address that fsspec opens"
 
@@ -128,10 +130,12 @@ class Folder:
         name: str,  # Name in the folder
     ) -> dict[str, Any]:
         "Read a JSON object; raise ValueError if it is damaged"
+        if self.size(name) > largest_json:
+            raise ValueError(f"{self.name}/{name} is larger than {largest_json:,} bytes, too large for a list of shards")
         try:
             values = json.loads(self.read(name).tobytes())
             expected = values.pop("sha256")
-        except (ValueError, KeyError, AttributeError, TypeError):
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
             raise ValueError(f"{self.name}/{name} is damaged: it is not a JSON object with a checksum") from None
         if json_digest(values) != expected:
             raise ValueError(f"{self.name}/{name} is damaged: its checksum is wrong")
