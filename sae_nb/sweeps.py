@@ -37,7 +37,7 @@ from .models import load_model
 from .optim import DivergenceError
 from .reading import token_source
 from .replay import fit_to_cache
-from .run import start_run
+from .run import Run, start_run
 from .sae import SAE
 from .suite import Evaluations, _with_half_width
 from .tokens import TokenStream
@@ -373,21 +373,39 @@ def _write_json(values: Mapping[str, Any], file: Path) -> None:
     "Write values to a JSON file"
     file.write_text(json.dumps(values, indent=2))
 
-def _train(plan: _Plan, run: str, cfg: TrainConfig, model: Any, dataset: Any) -> tuple[nn.Module | None, bool]:
-    "Train a run, or resume it; return its model, and whether it was interrupted"
+def _train(plan: _Plan, run: str, cfg: TrainConfig) -> Run | None:
+    "Train a run, or resume it; return None if all of its SAEs diverged"
     if not cfg.resume and (plan.folder / run).is_dir():
         remove_leftovers(plan.folder / run)
     try:
-        done = start_run(cfg, model, dataset)
+        done = start_run(cfg)
     except DivergenceError as error:  # none of its SAEs is left; those of other runs may be
         if "of its batch are NaN" in str(error):
             raise
         reasons = {**dict.fromkeys(plan.runs[run], str(error)), **read_diverged(plan.folder / run)}
         note_diverged(plan.folder / run, reasons)
         print(f"{run}: {error}")
-        return None, False
+        return None
     done.close()
-    return done.model, done.interrupted
+    return done
+
+def _train_and_evaluate(plan: _Plan, found: Sequence[Member], cfg: TrainConfig, dataset: Any, n_tokens: int) -> Run | None:
+    "Train and evaluate the runs that are not finished; return the run that was interrupted, if there is one"
+    given = {member.name: member for member in found}
+    kept = {name: getattr(cfg, name) for name in ("progress", "checkpoint_minutes", "checkpoint_every",
+                                                  "keep_checkpoint", "wandb_project", "log_every")}
+    for run in plan.runs:
+        own, done = plan.config(run, given, cfg.device, **kept), None
+        if not plan.finished(run, cfg.keep_checkpoint):
+            if cfg.progress:
+                print(f"{run} of {len(plan.runs)}: {len(plan.runs[run])} SAEs", flush=True)
+            done = _train(plan, run, own)
+            if done is not None and done.interrupted:
+                print(f"to resume the sweep, call it again with out={str(plan.folder)!r}")
+                return done
+        reuse = done is not None and cfg.activations is None  # a cache cannot run held-out text
+        _evaluate(plan, run, own, done.model if reuse else None, dataset, n_tokens)
+    return None
 
 def _write_results(found: Sweep) -> None:
     "Write the table as a CSV file, and table and plot as a page"
@@ -429,7 +447,9 @@ def sweep(
     saes_per_run: int | None = None,  # Most SAEs on one stream, if memory is short; None: all that can share it
     **values: Values,  # A list of values for each field that differs; a dictionary gives the values labels
 ) -> Sweep:
-    "Train and evaluate one SAE for each combination of values; resume a sweep that is in the folder"
+    """Train and evaluate one SAE for each combination of values; resume a sweep that is in the folder
+
+    Ctrl-C returns what is finished. SIGTERM and SIGHUP end the process once everything is saved."""
     if cfg.activations is not None:  # a cache says what its activations are
         cfg = fit_to_cache(cfg, open_cache(cfg.activations))
     found = members(cfg, points, **values)
@@ -437,22 +457,11 @@ def sweep(
         raise ValueError(f"saes_per_run={saes_per_run}: must be at least 1")
     folder, lock = _folder_for(cfg)
     try:
-        plan, given = _Plan.of(folder, found, saes_per_run), {member.name: member for member in found}
-        kept = {name: getattr(cfg, name) for name in ("progress", "checkpoint_minutes", "checkpoint_every",
-                                                      "keep_checkpoint", "wandb_project", "log_every")}
-        for run in plan.runs:
-            own, model = plan.config(run, given, cfg.device, **kept), None
-            if not plan.finished(run, cfg.keep_checkpoint):
-                if cfg.progress:
-                    print(f"{run} of {len(plan.runs)}: {len(plan.runs[run])} SAEs", flush=True)
-                model, interrupted = _train(plan, run, own, None, None)
-                if interrupted:
-                    print(f"to resume the sweep, call it again with out={str(folder)!r}")
-                    break
-            read_a_cache = cfg.activations is not None  # which cannot run other text
-            _evaluate(plan, run, own, None if read_a_cache else model, eval_dataset, eval_tokens)
+        stopped = _train_and_evaluate(_Plan.of(folder, found, saes_per_run), found, cfg, eval_dataset, eval_tokens)
         results = read_sweep(folder)
         _write_results(results)
-        return results
     finally:
         lock.release()
+    if stopped is not None:
+        stopped.pass_on_signal()
+    return results

@@ -12,7 +12,6 @@ __all__ = ['train_command']
 import dataclasses
 import json
 import shlex
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -329,7 +328,7 @@ def _train_command(
         return 130
     finally:
         run.close()
-    return 128 + (run.ending or signal.SIGINT) if run.interrupted else 0 if done else 1
+    return 130 if run.interrupted else 0 if done else 1
 
 def _train_option_names(
     args: Sequence[str],  # Command line after `train`
