@@ -188,10 +188,11 @@ def _read_json(path: Path) -> Any:
 def _model_name(chunk: Path) -> str | None:
     "Return the name of the model from the facts in or next to a chunk; None if it is not there"
     beside = chunk.with_suffix(".meta.json")
+    rows = None
     if chunk.suffix == ".pt":
         rows = _read_chunk(chunk, "meta")
-    else:
-        rows = _read_json(beside) if beside.is_file() else None
+    elif beside.is_file():
+        rows = _read_json(beside)
     first = rows[0] if isinstance(rows, list) and rows else {}
     return str(first["model_name"]) if isinstance(first, dict) and "model_name" in first else None
 

@@ -131,7 +131,8 @@ class Folder:
     ) -> dict[str, Any]:
         "Read a JSON object; raise ValueError if it is damaged"
         if self.size(name) > largest_json:
-            raise ValueError(f"{self.name}/{name} is larger than {largest_json:,} bytes, too large for a list of shards")
+            raise ValueError(f"{self.name}/{name} is larger than {largest_json:,} bytes: too large for a list of "
+                             "shards")
         try:
             values = json.loads(self.read(name).tobytes())
             expected = values.pop("sha256")

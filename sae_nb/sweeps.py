@@ -389,7 +389,8 @@ def _train(plan: _Plan, run: str, cfg: TrainConfig) -> Run | None:
     done.close()
     return done
 
-def _train_and_evaluate(plan: _Plan, found: Sequence[Member], cfg: TrainConfig, dataset: Any, n_tokens: int) -> Run | None:
+def _train_and_evaluate(plan: _Plan, found: Sequence[Member], cfg: TrainConfig, dataset: Any,
+                        n_tokens: int) -> Run | None:
     "Train and evaluate the runs that are not finished; return the run that was interrupted, if there is one"
     given = {member.name: member for member in found}
     kept = {name: getattr(cfg, name) for name in ("progress", "checkpoint_minutes", "checkpoint_every",
@@ -403,8 +404,8 @@ def _train_and_evaluate(plan: _Plan, found: Sequence[Member], cfg: TrainConfig, 
             if done is not None and done.interrupted:
                 print(f"to resume the sweep, call it again with out={str(plan.folder)!r}")
                 return done
-        reuse = done is not None and cfg.activations is None  # a cache cannot run held-out text
-        _evaluate(plan, run, own, done.model if reuse else None, dataset, n_tokens)
+        model = None if done is None or cfg.activations is not None else done.model  # a cache has no other text
+        _evaluate(plan, run, own, model, dataset, n_tokens)
     return None
 
 def _write_results(found: Sweep) -> None:
