@@ -6,26 +6,23 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['ShuffleBuffer', 'ActivationsStore', 'as_tensor', 'is_activations', 'is_list_of_activations', 'as_rows',
-           'TensorStream']
+__all__ = ['ActivationsStore', 'as_tensor', 'is_activations', 'is_list_of_activations', 'as_rows', 'TensorStream']
 
 # %% ../nbs/370_activations.ipynb #08e4b55b
 import copy
 import json
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from .buffer import Rows, RowStream, ShuffleBuffer
 from .core import as_dtype, whole_number
-from .disk import gigabytes
 from .generators import random_state, set_random_state
 from .hooks import as_vectors, find_hook_point, hook_width, read_activations
 from .identity import hash_of
@@ -38,114 +35,7 @@ from .tokens import TokenStream
 if TYPE_CHECKING:
     from sae_nb.sae import SAE
 
-# %% ../nbs/370_activations.ipynb #4c37e59e
-class ShuffleBuffer:
-    "Rows of one or several tensors, returned once each in random order"
-
-    def __init__(
-        self,
-        shapes: Mapping[str, tuple[int, torch.dtype]],  # Width and number type of each tensor
-        size: int,  # Capacity in rows
-        device: str | torch.device = "cpu",
-        seed: int = 0,  # Seed of the order
-    ):
-        needed = sum(size * width * kind.itemsize for width, kind in shapes.values())
-        if size >= 2 ** 31:
-            raise ValueError(f"buffer_size={size:,}: must be less than 2**31")
-        try:
-            self.rows = {name: torch.empty(size, width, dtype=kind, device=device)
-                         for name, (width, kind) in shapes.items()}
-        except (RuntimeError, MemoryError) as error:
-            raise ValueError(f"buffer_size={size:,}: there is no memory for the {gigabytes(needed)} that it needs; "
-                             "give a smaller one, or a smaller batch_size") from error
-        self.slots = torch.arange(size, dtype=torch.int32, device=device)  # Unread slots, then free slots
-        self.size = size
-        self.n_unread = 0
-        self.generator = torch.Generator().manual_seed(seed)
-
-    @property
-    def n_free(self) -> int:
-        "Number of rows that can be added"
-        return self.size - self.n_unread
-
-    def add(
-        self,
-        rows: Mapping[str, Float[Tensor, "... width"]],  # New rows of each tensor
-        chosen: Int[Tensor, "n"],  # Indices of the rows to add
-        chunk: int = 512,  # Rows copied at a time
-    ) -> None:
-        "Copy rows into free slots; call `shuffle` before taking rows"
-        free = self.slots[self.n_unread:self.n_unread + len(chosen)]
-        for name, buffer in self.rows.items():
-            source = rows[name].flatten(0, -2)
-            for slots, numbers in zip(free.split(chunk), chosen.split(chunk)):
-                buffer[slots.long()] = source[numbers].to(buffer)
-        self.n_unread += len(chosen)
-
-    def shuffle(self) -> None:
-        "Shuffle the unread rows"
-        order = torch.randperm(self.n_unread, generator=self.generator).to(self.slots.device)
-        # A new tensor: the old one may be part of a mark
-        self.slots = torch.cat([self.slots[:self.n_unread][order], self.slots[self.n_unread:]])
-
-    def mark(self) -> tuple[Any, ...]:
-        "Return what `go_back` needs to undo all that adds and shuffles rows from now on; takes cannot be undone later"
-        return self.slots, self.n_unread, self.generator.get_state()
-
-    def go_back(
-        self,
-        mark: tuple[Any, ...],  # As `mark` returned it
-    ) -> None:
-        "Undo what was done since a mark"
-        self.slots, self.n_unread, random = mark
-        self.generator.set_state(random)
-
-    def take(
-        self,
-        n: int,  # Maximum number of rows
-    ) -> dict[str, Float[Tensor, "n width"]]:
-        "Return the next rows and free their slots"
-        rows = self.peek(n)
-        self.n_unread = max(self.n_unread - n, 0)
-        return rows
-
-    def peek(
-        self,
-        n: int,  # Maximum number of rows
-    ) -> dict[str, Float[Tensor, "n width"]]:
-        "Return the next rows without removing them"
-        slots = self.slots[max(self.n_unread - n, 0):self.n_unread]
-        return {name: buffer.index_select(0, slots) for name, buffer in self.rows.items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        "Return the unread rows in their order, and the random state"
-        unread = self.slots[:self.n_unread]
-        rows = {name: buffer.index_select(0, unread) for name, buffer in self.rows.items()}
-        return {"rows": rows, "size": self.size, "generator": self.generator.get_state()}
-
-    def check_state(
-        self,
-        state: Mapping[str, Any],  # As `state_dict` returned it
-    ) -> None:
-        "Raise ValueError if a saved state belongs to a buffer with other sizes"
-        shapes = {name: buffer.shape[1:] for name, buffer in self.rows.items()}
-        saved = {name: rows.shape[1:] for name, rows in state["rows"].items()}
-        if (shapes, self.size) != (saved, state["size"]):
-            raise ValueError(f"the saved buffer has {state['size']} rows of {saved}, this one {self.size} of {shapes}")
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        "Restore a saved state; raise ValueError if the buffer has other sizes"
-        self.check_state(state)
-        for name, rows in state["rows"].items():
-            self.rows[name][:len(rows)] = rows.to(self.rows[name])
-            self.n_unread = len(rows)
-        self.slots = torch.arange(self.size, dtype=torch.int32, device=self.slots.device)
-        self.generator.set_state(state["generator"].cpu())
-
 # %% ../nbs/370_activations.ipynb #293cf92d
-# One hook point, or several by name
-Rows: TypeAlias = Float[Tensor, "batch width"] | dict[str, Float[Tensor, "batch width"]]
-
 def _as_stream(tokens: Any, model: nn.Module, seed: int) -> TokenStream:
     "Return a stream of tokens, checked against the model's vocabulary and context"
     if not isinstance(tokens, TokenStream):
@@ -164,9 +54,8 @@ def _finite(x: Float[Tensor, "batch pos width"]) -> Bool[Tensor, "batch pos"]:
     return x.sum(-1, dtype=torch.promote_types(x.dtype, torch.float32)).isfinite()
 
 # %% ../nbs/370_activations.ipynb #f56c5758
-class ActivationsStore:
+class ActivationsStore(RowStream):
     "Shuffled batches of a model's activations at one or several hook points, with a state that can be saved"
-    buffer: ShuffleBuffer  # Rows that have not been returned yet
 
     def __init__(
         self,
@@ -188,21 +77,16 @@ class ActivationsStore:
                              "only ActivationsStore.from_sae takes 'as trained'")
         batch_size, seed = whole_number("batch_size", batch_size) or 2048, whole_number("seed", seed, 0) or 0
         buffer_size, n_rows = whole_number("buffer_size", buffer_size), whole_number("n_rows", n_rows)
+        super().__init__(batch_size, n_rows, isinstance(hooks, str))
         self.model = model
         self.tokens = self._stream_of(tokens, seed)
-        self.single = isinstance(hooks, str)
         names = [hooks] if isinstance(hooks, str) else hooks
         self.hook_points = [find_hook_point(model, name) for name in dict.fromkeys(names)]
         self.mask = (TokenMask.everything() if mask is None else mask).for_tokenizer(self.tokens.tokenizer)
         self.reader = Reader(model, tuple(point.name for point in self.hook_points), self.mask)
-        self.batch_size, self.skip_nonfinite = batch_size, skip_nonfinite
-        self.autocast, self.n_rows = autocast, n_rows
-        self.n_read = self.n_skipped = 0
-        self.exhausted = self.filling = False  # `filling`: True also after an error in the middle of filling
+        self.autocast, self.skip_nonfinite = autocast, skip_nonfinite
+        self.n_skipped = 0
         self._pass = self.tokens.epoch, -1  # the pass over the data set, and the rows read before; -1: not known
-        self._undo: tuple[Any, ...] | None = None  # What was before a step that failed or is under way
-        self.on_fill: Callable[[int, int], None] | None = None  # Called with rows in the buffer, and rows wanted
-        self.seconds = {"text": 0.0, "model": 0.0, "shuffle buffer": 0.0}  # Time spent so far
         self.first_epoch = self.tokens.epoch if self.tokens.n_contexts == 0 else None  # None: began inside an epoch
         self.rows_at_once = self._most_rows()
         size = max(32 * batch_size, 16 * self.rows_at_once) if buffer_size is None else buffer_size
@@ -314,22 +198,6 @@ class ActivationsStore:
 
     # Batches
 
-    def _has_enough(self) -> bool:
-        "Return True if the data set is exhausted or `n_rows` rows have been read"
-        return self.exhausted or (self.n_rows is not None and self.n_read >= self.n_rows)
-
-    def _refill(self) -> None:
-        "Run the model until the buffer is full"
-        self.filling = True
-        while self.buffer.n_free >= self.rows_at_once and not self._has_enough():
-            with self._all_or_nothing():
-                self._read_more()
-            if self.on_fill is not None and not self.exhausted:
-                self.on_fill(self.buffer.n_unread, self._wanted())
-        with self._all_or_nothing(), self._timed("shuffle buffer"):
-            self.buffer.shuffle()
-            self.filling = False
-
     def _read_more(self) -> None:
         "Run the model on the next contexts and add its activations to the buffer"
         with self._timed("text"):
@@ -353,39 +221,19 @@ class ActivationsStore:
                                  "every position")
             self._pass = self.tokens.epoch, self.n_read
 
-    @contextmanager
-    def _all_or_nothing(self) -> Iterator[None]:
-        "Undo the context when the store is used again, if it fails or is interrupted"
-        self._settle()
-        self._undo = (self.tokens.mark(), self.buffer.mark(), self.n_read, self.n_skipped, self.exhausted, self.filling,
-                      self._random_state())
-        yield
-        self._undo = None
+    def _mark(self) -> tuple[Any, ...]:
+        "Return the position in the text, for `_go_back`"
+        return self.tokens.mark(), self.n_skipped, self._random_state()
 
-    def _settle(self) -> None:
-        "Undo a step that failed, so that no context is lost or read twice"
-        if self._undo is not None:
-            tokens, buffer, self.n_read, self.n_skipped, self.exhausted, self.filling, random = self._undo
-            set_random_state(random)
-            self.tokens.go_back(tokens)
-            self.buffer.go_back(buffer)
-            self._undo = None
+    def _go_back(self, mark: tuple[Any, ...]) -> None:
+        "Return to a position in the text"
+        tokens, self.n_skipped, random = mark
+        set_random_state(random)
+        self.tokens.go_back(tokens)
 
     def _random_state(self) -> dict[str, Tensor]:
         "Return the state of the global random generators if the mask may use them"
         return {} if self.mask.where is None else random_state()
-
-    def _wanted(self) -> int:
-        "Return the number of rows in the buffer when it is full, or when `n_rows` have been read"
-        full = self.buffer.size - self.rows_at_once + 1
-        return full if self.n_rows is None else min(full, self.buffer.n_unread + max(self.n_rows - self.n_read, 0))
-
-    @contextmanager
-    def _timed(self, part: str) -> Iterator[None]:
-        "Add the time spent in the context to the total of a part"
-        start = time.perf_counter()
-        yield
-        self.seconds[part] += time.perf_counter() - start
 
     def _add(self, tokens: Int[Tensor, "batch context_size"]) -> None:
         "Add the activations of a batch of contexts to the buffer"
@@ -395,33 +243,6 @@ class ActivationsStore:
         with self._timed("shuffle buffer"):
             self.buffer.add(found, chosen)
         self.n_read += len(chosen)
-
-    def next_batch(self) -> Rows:
-        "Return the next rows: a tensor for one hook point, a dictionary for several; fewer at the end of the data"
-        self._settle()
-        if self.filling or self.buffer.n_unread <= self.buffer.size // 2 and not self._has_enough():
-            self._refill()
-        if not self.buffer.n_unread:
-            raise StopIteration
-        with self._all_or_nothing(), self._timed("shuffle buffer"):
-            rows = self.buffer.take(self.batch_size)
-        return next(iter(rows.values())) if self.single else rows
-
-    def __iter__(self) -> ActivationsStore:
-        return self
-
-    __next__ = next_batch
-
-    def peek(
-        self,
-        n: int,  # Number of rows
-    ) -> Rows:
-        "Return the next `n` rows, or all rows in the buffer if there are fewer, without removing them"
-        self._settle()
-        if self.filling or not self.buffer.n_unread:
-            self._refill()
-        rows = self.buffer.peek(n)
-        return next(iter(rows.values())) if self.single else rows
 
     def close(self) -> None:
         "Do nothing: the store has no threads and no open files"

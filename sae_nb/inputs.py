@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from .activations import ActivationsStore
+from .activations import ActivationsStore, _finite
 from .core import as_dtype
 from .hooks import as_vectors, read_activations
 from .identity import hash_of
@@ -278,7 +278,7 @@ class InputStore(ActivationsStore):
     def _keep(self, tokens: Any, found: dict[str, Tensor]) -> Bool[Tensor, "batch pos"]:
         "Find the positions that go into the buffer"
         x = next(iter(found.values()))
-        finite = torch.stack([_all_finite(x) for x in found.values()]).all(0)
+        finite = torch.stack([_finite(x) for x in found.values()]).all(0)
         counts = self._counting(tokens, x)
         if (bad := counts & ~finite).any():
             self._report(bad)
@@ -315,10 +315,6 @@ class InputStore(ActivationsStore):
     def identity(self) -> dict[str, Any]:
         "Return what must be equal for the same rows to be read again, for JSON; see `identity_changes`"
         return {**super().identity(), "width_dim": self.tokens.width_dim}
-
-def _all_finite(x: Float[Tensor, "batch pos width"]) -> Bool[Tensor, "batch pos"]:
-    "Find positions without NaN or infinity"
-    return x.sum(-1, dtype=torch.promote_types(x.dtype, torch.float32)).isfinite()
 
 def _fitted(mask: Tensor, x: Float[Tensor, "batch pos width"], what: str) -> Bool[Tensor, "batch pos"]:
     "Return a mask [batch, pos]; raise ValueError if it has another size"

@@ -9,9 +9,7 @@ from __future__ import annotations
 __all__ = ['number_key', 'CacheStream']
 
 # %% ../nbs/393_stored.ipynb #6db826b5
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .activations import Rows, ShuffleBuffer
+from .buffer import Rows, RowStream, ShuffleBuffer
 from .core import as_dtype, unknown, whole_number
 from .shards import Shard
 
@@ -60,7 +58,7 @@ class _Source(Protocol):
         "Return rows by their numbers"
         ...
 
-class CacheStream:
+class CacheStream(RowStream):
     "Shuffled batches of a cache, with a state that can be saved"
 
     def __init__(
@@ -82,18 +80,13 @@ class CacheStream:
             if name not in cache.hooks:
                 raise ValueError(f"{unknown('hook point', name, cache.hooks)}; the cache has {', '.join(cache.hooks)}")
         self.cache, self.hooks = cache, list(dict.fromkeys(names))
-        self.single = isinstance(hooks, str) or len(self.hooks) == 1
-        self.batch_size = whole_number("batch_size", batch_size, 1) or 1
-        self.shuffle, self.n_rows = shuffle, n_rows
+        super().__init__(whole_number("batch_size", batch_size, 1) or 1, n_rows,
+                         isinstance(hooks, str) or len(self.hooks) == 1)
+        self.shuffle, self.rows_at_once = shuffle, cache.rows_at_once
         self.epochs = whole_number("epochs", epochs, 1)
         self.settings = {"cache": cache.fingerprint, "hooks": self.hooks, "seed": whole_number("seed", seed, 0),
                          "shuffle": shuffle,
                          "open_shards": whole_number("open_shards", open_shards, 1), "batch_size": batch_size}
-        self.n_read, self.exhausted = 0, False
-        self.filling = False  # Whether the buffer is being filled; True after an error in the middle
-        self._undo: tuple[Any, ...] | None = None  # What was before a step that failed or is under way
-        self.on_fill: Callable[[int, int], None] | None = None  # Called with rows in the buffer, and rows wanted
-        self.seconds = {"text": 0.0, "model": 0.0, "shuffle buffer": 0.0}  # Time spent so far; "text": reading
         size = max(32 * batch_size, 16 * cache.rows_at_once) if buffer_size is None else buffer_size
         if size < max(2 * cache.rows_at_once, batch_size):
             raise ValueError(f"buffer_size={size}: must be at least batch_size={batch_size} and two blocks of the "
@@ -101,7 +94,7 @@ class CacheStream:
         kind = None if dtype is None else as_dtype(dtype)
         shapes = {name: (cache.hooks[name], kind or cache.row_type) for name in self.hooks}
         self.buffer = ShuffleBuffer({**shapes, number_key: (1, torch.int64)}, size, device, seed)
-        self.numbers = torch.zeros(0, dtype=torch.int64)  # Numbers of the rows of the last batch
+        self.numbers = torch.zeros(0, dtype=torch.int64)  # Numbers of the rows that were returned last
         self._begin(0)
 
     def _begin(self, epoch: int, position: int = 0) -> None:
@@ -131,11 +124,7 @@ class CacheStream:
                 opened.pop(lane)
         return order
 
-    def _has_enough(self) -> bool:
-        "Return True if the cache is exhausted or `n_rows` rows have been read"
-        return self.exhausted or (self.n_rows is not None and self.n_read >= self.n_rows)
-
-    def _add_block(self) -> None:
+    def _read_more(self) -> None:
         "Add the next block to the buffer"
         if self.position == len(self.order):
             if self.epochs is not None and self.epoch + 1 >= self.epochs:
@@ -152,80 +141,20 @@ class CacheStream:
         self.position += 1
         self.n_read += len(rows[number_key])
 
-    def _refill(self) -> None:
-        "Read blocks until the buffer is full"
-        self.filling = True
-        while self.buffer.n_free >= self.cache.rows_at_once and not self._has_enough():
-            with self._all_or_nothing():
-                self._add_block()
-            if self.on_fill is not None and not self.exhausted:
-                self.on_fill(self.buffer.n_unread, self._wanted())
-        with self._all_or_nothing(), self._timed("shuffle buffer"):
-            self.buffer.shuffle()
-            self.filling = False
+    def _mark(self) -> tuple[int, int]:
+        "Return the epoch and the position in it"
+        return self.epoch, self.position
 
-    @contextmanager
-    def _all_or_nothing(self) -> Iterator[None]:
-        "Undo the context when the stream is used again, if it fails or is interrupted"
-        self._settle()
-        self._undo = (self.buffer.mark(), self.epoch, self.position, self.n_read, self.exhausted, self.filling)
-        yield
-        self._undo = None
-
-    def _settle(self) -> None:
-        "Undo a step that failed, so that no row is lost or read twice"
-        if self._undo is not None:
-            buffer, epoch, position, *counts = self._undo
-            self.buffer.go_back(buffer)
-            self.n_read, self.exhausted = counts[:2]
-            self.filling = counts[2]
-            if epoch != self.epoch:
-                self._begin(epoch)
-            self.position, self._undo = position, None
-
-    def _wanted(self) -> int:
-        "Return the number of rows in the buffer when it is full, or when `n_rows` have been read"
-        full = self.buffer.size - self.cache.rows_at_once + 1
-        return full if self.n_rows is None else min(full, self.buffer.n_unread + max(self.n_rows - self.n_read, 0))
-
-    @contextmanager
-    def _timed(self, part: str) -> Iterator[None]:
-        "Add the time spent in the context to the total of a part"
-        start = time.perf_counter()
-        yield
-        self.seconds[part] += time.perf_counter() - start
+    def _go_back(self, mark: tuple[int, int]) -> None:
+        "Return to a position"
+        if mark[0] != self.epoch:
+            self._begin(mark[0])
+        self.position = mark[1]
 
     def _result(self, rows: dict[str, Tensor]) -> Rows:
-        "Return rows as a tensor for one hook point, as a dictionary for several"
-        rows.pop(number_key)
-        return next(iter(rows.values())) if self.single else rows
-
-    def next_batch(self) -> Rows:
-        "Return the next rows: a tensor for one hook point, a dictionary for several; fewer at the end of the cache"
-        self._settle()
-        if self.filling or self.buffer.n_unread <= self.buffer.size // 2 and not self._has_enough():
-            self._refill()
-        if not self.buffer.n_unread:
-            raise StopIteration
-        with self._all_or_nothing(), self._timed("shuffle buffer"):
-            rows = self.buffer.take(self.batch_size)
-        self.numbers = rows[number_key].squeeze(1).cpu()
-        return self._result(rows)
-
-    def __iter__(self) -> CacheStream:
-        return self
-
-    __next__ = next_batch
-
-    def peek(
-        self,
-        n: int,  # Number of rows
-    ) -> Rows:
-        "Return the next `n` rows, or all rows in the buffer if there are fewer, without removing them"
-        self._settle()
-        if self.filling or not self.buffer.n_unread:
-            self._refill()
-        return self._result(self.buffer.peek(n))
+        "Return rows without their numbers, which are kept in `numbers`"
+        self.numbers = rows.pop(number_key).squeeze(1).cpu()
+        return super()._result(rows)
 
     def describe(self) -> dict[str, Any]:
         "Return what is read, for files and for the screen"

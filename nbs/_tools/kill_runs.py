@@ -398,8 +398,7 @@ def printed(report: Path) -> str:
 
 PHASES = {  # Functions that mark a part of a run: the name that the file has without ".py", and their own
     ("plan", "estimate"): "estimate",
-    ("activations", "_refill"): "buffer fill",
-    ("stored", "_refill"): "buffer fill",
+    ("buffer", "_refill"): "buffer fill",
     ("training", "step"): "step",
     ("checkpoint", "save_checkpoint"): "checkpoint",
     ("sae", "save_model"): "final save",
