@@ -86,7 +86,7 @@ class ActivationCache:
 
     @property
     def explained_variance(self) -> dict[str, float]:
-        "Fraction of the variance of each hook point that is left after storing, on a sample of each shard"
+        "Explained variance of the stored rows of each hook point, on a sample of each shard"
         sums = [shard.about["error"] for shard in self.shards if isinstance(shard, StoredShard)]
         return {hook: 1 - sum(part[hook][0] for part in sums) / max(sum(part[hook][1] for part in sums), 1e-30)
                 for hook in self.hooks if sums}
@@ -104,7 +104,7 @@ class ActivationCache:
                 f"{hooks}, {self.about.get('dtype')}, {self.bytes_per_token:,.0f} bytes per token)")
 
     def summary(self) -> list[str]:
-        "Return lines about the size, and about what storing has cost"
+        "Return lines about the size, and about the error of storing"
         lines = [f"  {hook}: explained variance {value:.6f} after storing as {self.about.get('dtype')}"
                  for hook, value in self.explained_variance.items()]
         return [repr(self), *lines]
@@ -317,7 +317,7 @@ class RecordedModel(nn.Module):
         self,
         mask: TokenMask,  # Positions that are asked for
     ) -> TokenMask:
-        "Return the mask for the positions that are asked for and stored"
+        "Return the mask of the positions that were asked for, without those that are not stored"
         own = self.recorded.about.get("settings", {}).get("mask", {})
         norms = None if mask.max_norm_multiple == own.get("max_norm_multiple") else mask.max_norm_multiple
         def stored(tokens: Tensor) -> Tensor:

@@ -133,7 +133,7 @@ class InputStream:
 
     @property
     def first(self) -> _Batch:
-        "The first batch of all; it is still handed out"
+        "The first batch, which is looked at and still handed out later"
         if self._first is None:
             source = self.batches if self.once else InputStream(self.batches)._opened()
             if (found := next(source, self)) is self:

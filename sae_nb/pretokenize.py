@@ -155,8 +155,8 @@ def _save_progress(folder: Path, stream: _ParallelStream, identity: Any, files: 
     record = {"identity": identity, "state": stream.state_dict(), "files": files, "n_tail": stream.n_tail}
     write_safely(folder / _progress_file, lambda file: torch.save(record, file))
 
-def _begin_or_go_on(folder: Path, stream: _ParallelStream, limit: dict[str, Any]) -> list[str]:
-    "Go to the position of a call that was killed; return the files that it wrote. Raise ValueError if it was another"
+def _begin_or_resume(folder: Path, stream: _ParallelStream, limit: dict[str, Any]) -> list[str]:
+    "Resume after a call that was killed, and return the files that it wrote; raise ValueError if its settings differ"
     identity = json.loads(json.dumps({"stream": stream.identity(), "limit": limit}))
     path = folder / _progress_file
     if not path.is_file():
@@ -178,7 +178,7 @@ def _begin_or_go_on(folder: Path, stream: _ParallelStream, limit: dict[str, Any]
 def _write_all(folder: Path, stream: _ParallelStream, limit: dict[str, Any], progress: bool) -> None:
     "Write the contexts of a stream and make the folder a data set"
     remove_leftovers(folder)
-    files = _begin_or_go_on(folder, stream, limit)
+    files = _begin_or_resume(folder, stream, limit)
     features = _features(stream.texts.has_roles)
     identity = json.loads(json.dumps({"stream": stream.identity(), "limit": limit}))
     most = limit["contexts"] or 1 << 62
